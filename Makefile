@@ -1,0 +1,47 @@
+# Everything happens in .venv; nothing is installed globally. `make quickstart` and `make test` work on a machine that
+# has only Python 3.10+ and make.
+PYTHON ?= python3
+VENV := .venv
+RUN := runs/quickstart
+DATA := $(RUN)/data
+
+.PHONY: help quickstart test lint clean
+
+help:
+	@echo "make quickstart   synthesise data, train, predict and score a small AMVUR on the CPU"
+	@echo "make test         linter, type checker and the default test suite"
+	@echo "make lint         linter and type checker only"
+	@echo "make clean        remove what quickstart wrote and the environment"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "handlit needs Python 3.10 or newer: make PYTHON=/path/to/python3 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(VENV)/bin/python
+	$(VENV)/bin/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+quickstart: $(VENV)/installed
+	rm -rf $(RUN)
+	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 4000 --evaluation 400 --seed 0
+	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart_mean_hand.yaml
+	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart.yaml
+	$(VENV)/bin/python main.py predict --config $(RUN)/mean_hand/config.yaml
+	$(VENV)/bin/python main.py predict --config $(RUN)/amvur/config.yaml
+	$(VENV)/bin/python main.py score $(RUN)/amvur/pred.zip $(RUN)/mean_hand/pred.zip $(DATA) --out $(RUN)/scores
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+test: lint
+	$(VENV)/bin/python -m pytest
+
+clean:
+	rm -rf $(RUN) $(VENV)

@@ -1,0 +1,1 @@
+"""Datasets and their LightningDataModules, one file each, and the synthesis of look-alikes."""

@@ -1,0 +1,235 @@
+"""Write a whole synthetic dataset: plan the sequences, draw them in worker processes, list and label them."""
+
+import hashlib
+import json
+import multiprocessing
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import get_args
+
+import cv2
+import numpy as np
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from handlit.data.synthesis import ho3d_writer
+from handlit.data.synthesis.drawing import Painter
+from handlit.data.synthesis.grasp import Subject
+from handlit.data.synthesis.ho3d_writer import FLIP, Layout, Split
+from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
+from handlit.data.synthesis.scene import sample_scene
+from handlit.hand.asset import load_hand
+from handlit.skeleton import reorder
+from handlit.types import InputError
+
+#: The settings that a folder was made with; an interrupted synthesis is recognised by it.
+SETTINGS_FILE = "synthesis.json"
+#: Goes up when the same settings give other files.
+FORMAT = 1
+_PREFIX: dict[Split, str] = {"train": "SYN", "evaluation": "SYE"}
+
+
+@dataclass(frozen=True)
+class _Task:
+    """One sequence: the unit of work. Its content depends on nothing but these fields."""
+
+    out: Path
+    layout: Layout
+    split: Split
+    number: int
+    frames: int
+    seed: int
+    preset: ScenePreset
+    mano_path: str | None
+
+    @property
+    def name(self) -> str:
+        # the last digit is the camera, as in the original sequences' names
+        return f"{_PREFIX[self.split]}{self.number + 1}0"
+
+
+def synthesise(
+    out: str | Path,
+    layout: Layout = "ho3d_v3",
+    train: int = 2000,
+    evaluation: int = 200,
+    seed: int = 0,
+    preset: PresetName | ScenePreset = "full",
+    workers: int = 2,
+    mano_path: str | Path | None = None,
+    progress: bool = True,
+) -> None:
+    """Write a synthetic dataset in the on-disk layout of HO-3D, official ground truth included.
+
+    Every sequence has a random source of its own: the files do not depend on the number of workers, and a larger
+    dataset of the same seed begins with the smaller one's frames. Evaluation sequences share no subject, object or
+    background with training sequences. Files appear under their names only when they are whole, the lists and the
+    ground truth last; run again with the same settings to complete what was interrupted.
+
+    Args:
+        out: Folder to write; created if it is missing.
+        layout: ``"ho3d_v3"`` (jpg images, contact fields) or ``"ho3d_v2"`` (png images).
+        train: Training frames, with all labels.
+        evaluation: Evaluation frames; their labels are in ``evaluation_xyz.json`` and ``evaluation_verts.json``.
+        seed: Of everything random.
+        preset: Name of a difficulty (see `PRESETS`) or own settings.
+        workers: Processes; 0 draws in this one.
+        mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
+        progress: Show a progress bar.
+
+    Raises:
+        InputError: A number is out of range, or the folder holds something else than this synthesis.
+    """
+    out = Path(out)
+    if layout not in get_args(Layout):
+        raise InputError(f"layout must be one of {', '.join(get_args(Layout))}, got '{layout}'")
+    if train < 0 or evaluation < 0 or train + evaluation == 0:
+        raise InputError(f"expected at least one frame, none negative; got train={train}, evaluation={evaluation}")
+    if seed < 0 or workers < 0:
+        raise InputError(f"seed and workers must not be negative, got seed={seed}, workers={workers}")
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise InputError(f"preset must be one of {', '.join(PRESETS)}, got '{preset}'")
+        preset = PRESETS[preset]
+    mano = None if mano_path is None else str(mano_path)
+    _claim_folder(out, _settings(layout, train, evaluation, seed, preset, mano))
+
+    counts: dict[Split, int] = {"train": train, "evaluation": evaluation}
+    tasks = [
+        _Task(out, layout, split, number, min(preset.frames_per_sequence, total - first), seed, preset, mano)
+        for split, total in counts.items()
+        for number, first in enumerate(range(0, total, preset.frames_per_sequence))
+    ]
+    truth = _run(tasks, workers, progress)
+    for split in counts:
+        own = [task for task in tasks if task.split == split]
+        if not own:
+            continue
+        if split == "evaluation":
+            for column, kind in enumerate(("xyz", "verts")):
+                points = (frame for task in own for frame in truth[task][column])
+                ho3d_writer.write_truth(out / f"evaluation_{kind}.json", points)
+        names = (f"{task.name}/{frame:04d}" for task in own for frame in range(task.frames))
+        ho3d_writer.write_list(out / f"{split}.txt", names)
+
+
+def _settings(
+    layout: Layout, train: int, evaluation: int, seed: int, preset: ScenePreset, mano_path: str | None
+) -> dict[str, object]:
+    asset = load_hand(mano_path)
+    return {
+        "format": FORMAT,
+        "layout": layout,
+        "train": train,
+        "evaluation": evaluation,
+        "seed": seed,
+        "preset": asdict(preset),
+        "hand": asset.name,
+        "hand_template_md5": hashlib.md5(asset.template.tobytes()).hexdigest(),
+    }
+
+
+def _claim_folder(out: Path, settings: dict[str, object]) -> None:
+    """Make the folder ours, or see that it is already, with the same settings."""
+    record = out / SETTINGS_FILE
+    text = json.dumps(settings, indent=2)
+    if record.is_file():
+        found = json.loads(record.read_text())
+        wanted = json.loads(text)
+        if found != wanted:
+            differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+            raise InputError(
+                f"{out} holds a synthesis with other settings ({', '.join(differing)} differ, see {record}): "
+                "give the same settings to complete it, or another --out"
+            )
+        return
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty and holds no synthesis ({SETTINGS_FILE}): give a new or empty folder")
+    out.mkdir(parents=True, exist_ok=True)
+    ho3d_writer.write_bytes(record, (text + "\n").encode())
+
+
+_Truth = tuple[np.ndarray, np.ndarray]
+
+
+def _run(tasks: list[_Task], workers: int, progress: bool) -> dict[_Task, _Truth]:
+    """Draw all sequences; the joints and vertices of each, as evaluation files have them."""
+    truth: dict[_Task, _Truth] = {}
+    bar = Progress(TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress)
+    with bar:
+        row = bar.add_task("", total=sum(task.frames for task in tasks))
+        for task, result in _in_processes(tasks, workers) if workers else _in_this_process(tasks):
+            truth[task] = result
+            bar.advance(row, task.frames)
+    return truth
+
+
+def _in_this_process(tasks: list[_Task]) -> Iterator[tuple[_Task, _Truth]]:
+    with _one_thread():
+        for task in tasks:
+            yield task, _write_sequence(task)
+
+
+def _in_processes(tasks: list[_Task], workers: int) -> Iterator[tuple[_Task, _Truth]]:
+    # fresh processes: forking one whose libraries have running threads can hang
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_limit_threads)
+    try:
+        futures: dict[Future[_Truth], _Task] = {pool.submit(_write_sequence, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _limit_threads() -> None:
+    torch.set_num_threads(1)
+    cv2.setNumThreads(0)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    # sums come out differently in the last bit with other numbers of threads
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    _limit_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+@lru_cache(maxsize=1)
+def _subject(mano_path: str | None) -> Subject:
+    return Subject(load_hand(mano_path))
+
+
+def _write_sequence(task: _Task) -> _Truth:
+    """Draw the frames of a sequence that are not there yet.
+
+    Returns:
+        (T, 21, 3) joints in HO-3D's order and (T, 778, 3) vertices, OpenGL axes, float32; empty for training
+        sequences, whose labels are in their annotations.
+    """
+    subject = _subject(task.mano_path)
+    is_evaluation = task.split == "evaluation"
+    source = [task.seed, int(is_evaluation), task.number]
+    # odd numbers for training, even ones for evaluation: the splits share no object
+    label = 2 * task.number + 1 + int(is_evaluation)
+    scene = sample_scene(subject, task.preset, label, np.random.default_rng(source))
+    painter = Painter(scene, subject)
+    ho3d_writer.write_model(task.out, scene)
+    for frame in range(task.frames):
+        files = ho3d_writer.frame_files(task.out, task.split, task.name, frame, task.layout)
+        if not all(path.is_file() for path in files.values()):
+            picture = painter.draw(frame, np.random.default_rng([*source, frame]))
+            ho3d_writer.write_frame(files, picture, ho3d_writer.frame_meta(scene, frame, task.split, task.layout))
+    if not is_evaluation:
+        return np.empty((0, 21, 3), np.float32), np.empty((0, 778, 3), np.float32)
+    flip = FLIP.astype(np.float32)
+    joints = scene.joints[: task.frames][:, reorder("handlit", "ho3d")] * flip
+    return joints, scene.vertices[: task.frames] * flip

@@ -1,0 +1,83 @@
+"""Pinhole and weak-perspective cameras in OpenCV axes (x right, y down, z forward); pixel (0, 0) is a pixel centre."""
+
+import torch
+from torch import Tensor
+
+#: Multiply points in OpenGL camera axes (x right, y up, z towards the viewer) by this to get OpenCV axes, and back.
+OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
+
+
+def flip_opengl(points: Tensor) -> Tensor:
+    """Points from OpenGL camera axes to OpenCV camera axes or back: y and z change sign.
+
+    Args:
+        points: (..., 3).
+
+    Returns:
+        (..., 3).
+    """
+    return points * points.new_tensor(OPENGL_TO_OPENCV)
+
+
+def project(points_cam: Tensor, intrinsics: Tensor) -> Tensor:
+    """Pinhole projection ``u = fx x / z + cx, v = fy y / z + cy``.
+
+    Args:
+        points_cam: (..., N, 3) camera frame, metres, z > 0 for points in front of the camera.
+        intrinsics: (..., 3, 3) pixels.
+
+    Returns:
+        (..., N, 2) pixels. Points on the camera plane give infinities.
+    """
+    homogeneous = points_cam @ intrinsics.transpose(-1, -2)
+    return homogeneous[..., :2] / homogeneous[..., 2:]
+
+
+def project_weak(points_root: Tensor, camera: Tensor) -> Tensor:
+    """Weak-perspective projection ``uv = s * xy + (tx, ty)``.
+
+    Args:
+        points_root: (..., N, 3) root-relative, metres.
+        camera: (..., 3) as ``(s, tx, ty)``: pixels per metre and the pixel position of the root.
+
+    Returns:
+        (..., N, 2) pixels.
+    """
+    return camera[..., None, :1] * points_root[..., :2] + camera[..., None, 1:]
+
+
+def root_from_weak(camera: Tensor, intrinsics: Tensor) -> Tensor:
+    """Where the root lies so that a pinhole camera shows what the weak-perspective camera shows.
+
+    The depth is ``f / s``: exact for a hand whose extent along z is small against its distance.
+
+    Args:
+        camera: (..., 3) as ``(s, tx, ty)``, pixels per metre and pixels.
+        intrinsics: (..., 3, 3) of the same image, pixels.
+
+    Returns:
+        (..., 3) camera frame, metres.
+    """
+    focal = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
+    depth = focal / camera[..., 0]
+    x = (camera[..., 1] - intrinsics[..., 0, 2]) * depth / intrinsics[..., 0, 0]
+    y = (camera[..., 2] - intrinsics[..., 1, 2]) * depth / intrinsics[..., 1, 1]
+    return torch.stack([x, y, depth], dim=-1)
+
+
+def crop_to_normalised(points_2d: Tensor, size: int) -> Tensor:
+    """Crop pixels to [-1, 1] from the crop's left (top) edge to its right (bottom) edge.
+
+    Args:
+        points_2d: (..., 2) crop pixels.
+        size: Side of the square crop, pixels.
+
+    Returns:
+        (..., 2); the centre of the crop is 0.
+    """
+    return (2 * points_2d + 1) / size - 1
+
+
+def normalised_to_crop(points: Tensor, size: int) -> Tensor:
+    """Inverse of `crop_to_normalised`: [-1, 1] to crop pixels, shapes (..., 2)."""
+    return ((points + 1) * size - 1) / 2

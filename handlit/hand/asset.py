@@ -1,0 +1,88 @@
+"""The hand model's numbers: a template mesh with its shape, pose and skinning bases."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from handlit.skeleton import KINEMATIC_PARENTS
+
+NUM_VERTICES = 778
+NUM_FACES = 1538
+
+Side = Literal["right", "left"]
+
+
+@dataclass(frozen=True)
+class HandAsset:
+    """A hand model of MANO's sizes: the user's MANO file or the built-in stand-in hand.
+
+    Frame: MANO's. For a right hand at rest the fingers point along -x, the palm faces -y and the thumb is at +z;
+    a finger bends by a positive rotation about +z. Metres.
+
+    Attributes:
+        name: Where the numbers come from, e.g. ``"mano"`` or ``"standin"``.
+        side: ``"right"`` or ``"left"``.
+        template: (778, 3) rest vertices, metres.
+        shape_directions: (778, 3, 10) change of the rest vertices per unit of each shape coefficient.
+        pose_directions: (778, 3, 135) pose correctives; multiply the 15 non-root (R - I), row-major.
+        joint_regressor: (16, 778) rest joints from rest vertices.
+        weights: (778, 16) skinning weights, rows sum to 1.
+        faces: (1538, 3) int64 triangles, counter-clockwise seen from outside, open at the wrist.
+        pose_mean: (45,) mean finger pose, axis-angle, radians.
+        pose_components: (45, 45) principal components of the finger pose, row k = component k.
+        parents: Parent of each of the 16 kinematic joints, -1 for the root.
+    """
+
+    name: str
+    side: Side
+    template: np.ndarray
+    shape_directions: np.ndarray
+    pose_directions: np.ndarray
+    joint_regressor: np.ndarray
+    weights: np.ndarray
+    faces: np.ndarray
+    pose_mean: np.ndarray
+    pose_components: np.ndarray
+    parents: tuple[int, ...] = KINEMATIC_PARENTS
+
+    def __post_init__(self) -> None:
+        expected = {
+            "template": (778, 3),
+            "shape_directions": (778, 3, 10),
+            "pose_directions": (778, 3, 135),
+            "joint_regressor": (16, 778),
+            "weights": (778, 16),
+            "faces": (1538, 3),
+            "pose_mean": (45,),
+            "pose_components": (45, 45),
+        }
+        for name, shape in expected.items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(f"hand asset '{self.name}': {name} has shape {array.shape}, expected {shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"hand asset '{self.name}': {name} holds NaN or infinity")
+        if self.faces.min() < 0 or self.faces.max() >= NUM_VERTICES:
+            raise ValueError(f"hand asset '{self.name}': faces name vertices outside 0..{NUM_VERTICES - 1}")
+
+
+def load_hand(path: str | Path | None = None, side: Side = "right") -> HandAsset:
+    """Load the user's MANO file, or the built-in stand-in hand when no path is given.
+
+    Args:
+        path: ``MANO_RIGHT.pkl`` / ``MANO_LEFT.pkl``, a folder that holds it, or None for the stand-in.
+        side: Which hand of a folder or of the stand-in.
+
+    Raises:
+        FileNotFoundError: The path does not exist; the message says where to get MANO and where to put it.
+    """
+    # imported here: both modules build on HandAsset
+    if path is None:
+        from handlit.hand.standin import load_standin
+
+        return load_standin(side)
+    from handlit.hand.mano import load_mano
+
+    return load_mano(path, side)

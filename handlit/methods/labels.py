@@ -1,0 +1,67 @@
+"""A batch's labels as methods that predict a mesh are trained on them: wrist at the origin, joints from the mesh."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handlit.geometry.cameras import project
+from handlit.types import HandBatch
+
+
+@dataclass
+class MeshLabels:
+    """Root-relative labels and their validity.
+
+    Attributes:
+        vertices_root: (B, 778, 3) metres, the dataset's wrist at the origin.
+        vertices_valid: (B,) bool.
+        joints_root: (B, 21, 3) metres, wrist at the origin.
+        joints_valid: (B,) bool.
+        joints_2d: (B, 21, 2) crop pixels.
+        joints_2d_valid: (B,) bool.
+    """
+
+    vertices_root: Tensor
+    vertices_valid: Tensor
+    joints_root: Tensor
+    joints_valid: Tensor
+    joints_2d: Tensor
+    joints_2d_valid: Tensor
+
+    @property
+    def any_valid(self) -> Tensor:
+        """(B,) bool, images with a label of any kind."""
+        return self.vertices_valid | self.joints_valid | self.joints_2d_valid
+
+
+def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
+    """Labels for a network whose joints are regressed from its mesh.
+
+    Where the mesh is known, its joints and their projections are regressed from it with the network's own matrix.
+    The dataset's joints may be defined otherwise (those of HO-3D are the joints that the fingers turn about, 3 mm
+    away on average): a perfect mesh would then still be told that its joints are wrong. Images without a mesh are
+    trained on the dataset's joints.
+
+    Args:
+        batch: Images and labels.
+        joint_matrix: (21, 778), `HandLayer.joint_matrix`.
+
+    Returns:
+        Labels.
+    """
+    vertices_valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]
+    known = vertices_valid[:, None, None]
+    with torch.autocast(batch.image.device.type, enabled=False):
+        regressed = joint_matrix @ batch.vertices_cam
+        joints_cam = torch.where(known, regressed, batch.joints_cam)
+        # unknown meshes are zeros, which project to NaN; those are not selected
+        joints_2d = torch.where(known, project(regressed, batch.intrinsics), batch.joints_2d)
+    return MeshLabels(
+        vertices_root=batch.vertices_cam - batch.root_cam[:, None],
+        vertices_valid=vertices_valid,
+        joints_root=joints_cam - joints_cam[:, :1],
+        joints_valid=vertices_valid | batch.valid["joints_cam"],
+        joints_2d=joints_2d,
+        joints_2d_valid=vertices_valid | batch.valid["joints_2d"],
+    )

@@ -1,0 +1,199 @@
+"""What all methods share: one step for training, validation and test, metrics by name, and a watch over the loss."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+
+from handlit.hand.layer import HandLayer
+from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
+from handlit.types import HandBatch, HandPrediction, InputError
+
+_METRICS: dict[str, type[PerImageMean]] = {
+    "mpjpe_mm": MPJPE,
+    "pa_mpjpe_mm": PAMPJPE,
+    "mpvpe_mm": MPVPE,
+    "pa_mpvpe_mm": PAMPVPE,
+}
+
+
+#: What a method's network says about a batch, before it becomes a `HandPrediction`.
+OutputT = TypeVar("OutputT")
+
+
+@dataclass
+class Losses:
+    """How far a method's output is from a batch's labels.
+
+    Attributes:
+        total: What is minimised; None for methods that are not trained by gradients.
+        terms: Its parts by name, before their weights.
+    """
+
+    total: Tensor | None
+    terms: Mapping[str, Tensor]
+
+
+@dataclass
+class PredictedBatch:
+    """What `predict_step` hands to callbacks: the answer and whose it is.
+
+    Attributes:
+        key: Name of each sample.
+        index: (B,) position of each sample in its dataset.
+        prediction: The answer.
+    """
+
+    key: list[str]
+    index: Tensor
+    prediction: HandPrediction
+
+
+class LossWatch:
+    """Notices a loss that is not finite, without waiting for the device at every step.
+
+    Each step's flag stays on the device; `check` fetches all of them at once and names the first bad batch.
+    """
+
+    def __init__(self) -> None:
+        self._steps: list[tuple[list[str], Tensor]] = []
+
+    def add(self, keys: list[str], loss: Tensor) -> int:
+        """Remember a step; returns how many wait for a check."""
+        self._steps.append((keys, loss.detach().isfinite()))
+        return len(self._steps)
+
+    def check(self) -> None:
+        """Look at the steps since the last check.
+
+        Raises:
+            FloatingPointError: The loss of one of them was NaN or infinite.
+        """
+        steps, self._steps = self._steps, []
+        if not steps:
+            return
+        finite = torch.stack([flag for _, flag in steps]).tolist()
+        if not all(finite):
+            keys, _ = steps[finite.index(False)]
+            raise FloatingPointError(
+                f"the training loss became NaN or infinite on the batch of {', '.join(keys)}. Look at these samples' "
+                "labels; if they are sound, lower the learning rate or set trainer.gradient_clip_val"
+            )
+
+
+class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
+    """Base of the methods: subclasses say what they infer from images, what its loss is and which answer it makes.
+
+    Logged: ``{stage}/loss`` and ``{stage}/loss_{term}``, and for validation and test ``{stage}/mpjpe_mm``,
+    ``pa_mpjpe_mm``, ``mpvpe_mm`` and ``pa_mpvpe_mm``: errors of the point estimate against the dataset's own joints and
+    vertices, wrist at the origin or Procrustes-aligned (``pa``).
+
+    Args:
+        image_size: Side of the square crops, pixels.
+    """
+
+    def __init__(self, image_size: int) -> None:
+        super().__init__()
+        self.image_size = image_size
+        self.metrics = nn.ModuleDict(
+            {stage: nn.ModuleDict({name: metric() for name, metric in _METRICS.items()}) for stage in ("val", "test")}
+        )
+        self._watch = LossWatch()
+
+    @property
+    @abstractmethod
+    def hand(self) -> HandLayer:
+        """The hand layer that names and regresses the method's joints."""
+
+    @abstractmethod
+    def infer(self, image: Tensor) -> OutputT:
+        """What the method's network says about images.
+
+        Args:
+            image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
+        """
+
+    @abstractmethod
+    def losses(self, output: OutputT, batch: HandBatch) -> Losses:
+        """Compare the network's output with a batch's labels; labels that an image lacks count nothing."""
+
+    @abstractmethod
+    def predict(self, output: OutputT) -> HandPrediction:
+        """The answer that the network's output makes."""
+
+    def forward(self, image: Tensor) -> HandPrediction:
+        """Answer for images alone.
+
+        Args:
+            image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
+
+        Raises:
+            InputError: The crops have another size.
+        """
+        return self.predict(self._infer(image))
+
+    def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
+        """Loss of a training batch."""
+        losses = self.losses(self._infer(batch.image), batch)
+        self._log_losses("train", losses, len(batch))
+        if losses.total is not None:
+            waiting = self._watch.add(batch.key, losses.total)
+            # a CPU has the value at hand; elsewhere looking means waiting, so it is done as often as logging
+            often = losses.total.device.type == "cpu"
+            if often or waiting >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+                self._watch.check()
+        return losses.total
+
+    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
+        """Losses and metrics of a validation batch."""
+        self._evaluate("val", batch)
+
+    def test_step(self, batch: HandBatch, batch_idx: int) -> None:
+        """Losses and metrics of a test batch."""
+        self._evaluate("test", batch)
+
+    def predict_step(self, batch: HandBatch, batch_idx: int) -> PredictedBatch:
+        """Answer for a batch from its images alone."""
+        return PredictedBatch(batch.key, batch.index, self(batch.image))
+
+    def on_train_epoch_end(self) -> None:
+        """Do not end an epoch on a broken loss."""
+        self._watch.check()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Do not save weights that a broken loss has spoilt."""
+        self._watch.check()
+
+    def _infer(self, image: Tensor) -> OutputT:
+        height, width = image.shape[-2:]
+        if (height, width) != (self.image_size, self.image_size):
+            raise InputError(
+                f"the method is set up for crops of {self.image_size}x{self.image_size} pixels, the data yields "
+                f"{width}x{height}: give data.init_args.image_size and model.init_args.image_size the same value"
+            )
+        return self.infer(image)
+
+    def _evaluate(self, stage: str, batch: HandBatch) -> None:
+        output = self._infer(batch.image)
+        self._log_losses(stage, self.losses(output, batch), len(batch))
+        prediction = self.predict(output)
+        joints = batch.joints_cam - batch.joints_cam[:, :1]
+        vertices = batch.vertices_cam - batch.root_cam[:, None]
+        vertices_valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]
+        metrics: Mapping[str, PerImageMean] = self.metrics[stage]  # type: ignore[assignment]
+        for name, metric in metrics.items():
+            if metric.num_points == joints.shape[1]:
+                metric.update(prediction.joints_root, joints, batch.valid["joints_cam"])
+            else:
+                metric.update(prediction.vertices_root, vertices, vertices_valid)
+            self.log(f"{stage}/{name}", metric, on_epoch=True, prog_bar=True, batch_size=len(batch))
+
+    def _log_losses(self, stage: str, losses: Losses, batch_size: int) -> None:
+        values = {f"{stage}/loss_{name}": value.detach() for name, value in losses.terms.items()}
+        if losses.total is not None:
+            values[f"{stage}/loss"] = losses.total.detach()
+        self.log_dict(values, batch_size=batch_size, sync_dist=stage != "train")

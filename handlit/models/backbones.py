@@ -1,0 +1,174 @@
+"""Image backbones: any timm network as one pooled feature vector and, when asked for, multi-scale feature maps."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from handlit.types import InputError
+
+#: Strides of the maps that a backbone hands out, finest first: those of AMVUR's texture branch.
+MAP_STRIDES = (4, 8, 16)
+
+
+@dataclass
+class Features:
+    """What a backbone sees in a batch of images.
+
+    Attributes:
+        pooled: (B, C) one vector per image.
+        maps: (B, C_k, H / s_k, W / s_k) feature maps, fine to coarse; empty if built without.
+    """
+
+    pooled: Tensor
+    maps: tuple[Tensor, ...] = ()
+
+
+class Backbone(nn.Module):
+    """A timm network without its classifier.
+
+    Weights and images are kept in channels-last memory, the layout that convolutions are fastest in on CPUs and on
+    tensor cores.
+
+    HRNet is used whole, as AMVUR (CVPR 2023) does: the pooled vector comes from the classification head's fusion of the
+    four branches (2048 channels), and the maps are the fused outputs of the last stage's first three branches, before
+    that head. timm's ``features_only`` mode would drop the head.
+
+    Args:
+        name: timm model, with or without a pretrained tag, e.g. ``"hrnet_w64"`` or ``"resnet50.a1_in1k"``.
+        pretrained: Start from timm's ImageNet weights (downloaded once, then cached by timm).
+        checkpoint: File with a state_dict of the network to start from instead, e.g. the official HRNet ImageNet file.
+        maps: Also return feature maps.
+
+    Attributes:
+        channels: C, size of the pooled vector.
+        map_channels: Channels of each map; empty without maps.
+
+    Raises:
+        InputError: There is no such network, its weights cannot be had, or the checkpoint does not fit.
+    """
+
+    #: timm's network; its methods are not those of a plain Module
+    model: Any
+    pixel_scale: Tensor
+    pixel_offset: Tensor
+
+    def __init__(
+        self, name: str = "hrnet_w64", pretrained: bool = False, checkpoint: str | None = None, maps: bool = False
+    ) -> None:
+        super().__init__()
+        if pretrained and checkpoint:
+            raise InputError("a backbone starts from pretrained=True or from a checkpoint, not from both")
+        self.name = name
+        self.model = _create(name, pretrained)
+        if checkpoint:
+            _load(self.model, name, Path(checkpoint))
+        self.model.to(memory_format=torch.channels_last)
+        self.channels = int(self.model.head_hidden_size)
+        self._whole_hrnet = hasattr(self.model, "stages") and hasattr(self.model, "incre_modules")
+
+        self._map_indices: list[int] = []
+        self.map_channels: tuple[int, ...] = ()
+        if maps:
+            self._map_indices, self.map_channels = self._choose_maps()
+
+        mean, std = (torch.tensor(self.model.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
+        self.register_buffer("pixel_scale", 1 / (255 * std), persistent=False)
+        self.register_buffer("pixel_offset", -mean / std, persistent=False)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels to the statistics that the network was trained with.
+
+        Args:
+            images: (B, 3, H, W) uint8 RGB.
+
+        Returns:
+            (B, 3, H, W) float32, zero mean and unit variance over ImageNet.
+
+        Raises:
+            TypeError: The images are not uint8: they may have been normalised before.
+        """
+        if images.dtype != torch.uint8:
+            raise TypeError(f"images travel as uint8 RGB and are normalised here, once; got {images.dtype}")
+        images = images.contiguous(memory_format=torch.channels_last)
+        return torch.addcmul(self.pixel_offset, images.float(), self.pixel_scale)
+
+    def forward(self, images: Tensor) -> Features:
+        """Features of normalised images.
+
+        Args:
+            images: (B, 3, H, W) float, from `normalise`.
+
+        Returns:
+            Pooled vector and maps.
+        """
+        if not self.map_channels:
+            return Features(self._pool(self.model.forward_features(images)))
+        if self._whole_hrnet:
+            return self._hrnet(images)
+        final, maps = self.model.forward_intermediates(images, indices=self._map_indices)
+        return Features(self._pool(final), tuple(maps))
+
+    def _pool(self, features: Tensor) -> Tensor:
+        return self.model.forward_head(features, pre_logits=True)
+
+    def _hrnet(self, images: Tensor) -> Features:
+        """HRNet's own forward, opened where the branches leave the last stage."""
+        net = self.model
+        stem = net.act2(net.bn2(net.conv2(net.act1(net.bn1(net.conv1(images))))))
+        branches = net.stages(stem)
+        fused = net.incre_modules[0](branches[0])
+        for widen, halve, branch in zip(net.incre_modules[1:], net.downsamp_modules, branches[1:], strict=True):
+            fused = widen(branch) + halve(fused)
+        return Features(self._pool(net.final_layer(fused)), tuple(branches[: len(MAP_STRIDES)]))
+
+    def _choose_maps(self) -> tuple[list[int], tuple[int, ...]]:
+        """Indices and channels of the deepest map at each stride of `MAP_STRIDES` that the network has."""
+        if self._whole_hrnet:
+            channels = self.model.stage4_cfg["num_channels"][: len(MAP_STRIDES)]
+            return list(range(len(MAP_STRIDES))), tuple(channels)
+        info = list(self.model.feature_info)
+        deepest = {level["reduction"]: (index, level["num_chs"]) for index, level in enumerate(info)}
+        chosen = [deepest[stride] for stride in MAP_STRIDES if stride in deepest]
+        if not chosen or not hasattr(self.model, "forward_intermediates"):
+            raise InputError(f"{self.name} has no feature maps at strides {MAP_STRIDES}: choose another backbone")
+        return [index for index, _ in chosen], tuple(channels for _, channels in chosen)
+
+
+def _create(name: str, pretrained: bool) -> Any:
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
+        raise InputError(f"timm {timm.__version__} has no model '{name}'; similar names: {', '.join(near) or 'none'}")
+    try:
+        return timm.create_model(name, pretrained=pretrained, num_classes=0)
+    except (OSError, RuntimeError) as error:
+        if not pretrained:
+            raise
+        raise InputError(
+            f"the pretrained weights of '{name}' are not in timm's cache and could not be fetched ({error}). Connect "
+            "to the network once, or give the file as checkpoint=..., or train from scratch with pretrained=False"
+        ) from error
+
+
+def _load(model: Any, name: str, path: Path) -> None:
+    """Load a classification network's weights except its classifier; anything else that does not match is an error."""
+    if not path.is_file():
+        raise InputError(f"backbone checkpoint {path} does not exist")
+    weights = torch.load(path, map_location="cpu", weights_only=True)
+    weights = weights.get("state_dict", weights)
+    classifier = model.pretrained_cfg["classifier"]
+    prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    weights = {key: value for key, value in weights.items() if not key.startswith(tuple(f"{p}." for p in prefixes))}
+    own = model.state_dict()
+    missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
+    shapes = sorted(key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape)
+    if missing or unexpected or shapes:
+        raise InputError(
+            f"{path} does not hold the weights of '{name}': {len(missing)} missing {missing[:3]}, "
+            f"{len(unexpected)} unexpected {unexpected[:3]}, {len(shapes)} of another shape {shapes[:3]}"
+        )
+    model.load_state_dict(weights)

@@ -1,0 +1,252 @@
+"""The official scoring of HO-3D and FreiHAND: what each benchmark expects, and its numbers computed fast."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+
+from handlit.geometry.alignment import Similarity, align_root, align_scale_translation, fit_similarity, procrustes
+from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.scoring.error_statistics import ErrorStatistics
+from handlit.scoring.f_score import f_scores
+from handlit.skeleton import JointOrder, TipConvention, reorder
+
+ProtocolName = Literal["ho3d_v2", "ho3d_v3", "freihand"]
+Axes = Literal["opencv", "opengl"]
+
+NUM_VERTICES = 778
+#: Metres; F-score thresholds of both benchmarks.
+F_THRESHOLDS = (0.005, 0.015)
+#: What the benchmarks report for mesh errors when the prediction does not have the true mesh's vertices.
+NOT_COMPARABLE = -1.0
+#: Frames per step of `evaluate`: large enough for batched linear algebra, small enough for the cache.
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a benchmark expects of a submission and reports about it.
+
+    Attributes:
+        name: Short name, as on the command line.
+        title: Name for people.
+        axes: Camera axes of submission and ground truth.
+        joint_order: Joint order of submission and ground truth.
+        tips: Vertices that the dataset's toolkit takes as finger tips.
+        num_samples: Number of images of the official evaluation split.
+        error_keys: Official key of each kind of error, e.g. ``"joints_procrustes" -> "xyz_al"``, in the order of
+            ``scores.txt``; the keys get the endings ``_mean3d`` and ``_auc3d``.
+        scale_joint: Position (submission order) of the joint whose distance to the wrist sets the scale in the
+            scale-translation alignment; None where the benchmark has no such alignment.
+    """
+
+    name: ProtocolName
+    title: str
+    axes: Axes
+    joint_order: JointOrder
+    tips: TipConvention
+    num_samples: int
+    error_keys: Mapping[str, str]
+    scale_joint: int | None = None
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Keys of ``scores.txt`` in their order."""
+        errors = [f"{key}_{ending}" for key in self.error_keys.values() for ending in ("mean3d", "auc3d")]
+        scores = [f"{key}_{1000 * t:.0f}" for t in F_THRESHOLDS for key in ("f_score", "f_al_score")]
+        return (*errors, *scores)
+
+    def points_to_official(self, points_cam: np.ndarray) -> np.ndarray:
+        """(..., 3) points in handlit's camera axes (OpenCV) -> the benchmark's axes; also the way back."""
+        return points_cam * np.array(OPENGL_TO_OPENCV if self.axes == "opengl" else (1.0, 1.0, 1.0), points_cam.dtype)
+
+    def joints_to_official(self, joints_cam: np.ndarray) -> np.ndarray:
+        """(..., 21, 3) joints in handlit's axes and order -> the benchmark's."""
+        return self.points_to_official(joints_cam)[..., reorder("handlit", self.joint_order), :]
+
+    def joints_from_official(self, joints: np.ndarray) -> np.ndarray:
+        """(..., 21, 3) joints in the benchmark's axes and order -> handlit's."""
+        return self.points_to_official(joints)[..., reorder(self.joint_order, "handlit"), :]
+
+
+_HO3D_KEYS = {
+    "joints": "xyz",
+    "joints_procrustes": "xyz_procrustes_al",
+    "joints_scale_translation": "xyz_scale_trans_al",
+    "vertices": "mesh",
+    "vertices_procrustes": "mesh_al",
+}
+_FREIHAND_KEYS = {
+    "joints": "xyz",
+    "joints_procrustes": "xyz_al",
+    "vertices": "mesh",
+    "vertices_procrustes": "mesh_al",
+}
+
+PROTOCOLS: dict[ProtocolName, Protocol] = {
+    "ho3d_v2": Protocol("ho3d_v2", "HO-3D v2", "opengl", "ho3d", "ho3d", 11_524, _HO3D_KEYS, scale_joint=4),
+    "ho3d_v3": Protocol("ho3d_v3", "HO-3D v3", "opengl", "ho3d", "ho3d", 20_137, _HO3D_KEYS, scale_joint=4),
+    "freihand": Protocol("freihand", "FreiHAND", "opencv", "freihand", "freihand", 3_960, _FREIHAND_KEYS),
+}
+
+#: Kinds of error that papers print beside the official ones. "proper": Procrustes without mirror images.
+EXTRA_ERRORS = ("joints_root", "joints_procrustes_proper", "vertices_root", "vertices_procrustes_proper")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of one set of predictions.
+
+    Attributes:
+        official: Every official number under its official key, in the order of ``scores.txt``: mean errors in
+            centimetres, areas and F-scores in [0, 1].
+        papers: What papers print, with the unit in the name: mean errors in millimetres, and ``mirrored_share``, the
+            share of frames whose best Procrustes fit of the joints is a mirror image.
+        errors: Per kind of error (keys of `Protocol.error_keys` and `EXTRA_ERRORS`) its statistics.
+    """
+
+    official: dict[str, float]
+    papers: dict[str, float]
+    errors: dict[str, ErrorStatistics]
+
+
+def evaluate(
+    predicted_joints: np.ndarray,
+    predicted_vertices: np.ndarray,
+    true_joints: np.ndarray,
+    true_vertices: np.ndarray,
+    protocol: Protocol,
+) -> Evaluation:
+    """All official numbers of a benchmark, equal to its own script's.
+
+    Three things of the official scripts are kept although they surprise: Procrustes admits mirror images; with
+    another number of vertices the mesh errors are -1 and the aligned F-scores use the rotation of the joints' fit, but
+    its scale without the division by the predicted joints' norm; an error that is not a number counts as
+    beyond every threshold. (The published script also multiplies the -1 by 100 on its way into ``scores.txt``.)
+
+    Args:
+        predicted_joints: (N, 21, 3) metres, the benchmark's axes and joint order.
+        predicted_vertices: (N, M, 3) metres; M is 778 for a mesh that is compared vertex by vertex.
+        true_joints: (N, 21, 3) metres.
+        true_vertices: (N, 778, 3) metres.
+        protocol: The benchmark.
+
+    Returns:
+        The scores.
+
+    Raises:
+        ValueError: Shapes do not fit together.
+    """
+    _check_shapes(predicted_joints, predicted_vertices, true_joints, true_vertices)
+    comparable = predicted_vertices.shape == true_vertices.shape
+    kinds = [*protocol.error_keys, *EXTRA_ERRORS]
+    kinds = [kind for kind in kinds if comparable or not kind.startswith("vertices")]
+    errors = {kind: ErrorStatistics(true_joints.shape[1] if "joints" in kind else NUM_VERTICES) for kind in kinds}
+    f_raw, f_aligned, mirrored = [], [], []
+
+    for start in range(0, len(true_joints), CHUNK):
+        part = slice(start, start + CHUNK)
+        joints, vertices, true, true_mesh = (
+            torch.from_numpy(np.asarray(array[part], dtype=np.float64))
+            for array in (predicted_joints, predicted_vertices, true_joints, true_vertices)
+        )
+        joint_fit, aligned_joints, proper_joints = _procrustes_both_ways(joints, true)
+        aligned = {
+            "joints": joints,
+            "joints_procrustes": aligned_joints,
+            "joints_procrustes_proper": proper_joints,
+            "joints_root": align_root(joints) + true[:, :1],
+        }
+        if protocol.scale_joint is not None:
+            aligned["joints_scale_translation"] = align_scale_translation(joints, true, protocol.scale_joint)
+        if comparable:
+            _, aligned_mesh, proper_mesh = _procrustes_both_ways(vertices, true_mesh)
+            aligned |= {
+                "vertices": vertices,
+                "vertices_procrustes": aligned_mesh,
+                "vertices_procrustes_proper": proper_mesh,
+                "vertices_root": vertices - joints[:, :1] + true[:, :1],
+            }
+        else:
+            aligned_mesh = _apply_joint_fit(joint_fit, joints, true, vertices)
+        for kind, statistics in errors.items():
+            target = true if kind.startswith("joints") else true_mesh
+            statistics.add((aligned[kind] - target).norm(dim=-1).numpy())
+        mirrored.append(_is_mirrored(joint_fit).numpy())
+        for target_points, raw_points, aligned_points in zip(
+            true_mesh.numpy(), vertices.numpy(), aligned_mesh.numpy(), strict=True
+        ):
+            f_raw.append(f_scores(target_points, raw_points, F_THRESHOLDS))
+            f_aligned.append(f_scores(target_points, aligned_points, F_THRESHOLDS))
+
+    official: dict[str, float] = {}
+    for kind, key in protocol.error_keys.items():
+        known = kind in errors
+        official[f"{key}_mean3d"] = 100 * errors[kind].mean() if known else NOT_COMPARABLE
+        official[f"{key}_auc3d"] = errors[kind].area_under_curve() if known else NOT_COMPARABLE
+    for position, threshold in enumerate(F_THRESHOLDS):
+        official[f"f_score_{1000 * threshold:.0f}"] = float(np.mean(f_raw, axis=0)[position])
+        official[f"f_al_score_{1000 * threshold:.0f}"] = float(np.mean(f_aligned, axis=0)[position])
+    papers = {_paper_name(kind): 1000 * statistics.mean() for kind, statistics in errors.items()}
+    papers["mirrored_share"] = float(np.concatenate(mirrored).mean())
+    return Evaluation(official, papers, errors)
+
+
+def _procrustes_both_ways(source: torch.Tensor, target: torch.Tensor) -> tuple[Similarity, torch.Tensor, torch.Tensor]:
+    """The fit that admits mirror images, the points it gives, and the points without mirror images."""
+    fit = fit_similarity(source, target, reflections=True)
+    aligned = fit.apply(source)
+    mirrored = _is_mirrored(fit)
+    proper = aligned.clone()
+    proper[mirrored] = procrustes(source[mirrored], target[mirrored])
+    return fit, aligned, proper
+
+
+def _is_mirrored(fit: Similarity) -> torch.Tensor:
+    return torch.linalg.det(fit.rotation) < 0
+
+
+def _apply_joint_fit(
+    fit: Similarity, joints: torch.Tensor, true_joints: torch.Tensor, vertices: torch.Tensor
+) -> torch.Tensor:
+    """Move vertices by the joints' fit as the official scripts do for meshes of another topology.
+
+    They turn and scale the vertices about their own centre and then shift by the difference of the joints' centres;
+    the scale is the one that belongs to joints of unit norm.
+    """
+    centre = vertices.mean(1, keepdim=True)
+    norm = torch.linalg.matrix_norm(joints - joints.mean(1, keepdim=True)) + 1e-8
+    turned = (vertices - centre) @ fit.rotation.transpose(1, 2) * (fit.scale * norm)[:, None, None]
+    return turned + centre + true_joints.mean(1, keepdim=True) - joints.mean(1, keepdim=True)
+
+
+def _paper_name(kind: str) -> str:
+    """``"vertices_procrustes_proper" -> "pa_mpvpe_proper_mm"``."""
+    points, _, alignment = kind.partition("_")
+    stem = "mpjpe" if points == "joints" else "mpvpe"
+    return {
+        "": f"{stem}_mm",
+        "root": f"root_aligned_{stem}_mm",
+        "procrustes": f"pa_{stem}_mm",
+        "procrustes_proper": f"pa_{stem}_proper_mm",
+        "scale_translation": f"scale_translation_aligned_{stem}_mm",
+    }[alignment]
+
+
+def _check_shapes(
+    predicted_joints: np.ndarray, predicted_vertices: np.ndarray, true_joints: np.ndarray, true_vertices: np.ndarray
+) -> None:
+    count = len(true_joints)
+    if count == 0:
+        raise ValueError("there is no frame to evaluate")
+    for name, array, points in (
+        ("predicted joints", predicted_joints, 21),
+        ("true joints", true_joints, 21),
+        ("true vertices", true_vertices, NUM_VERTICES),
+        ("predicted vertices", predicted_vertices, None),
+    ):
+        expected = (count, points or (array.shape[1] if array.ndim == 3 else "M"), 3)
+        if array.shape != expected:
+            raise ValueError(f"{name} must have shape {expected}, got {array.shape}")

@@ -1,0 +1,195 @@
+"""The contracts between handlit's parts: what a dataset yields and what a method answers.
+
+Conventions, everywhere: OpenCV camera axes (x right, y down, z forward), metres, radians, pixels; right hands (a left
+hand is mirrored on the way in and back on the way out); 21 joints in the order of `handlit.skeleton.JOINTS`; pixel
+(0, 0) is the centre of the top-left pixel. Letters in shapes: B batch, S hypotheses, J = 21 joints, V = 778 vertices.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class InputError(ValueError):
+    """What the user gave is wrong: the message says what was expected, what came and what to do.
+
+    The command line prints the message alone and exits with 2; any other exception is a defect and keeps its trace.
+    """
+
+
+@dataclass
+class HandSample:
+    """One image crop and what is known about the hand in it. Arrays as in `HandBatch`, without the batch dimension.
+
+    A label that is not known is None; `collate` turns that into a validity flag.
+    """
+
+    key: str
+    index: int
+    image: Tensor
+    intrinsics: Tensor
+    crop_transform: Tensor
+    root_cam: Tensor | None = None
+    joints_cam: Tensor | None = None
+    vertices_cam: Tensor | None = None
+    joints_2d: Tensor | None = None
+    visible: Tensor | None = None
+    pose: Tensor | None = None
+    betas: Tensor | None = None
+    hand_mask: Tensor | None = None
+    object_mask: Tensor | None = None
+
+
+#: Labels that a sample may lack, with their shape and type; the masks take the crop's size.
+OPTIONAL_LABELS: dict[str, tuple[tuple[int, ...] | None, torch.dtype]] = {
+    "root_cam": ((3,), torch.float32),
+    "joints_cam": ((21, 3), torch.float32),
+    "vertices_cam": ((778, 3), torch.float32),
+    "joints_2d": ((21, 2), torch.float32),
+    "visible": ((21,), torch.bool),
+    "pose": ((48,), torch.float32),
+    "betas": ((10,), torch.float32),
+    "hand_mask": (None, torch.bool),
+    "object_mask": (None, torch.bool),
+}
+
+
+@dataclass
+class HandBatch:
+    """A batch of right-hand crops with their labels.
+
+    Attributes:
+        key: Name of each sample, unique in its dataset, e.g. ``"ABF10/0000"``.
+        index: (B,) int64, position in the dataset: the order of a submission.
+        image: (B, 3, H, W) uint8 RGB.
+        intrinsics: (B, 3, 3), pinhole camera **of the crop**: projects camera coordinates to crop pixels.
+        crop_transform: (B, 2, 3), affine map from source image pixels to crop pixels.
+        root_cam: (B, 3) wrist in the camera frame, metres.
+        joints_cam: (B, 21, 3) camera frame, metres.
+        vertices_cam: (B, 778, 3) camera frame, metres.
+        joints_2d: (B, 21, 2) crop pixels.
+        visible: (B, 21) bool, joint is seen in the image.
+        pose: (B, 48) axis-angle, radians: global rotation in the camera frame, then 15 joints with the mean pose
+            included (a flat hand is zero).
+        betas: (B, 10) shape coefficients.
+        hand_mask: (B, H, W) bool, pixels of the hand.
+        object_mask: (B, H, W) bool, pixels of an object that may occlude the hand.
+        valid: For each optional label a (B,) bool flag. Where it is False the label's entries are zeros that mean
+            nothing, so that datasets with different labels train together.
+    """
+
+    key: list[str]
+    index: Tensor
+    image: Tensor
+    intrinsics: Tensor
+    crop_transform: Tensor
+    root_cam: Tensor
+    joints_cam: Tensor
+    vertices_cam: Tensor
+    joints_2d: Tensor
+    visible: Tensor
+    pose: Tensor
+    betas: Tensor
+    hand_mask: Tensor
+    object_mask: Tensor
+    valid: dict[str, Tensor] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.image.shape[0]
+
+    def to(self, device: torch.device | str) -> "HandBatch":
+        """The same batch with every tensor on the device."""
+        return self._apply(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "HandBatch":
+        """The same batch in page-locked memory; called by the DataLoader."""
+        return self._apply(lambda tensor: tensor.pin_memory())
+
+    def _apply(self, function) -> "HandBatch":  # type: ignore[no-untyped-def]
+        values = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, Tensor):
+                value = function(value)
+            elif isinstance(value, dict):
+                value = {name: function(flag) for name, flag in value.items()}
+            values[item.name] = value
+        return HandBatch(**values)
+
+
+def collate(samples: Sequence[HandSample]) -> HandBatch:
+    """Stack samples into a batch; unknown labels become zeros with a False validity flag.
+
+    Args:
+        samples: At least one sample; all crops of one size.
+
+    Returns:
+        The batch, in the samples' order.
+    """
+    size = samples[0].image.shape[-2:]
+    labels: dict[str, Tensor] = {}
+    valid: dict[str, Tensor] = {}
+    for name, (shape, dtype) in OPTIONAL_LABELS.items():
+        values = [getattr(sample, name) for sample in samples]
+        empty = torch.zeros(shape or tuple(size), dtype=dtype)
+        labels[name] = torch.stack([empty if value is None else value.to(dtype) for value in values])
+        valid[name] = torch.tensor([value is not None for value in values])
+    return HandBatch(
+        key=[sample.key for sample in samples],
+        index=torch.tensor([sample.index for sample in samples]),
+        image=torch.stack([sample.image for sample in samples]),
+        intrinsics=torch.stack([sample.intrinsics for sample in samples]),
+        crop_transform=torch.stack([sample.crop_transform for sample in samples]),
+        valid=valid,
+        **labels,
+    )
+
+
+class HandDistribution(Protocol):
+    """A distribution over root-relative hand meshes, one per image of a batch."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, 778, 3) metres, wrist at the origin."""
+
+    @property
+    def stddev(self) -> Tensor:
+        """(B, 778, 3) metres, standard deviation of each vertex coordinate."""
+
+    def rsample(self, sample_shape: torch.Size = ...) -> Tensor:
+        """(S, B, 778, 3) hypotheses, differentiable in the distribution's parameters."""
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(B,) or (S, B) log-density of meshes, nats."""
+
+
+@dataclass
+class HandPrediction:
+    """What every method answers for a batch of crops; frames and units as in `HandBatch`.
+
+    The point estimate is a summary of `distribution`: the object that is sampled is the object that is scored.
+
+    Attributes:
+        vertices_root: (B, 778, 3) metres, wrist at the origin.
+        joints_root: (B, 21, 3) metres, wrist at the origin.
+        joints_2d: (B, 21, 2) crop pixels.
+        vertex_scale: (B, 778, 3) standard deviation per coordinate, metres.
+        joint_scale: (B, 21, 3) standard deviation per coordinate, metres.
+        camera: (B, 3) weak perspective ``(s, tx, ty)``: crop pixel = ``s * xy + (tx, ty)``, xy root-relative metres.
+        distribution: Over root-relative vertices; sample it for hypotheses.
+        pose: (B, 48) axis-angle as in `HandBatch.pose`, of the method's own hand model, if it has one.
+        betas: (B, 10) shape coefficients, if the method has them.
+    """
+
+    vertices_root: Tensor
+    joints_root: Tensor
+    joints_2d: Tensor
+    vertex_scale: Tensor
+    joint_scale: Tensor
+    camera: Tensor
+    distribution: HandDistribution
+    pose: Tensor | None = None
+    betas: Tensor | None = None

@@ -1,0 +1,111 @@
+"""Time the official metrics against the literal frame-by-frame definition, and reading and writing of submissions.
+
+    python scripts/benchmarks/scoring.py                       # metrics, 40 frames, ratio to the literal loop
+    python scripts/benchmarks/scoring.py --submission 11524    # write, read and score a whole synthetic submission
+
+Runs are interleaved and medians are printed: on shared machines only the ratio means something.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from scipy.linalg import orthogonal_procrustes
+
+from handlit.scoring.protocols import PROTOCOLS, evaluate
+from handlit.scoring.submission import SubmissionWriter, read_submission
+
+PROTOCOL = PROTOCOLS["ho3d_v2"]
+
+
+def make_hands(count: int, noise_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """Joints and vertices (benchmark convention) of one fixed cloud of a hand's size, moved and with noise."""
+    rng = np.random.default_rng(0)
+    cloud = rng.normal(size=(799, 3))
+    cloud *= np.array([0.09, 0.04, 0.02]) / np.linalg.norm(cloud, axis=1, keepdims=True)
+    shift = rng.uniform([-0.1, -0.1, -0.8], [0.1, 0.1, -0.4], (count, 1, 3))
+    points = cloud + shift + np.random.default_rng(1).normal(0, noise_m or 1e-12, (count, 799, 3))
+    return points[:, :21], points[:, 21:]
+
+
+def literal_loop(joints: np.ndarray, vertices: np.ndarray, true_joints: np.ndarray, true_vertices: np.ndarray) -> None:
+    """The work of the official script: one frame at a time, all pairs of vertices, one point at a time for curves."""
+    errors: dict[str, list[np.ndarray]] = {"xyz": [], "xyz_al": [], "mesh": [], "mesh_al": []}
+    for xyz, verts, true_xyz, true_verts in zip(joints, vertices, true_joints, true_vertices, strict=True):
+        aligned = []
+        for predicted, true in ((xyz, true_xyz), (verts, true_verts)):
+            size, true_size = (np.linalg.norm(points - points.mean(0)) + 1e-8 for points in (predicted, true))
+            unit = (predicted - predicted.mean(0)) / size
+            rotation, scale = orthogonal_procrustes((true - true.mean(0)) / true_size, unit)
+            aligned.append(unit @ rotation.T * scale * true_size + true.mean(0))
+        errors["xyz"].append(np.linalg.norm(xyz - true_xyz, axis=1))
+        errors["xyz_al"].append(np.linalg.norm(aligned[0] - true_xyz, axis=1))
+        errors["mesh"].append(np.linalg.norm(verts - true_verts, axis=1))
+        errors["mesh_al"].append(np.linalg.norm(aligned[1] - true_verts, axis=1))
+        for cloud in (verts, aligned[1]):
+            for threshold in (0.005, 0.015):
+                distances = np.linalg.norm(true_verts[:, None] - cloud[None], axis=2)
+                _ = (distances.min(0) < threshold).mean(), (distances.min(1) < threshold).mean()
+    for values in errors.values():
+        for point in np.array(values).T:
+            _ = [np.mean((point <= threshold).astype(float)) for threshold in np.linspace(0, 0.05, 100)]
+
+
+def timed(work: Callable[[], object]) -> float:
+    """Seconds that the work takes."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def time_metrics(frames: int, repeats: int) -> None:
+    """Print milliseconds a frame of both ways and their ratio."""
+    predicted, true = make_hands(frames, 0.004), make_hands(frames, 0.0)
+    fast, slow = [], []
+    for _ in range(repeats):
+        fast.append(timed(lambda: evaluate(*predicted, *true, PROTOCOL)) / frames)
+        slow.append(timed(lambda: literal_loop(*predicted, *true)) / frames)
+    fast_ms, slow_ms = 1000 * statistics.median(fast), 1000 * statistics.median(slow)
+    print(
+        f"metrics, {frames} frames: {fast_ms:.2f} ms a frame, literal loop {slow_ms:.1f} ms, {slow_ms / fast_ms:.0f}x"
+    )
+
+
+def time_submission(count: int) -> None:
+    """Write, read and score a synthetic submission; print seconds and sizes."""
+    predicted, true = make_hands(count, 0.004), make_hands(count, 0.0)
+    joints = PROTOCOL.joints_from_official(predicted[0])
+    vertices = PROTOCOL.points_to_official(predicted[1])
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pred.zip"
+        writer = SubmissionWriter(path, count, PROTOCOL)
+
+        def write() -> None:
+            for start in range(0, count, 64):
+                part = np.arange(start, min(start + 64, count))
+                writer.write(part, joints[part], vertices[part])
+
+        print(f"collect {count} images: {timed(write):.1f} s")
+        print(f"finalise (lint, JSON, zip): {timed(writer.finalise):.1f} s, {path.stat().st_size / 1e6:.0f} MB")
+        print(f"read: {timed(lambda: read_submission(path)):.1f} s")
+        print(f"score: {timed(lambda: evaluate(*predicted, *true, PROTOCOL)):.1f} s")
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--frames", type=int, default=40, help="frames for the comparison with the literal loop")
+    parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats")
+    parser.add_argument("--submission", type=int, default=0, metavar="N", help="also write, read and score N images")
+    arguments = parser.parse_args()
+    time_metrics(arguments.frames, arguments.repeats)
+    if arguments.submission:
+        time_submission(arguments.submission)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""Crop rules against worked examples; maps against projections."""
+
+import cv2
+import numpy as np
+import pytest
+
+from handlit.geometry import crops
+
+INTRINSICS = np.array([[614.0, 0.0, 320.5], [0.0, 617.0, 239.0], [0.0, 0.0, 1.0]])
+
+
+def project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    homogeneous = points @ intrinsics.T
+    return homogeneous[:, :2] / homogeneous[:, 2:]
+
+
+def test_plain_rule_is_the_longer_side_and_half() -> None:
+    centre, side = crops.square_crop(np.array([100.0, 50, 200, 90]), (640, 480), "plain")
+    assert centre.tolist() == [150, 70]
+    assert side == 150
+
+
+def test_amvur_rule_worked_example() -> None:
+    # reach = 60 + 10 along x, so size = 280 and the crop's side is 280 * 200 / 224
+    centre, side = crops.square_crop(np.array([240.0, 200, 360, 280]), (640, 480), "amvur")
+    assert centre.tolist() == [300, 240]
+    assert side == pytest.approx(250.0)
+
+
+def test_amvur_rule_is_bounded() -> None:
+    assert crops.square_crop(np.array([300.0, 200, 301, 201]), (640, 480), "amvur")[1] == pytest.approx(50 * 200 / 224)
+    assert crops.square_crop(np.array([0.0, 0, 640, 480]), (640, 480), "amvur")[1] == pytest.approx(640 * 200 / 224)
+
+
+def test_mhentropy_rule_unites_hand_and_object() -> None:
+    # the documented example: boxes already grown; hand (500,100,600,200), object (480,90,560,260)
+    grown = np.array([500.0, 100, 600, 200])
+    centre, extent = (grown[:2] + grown[2:]) / 2, (grown[2:] - grown[:2]) / 1.5 / 2
+    box = np.concatenate([centre - extent, centre + extent])
+    centre, side = crops.square_crop(box, (640, 480), "mhentropy", np.array([480.0, 90, 560, 260]))
+    assert centre.tolist() == [540, 175]
+    assert side == pytest.approx(170)
+
+
+@pytest.mark.parametrize("box", [[0, 0, 0, 10], [5, 5, 1, 9], [0, 0, np.nan, 3]])
+def test_bad_boxes_are_refused(box: list[float]) -> None:
+    with pytest.raises(ValueError, match="hand box"):
+        crops.square_crop(np.array(box), (640, 480), "plain")
+
+
+def test_box_outside_the_image_is_refused() -> None:
+    with pytest.raises(ValueError, match="outside"):
+        crops.square_crop(np.array([700.0, 0, 800, 100]), (640, 480), "mhentropy")
+
+
+def test_crop_maps_the_square_edge_to_edge() -> None:
+    transform = crops.crop_transform(np.array([100.0, 60.0]), 50.0, 128)
+    corners = np.array([[75.0, 35.0], [125.0, 85.0]])
+    np.testing.assert_allclose(crops.apply(transform, corners), [[-0.5, -0.5], [127.5, 127.5]])
+
+
+def test_crop_intrinsics_project_straight_into_the_crop() -> None:
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(9, 3)) * 0.1 + (0, 0, 0.7)
+    transform = crops.crop_transform(np.array([310.0, 250.0]), 180.0, 96)
+    direct = project(points, crops.crop_intrinsics(transform, INTRINSICS))
+    np.testing.assert_allclose(direct, crops.apply(transform, project(points, INTRINSICS)), atol=1e-9)
+
+
+def test_image_rotation_follows_the_rotated_scene() -> None:
+    rng = np.random.default_rng(1)
+    points = rng.normal(size=(9, 3)) * 0.1 + (0, 0, 0.7)
+    turned = points @ crops.rotation_about_z(0.7).T
+    moved = crops.apply(crops.image_rotation(INTRINSICS, 0.7), project(points, INTRINSICS))
+    np.testing.assert_allclose(project(turned, INTRINSICS), moved, atol=1e-9)
+
+
+def test_compose_applies_the_first_map_first() -> None:
+    first, second = np.array([[2.0, 0, 1], [0, 2, 0]]), np.array([[0.0, -1, 0], [1, 0, 5]])
+    points = np.array([[1.0, 2.0]])
+    np.testing.assert_allclose(
+        crops.apply(crops.compose(second, first), points), crops.apply(second, crops.apply(first, points))
+    )
+
+
+def test_transform_is_what_warp_affine_takes() -> None:
+    image = np.zeros((64, 64), np.uint8)
+    image[20, 30] = 255
+    transform = crops.crop_transform(np.array([30.0, 20.0]), 33.0, 33)
+    warped = cv2.warpAffine(image, transform, (33, 33), flags=cv2.INTER_LINEAR)
+    assert np.unravel_index(warped.argmax(), warped.shape) == (16, 16)
+    assert warped[16, 16] == 255

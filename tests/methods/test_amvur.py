@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentParser
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from handlit.geometry.cameras import project_weak
+from handlit.methods.amvur import AMVUR, AMVURWeights
+from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
+from handlit.models.amvur import AMVURNetwork
+from handlit.models.backbones import Backbone
+from handlit.types import HandBatch, InputError, collate
+from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
+
+
+def network(asset, tips) -> AMVURNetwork:
+    backbone = Backbone("resnet10t")
+    return AMVURNetwork(
+        asset, tips, backbone, hidden=(32, 16, 8), layers=1, dropout=0.0, attention_dropout=0.0, head_hidden=64
+    )
+
+
+def method(**settings: object) -> AMVUR:
+    torch.manual_seed(0)
+    return AMVUR(network, image_size=SIZE, **settings)
+
+
+def losses(module: AMVUR, batch: HandBatch) -> Losses:
+    return module.losses(module.infer(batch.image), batch)
+
+
+def trainer(tmp_path, **settings: object) -> pl.Trainer:
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    return pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **{**quiet, **settings})
+
+
+def test_prediction_is_consistent_with_its_distribution():
+    module, batch = method().eval(), hand_batch()
+    with torch.no_grad():
+        prediction = module(batch.image)
+    assert prediction.vertices_root.shape == prediction.vertex_scale.shape == (4, 778, 3)
+    assert prediction.joints_root.shape == prediction.joint_scale.shape == (4, 21, 3)
+    assert prediction.pose.shape == (4, 48)
+    assert prediction.betas.shape == (4, 10)
+    assert torch.equal(prediction.vertices_root, prediction.distribution.mean)
+    assert torch.equal(prediction.vertex_scale, prediction.distribution.stddev)
+    regressed = module.hand.regress_joints(prediction.vertices_root)
+    torch.testing.assert_close(prediction.joints_root, regressed - regressed[:, :1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(prediction.joints_2d, project_weak(prediction.joints_root, prediction.camera))
+    # the untrained camera looks at the centre of the crop
+    assert (prediction.joints_2d[:, 0] - (SIZE - 1) / 2).abs().max() < 0.2 * SIZE
+    assert prediction.distribution.rsample((5,)).shape == (5, 4, 778, 3)
+
+
+def test_every_parameter_gets_a_gradient_from_the_loss():
+    module = method().train()
+    losses(module, hand_batch()).total.backward()
+    assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
+
+
+def test_loss_is_the_weighted_sum_of_its_terms():
+    weights = AMVURWeights(vertices=2.0, joints=3.0, joints_2d=5.0, nll=7.0, prior=0.5, kl=11.0, joint_limits=13.0)
+    result = losses(method(weights=weights).eval(), hand_batch())
+    terms = {name: value.item() for name, value in result.terms.items()}
+    factors = {"vertices": 2, "joints": 3, "joints_2d": 5, "nll": 7, "kl": 11, "joint_limits": 13}
+    factors |= {"prior_vertices": 1, "prior_joints": 1.5, "prior_joints_2d": 2.5, "prior_nll": 3.5}
+    assert terms.keys() == factors.keys()
+    np.testing.assert_allclose(result.total.item(), sum(factors[name] * terms[name] for name in terms), rtol=1e-5)
+
+
+def test_terms_against_numpy():
+    module, batch = method().eval(), hand_batch()
+    with torch.no_grad():
+        result, prediction = losses(module, batch), module(batch.image)
+    matrix = module.hand.joint_matrix.double().numpy()
+    vertices = (batch.vertices_cam - batch.root_cam[:, None]).double().numpy()
+    joints = matrix @ vertices
+    joints = joints - joints[:, :1]
+    mean = prediction.vertices_root.double().numpy()
+    np.testing.assert_allclose(result.terms["vertices"], np.abs(mean - vertices).mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        result.terms["joints"], np.abs(prediction.joints_root.double().numpy() - joints).mean(), rtol=1e-4
+    )
+    nll = -prediction.distribution.log_prob(torch.tensor(vertices).float()).mean() / (778 * 3)
+    np.testing.assert_allclose(result.terms["nll"], nll, rtol=1e-4)
+    pixels = matrix @ batch.vertices_cam.double().numpy()
+    pixels = 120 * pixels[..., :2] / pixels[..., 2:] + 31.5
+    error = np.abs(prediction.joints_2d.double().numpy() - pixels).mean() * 2 / SIZE
+    np.testing.assert_allclose(result.terms["joints_2d"], error, rtol=1e-4)
+
+
+def test_labels_that_are_missing_count_nothing():
+    module = method().eval()
+    samples = hand_samples(4)
+    samples[2].vertices_cam = samples[2].root_cam = samples[2].joints_cam = samples[2].joints_2d = None
+    partial = losses(module, collate(samples))
+    full = losses(module, collate([samples[0], samples[1], samples[3]]))
+    for name, value in full.terms.items():
+        torch.testing.assert_close(partial.terms[name], value, rtol=1e-4, atol=1e-5, msg=name)
+
+
+def test_a_batch_without_labels_has_zero_loss_and_zero_gradient():
+    module = method().train()
+    loss = losses(module, hand_batch(labelled=False)).total
+    assert loss.item() == 0
+    loss.backward()
+    for name, parameter in module.named_parameters():
+        assert parameter.grad is not None, name
+        assert not parameter.grad.any(), name
+
+
+def test_a_training_step_never_waits_for_the_device():
+    module, batch = method().train(), hand_batch()
+    # tensors without values: whatever asks for one (item, nonzero, a boolean index) raises
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        fake = batch._apply(mode.from_tensor)
+        loss = losses(module, fake).total
+        loss.backward()
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
+
+
+def test_overfits_four_hands(tmp_path):
+    module = method(learning_rate=3e-3, schedule="one_cycle")
+    module.network.backbone.model.requires_grad_(False).eval()
+    with torch.no_grad():
+        before = losses(module.eval(), hand_batch())
+    trainer(tmp_path, max_epochs=100, enable_checkpointing=False).fit(module, loader(hand_samples(4), 4))
+    with torch.no_grad():
+        after = losses(module.eval(), hand_batch())
+    for name in ("vertices", "joints", "joints_2d", "prior_vertices"):
+        assert after.terms[name] < 0.5 * before.terms[name], (name, before.terms[name], after.terms[name])
+    assert after.terms["nll"] < before.terms["nll"] - 0.5
+
+
+def test_fits_validates_and_predicts_with_named_figures(tmp_path):
+    module = method()
+    run = trainer(tmp_path, max_epochs=1, log_every_n_steps=1)
+    run.fit(module, loader(hand_samples(4), 2), loader(hand_samples(3, seed=1), 2))
+    names = set(run.callback_metrics)
+    assert {"train/loss", "train/loss_vertices", "train/loss_prior_nll", "train/loss_kl", "val/loss"} <= names
+    run.validate(module, loader(hand_samples(3, seed=1), 2), verbose=False)
+    batch = hand_batch(3, seed=1)
+    with torch.no_grad():
+        prediction = module.eval()(batch.image)
+    joints = batch.joints_cam - batch.joints_cam[:, :1]
+    vertices = batch.vertices_cam - batch.root_cam[:, None]
+    for name, value, target in (
+        ("mpjpe_mm", prediction.joints_root, joints),
+        ("mpvpe_mm", prediction.vertices_root, vertices),
+    ):
+        expected = 1000 * (value - target).norm(dim=-1).mean()
+        torch.testing.assert_close(run.callback_metrics[f"val/{name}"].float(), expected, rtol=1e-4, atol=0)
+        assert run.callback_metrics[f"val/pa_{name}"] <= run.callback_metrics[f"val/{name}"]
+    answers = run.predict(module, loader(hand_samples(3, seed=1), 2))
+    assert isinstance(answers[0], PredictedBatch)
+    assert [key for answer in answers for key in answer.key] == ["hand/0000", "hand/0001", "hand/0002"]
+    assert torch.cat([answer.index for answer in answers]).tolist() == [0, 1, 2]
+    vertices = torch.cat([answer.prediction.vertices_root for answer in answers])
+    torch.testing.assert_close(vertices, prediction.vertices_root, rtol=1e-4, atol=1e-5)
+
+
+def test_checkpoint_restores_the_answer_and_holds_no_settings(tmp_path):
+    module = method()
+    run = trainer(tmp_path, max_epochs=1)
+    run.fit(module, loader(hand_samples(4), 2))
+    run.save_checkpoint(tmp_path / "run.ckpt")
+    stored = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    assert "hyper_parameters" not in stored
+    restored = method(learning_rate=1.0).eval()
+    assert not torch.equal(restored(hand_batch().image).vertices_root, module.eval()(hand_batch().image).vertices_root)
+    restored.load_state_dict(stored["state_dict"])
+    assert torch.equal(restored(hand_batch().image).vertices_root, module(hand_batch().image).vertices_root)
+
+
+def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path):
+    samples = hand_samples(4)
+    samples[3].vertices_cam = torch.full((778, 3), float("nan"))
+    with pytest.raises(FloatingPointError, match="hand/0002, hand/0003"):
+        trainer(tmp_path, max_epochs=1).fit(method(), loader(samples, 2))
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def test_loss_is_watched_without_fetching_it_each_step():
+    watch = LossWatch()
+    assert watch.add(["a"], torch.tensor(1.0)) == 1
+    assert watch.add(["b", "c"], torch.tensor(float("inf"))) == 2
+    assert watch.add(["d"], torch.tensor(float("nan"))) == 3
+    with pytest.raises(FloatingPointError, match="batch of b, c"):
+        watch.check()
+    watch.check()
+
+
+def test_crops_of_another_size_are_refused():
+    module = AMVUR(network, image_size=2 * SIZE)
+    with pytest.raises(InputError, match=r"128x128.*64x64"):
+        module.predict_step(hand_batch(), 0)
+
+
+@pytest.mark.parametrize("schedule", ["step", "one_cycle"])
+def test_schedules(tmp_path, schedule):
+    module = method(learning_rate=1e-3, schedule=schedule, step_epochs=2, warmup=0.5)
+    rates = []
+
+    class Note(pl.Callback):
+        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
+
+    run = trainer(tmp_path, max_epochs=3, enable_checkpointing=False, callbacks=[Note()])
+    run.fit(module, loader(hand_samples(4), 2))
+    if schedule == "step":
+        np.testing.assert_allclose(rates, [1e-3] * 4 + [1e-4] * 2)
+    else:
+        assert rates[0] < 1e-4
+        assert rates[-1] < 1e-4
+        np.testing.assert_allclose(max(rates), 1e-3, rtol=0.3)
+
+
+def test_configuration_builds_the_method():
+    parser = ArgumentParser()
+    parser.add_subclass_arguments(HandMethod, "model")
+    config = {
+        "class_path": "handlit.methods.amvur.AMVUR",
+        "init_args": {
+            "network": {
+                "class_path": "handlit.models.amvur.AMVURNetwork",
+                "init_args": {
+                    "backbone": {
+                        "class_path": "handlit.models.backbones.Backbone",
+                        "init_args": {"name": "mobilenetv3_small_050"},
+                    },
+                    "hidden": [32, 16, 8],
+                },
+            },
+            "image_size": SIZE,
+            "weights": {"kl": 0.2},
+        },
+    }
+    arguments = parser.parse_object({"model": config})
+    module = parser.instantiate_classes(arguments).model
+    assert isinstance(module, AMVUR)
+    assert module.network.backbone.name == "mobilenetv3_small_050"
+    assert module.weights == AMVURWeights(kl=0.2)

@@ -1,0 +1,41 @@
+import torch
+
+from handlit.geometry.cameras import project
+from handlit.hand.asset import load_hand
+from handlit.hand.layer import HandLayer
+from handlit.methods.labels import mesh_labels
+from handlit.types import collate
+from tests.methods.hands import hand_batch, hand_samples
+
+
+def matrix() -> torch.Tensor:
+    return HandLayer(load_hand(None), tips="ho3d").joint_matrix
+
+
+def test_joints_are_regressed_from_the_mesh_and_projected():
+    batch, regressor = hand_batch(), matrix()
+    labels = mesh_labels(batch, regressor)
+    joints = torch.einsum("jv,bvc->bjc", regressor, batch.vertices_cam)
+    torch.testing.assert_close(labels.joints_root, joints - joints[:, :1], rtol=0, atol=1e-6)
+    torch.testing.assert_close(labels.joints_2d, project(joints, batch.intrinsics), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(labels.vertices_root + batch.root_cam[:, None], batch.vertices_cam)
+    assert labels.any_valid.all()
+
+
+def test_images_without_a_mesh_keep_the_datasets_joints():
+    samples = hand_samples(3)
+    samples[1].vertices_cam = None
+    samples[2].vertices_cam = samples[2].joints_cam = samples[2].root_cam = None
+    batch = collate(samples)
+    labels = mesh_labels(batch, matrix())
+    assert labels.vertices_valid.tolist() == [True, False, False]
+    assert labels.joints_valid.tolist() == [True, True, False]
+    assert labels.joints_2d_valid.tolist() == [True, True, True]
+    torch.testing.assert_close(labels.joints_root[1], batch.joints_cam[1] - batch.joints_cam[1, :1])
+    torch.testing.assert_close(labels.joints_2d[1:], batch.joints_2d[1:])
+    assert labels.joints_2d.isfinite().all()
+
+
+def test_an_unlabelled_image_is_marked_so():
+    labels = mesh_labels(hand_batch(labelled=False), matrix())
+    assert not labels.any_valid.any()

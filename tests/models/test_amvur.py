@@ -1,0 +1,66 @@
+import math
+
+import pytest
+import torch
+from torch.distributions import kl_divergence
+
+from handlit.models.amvur import INITIAL_MAGNIFICATION, AMVURNetwork, CameraHead
+from handlit.models.backbones import Backbone
+from handlit.skeleton import TIP_VERTICES
+from tests.hand.synthetic_mano import synthetic_mano
+
+
+def network(**settings: object) -> AMVURNetwork:
+    torch.manual_seed(0)
+    sizes = {"hidden": (32, 16, 8), "layers": 1, "head_hidden": 32}
+    return AMVURNetwork(synthetic_mano(), "freihand", Backbone("mobilenetv3_small_050"), **{**sizes, **settings})
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def test_outputs(images):
+    module = network().eval()
+    output = module(module.backbone.normalise(images))
+    for distribution in (output.posterior, output.prior.distribution):
+        assert distribution.batch_shape == (2,)
+        assert distribution.event_shape == (778, 3)
+    assert output.camera.shape == (2, 3)
+    assert kl_divergence(output.posterior, output.prior.distribution).isfinite().all()
+
+
+def test_every_parameter_gets_a_gradient(images):
+    module = network().train()
+    output = module(module.backbone.normalise(images))
+    loss = -output.posterior.log_prob(torch.randn(2, 778, 3)).sum() + output.camera.square().sum()
+    (loss + kl_divergence(output.posterior, output.prior.distribution).sum()).backward()
+    assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
+
+
+def test_tokens_are_the_template_joints_and_coarse_vertices_about_the_wrist():
+    module = network()
+    tokens = module.decoder.tokens[0]
+    rest = module.hand(torch.zeros(30))
+    assert tokens.shape == (216, 3)
+    torch.testing.assert_close(tokens[:21], rest.joints - rest.joints[0])
+    assert not tokens[0].any()
+    tips = rest.vertices[list(TIP_VERTICES["freihand"])] - rest.joints[0]
+    torch.testing.assert_close(tokens[[4, 8, 12, 16, 20]], tips)
+
+
+def test_hand_model_is_not_in_the_checkpoint():
+    names = network().state_dict()
+    assert not [name for name in names if "hand." in name or "tokens" in name]
+
+
+def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive():
+    head = CameraHead(24)
+    torch.testing.assert_close(
+        head(torch.randn(2, 24)), torch.tensor([[INITIAL_MAGNIFICATION, 0, 0]] * 2), rtol=0.05, atol=0.05
+    )
+    with torch.no_grad():
+        head.head[-1].bias.copy_(torch.tensor([-3.0, 0.5, -0.5]))
+        camera = head(torch.randn(2, 24))
+    torch.testing.assert_close(camera[:, 0], torch.full((2,), math.exp(-3)), rtol=0.05, atol=0)

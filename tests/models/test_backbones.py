@@ -1,0 +1,89 @@
+import pytest
+import timm
+import torch
+
+from handlit.models.backbones import Backbone
+from handlit.types import InputError
+
+
+def images(size: int = 64, batch: int = 2) -> torch.Tensor:
+    return torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "efficientnet_b0", "test_vit"])
+def test_pooled_and_maps_have_the_announced_channels(name):
+    size = 160 if name == "test_vit" else 64
+    plain, mapped = Backbone(name).eval(), Backbone(name, maps=True).eval()
+    mapped.load_state_dict(plain.state_dict())
+    with torch.no_grad():
+        pooled = plain(plain.normalise(images(size)))
+        features = mapped(mapped.normalise(images(size)))
+    assert pooled.pooled.shape == (2, plain.channels)
+    assert pooled.maps == ()
+    torch.testing.assert_close(features.pooled, pooled.pooled)
+    assert tuple(each.shape[1] for each in features.maps) == mapped.map_channels
+    strides = [size // each.shape[-1] for each in features.maps]
+    assert strides == ([16] if name == "test_vit" else [4, 8, 16])
+
+
+def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps():
+    backbone = Backbone("hrnet_w64", maps=True).eval()
+    names = [name for name, _ in backbone.named_parameters()]
+    assert not [name for name in names if "classifier" in name]
+    assert sum(p.numel() for p in backbone.parameters()) == 128_059_944 - 2048 * 1000 - 1000
+    normalised = backbone.normalise(images())
+    seen = {}
+    backbone.model.stage4.register_forward_hook(lambda module, args, result: seen.update(maps=result))
+    with torch.no_grad():
+        features = backbone(normalised)
+        expected = backbone.model.forward_features(normalised).mean((2, 3))
+    assert [tuple(each.shape[1:]) for each in features.maps] == [(64, 16, 16), (128, 8, 8), (256, 4, 4)]
+    assert backbone.map_channels == (64, 128, 256)
+    assert features.pooled.shape == (2, 2048) == (2, backbone.channels)
+    torch.testing.assert_close(features.pooled, expected)
+    for map_, branch in zip(features.maps, seen["maps"], strict=False):
+        torch.testing.assert_close(map_, branch)
+
+
+def test_normalise_is_the_networks_own():
+    backbone = Backbone("resnet10t")
+    pixels = images()
+    config = timm.data.resolve_model_data_config(backbone.model)
+    mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
+    torch.testing.assert_close(backbone.normalise(pixels), (pixels / 255 - mean) / std)
+    with pytest.raises(TypeError, match="uint8"):
+        backbone.normalise(pixels / 255)
+
+
+def test_checkpoint_of_a_classifier_is_loaded(tmp_path):
+    source = timm.create_model("resnet10t")
+    torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.pth")
+    backbone = Backbone("resnet10t", checkpoint=str(tmp_path / "weights.pth")).eval()
+    normalised = backbone.normalise(images())
+    with torch.no_grad():
+        expected = source.eval().forward_features(normalised).mean((2, 3))
+        torch.testing.assert_close(backbone(normalised).pooled, expected)
+
+
+def test_checkpoint_that_does_not_fit_is_an_error(tmp_path):
+    weights = timm.create_model("resnet10t").state_dict()
+    weights.pop("conv1.0.weight")
+    torch.save(weights, tmp_path / "weights.pth")
+    with pytest.raises(InputError, match=r"1 missing \['conv1.0.weight'\]"):
+        Backbone("resnet10t", checkpoint=str(tmp_path / "weights.pth"))
+    with pytest.raises(InputError, match="does not exist"):
+        Backbone("resnet10t", checkpoint=str(tmp_path / "nothing.pth"))
+
+
+def test_unknown_network_names_similar_ones():
+    with pytest.raises(InputError, match="hrnet_w64"):
+        Backbone("hrnet_w63")
+
+
+def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch):
+    def offline(*args, **kwargs):
+        raise OSError("no network")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(InputError, match=r"no network.*pretrained=False"):
+        Backbone("resnet10t", pretrained=True)

@@ -1,0 +1,165 @@
+import io
+import json
+import re
+import zipfile
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from handlit.scoring.protocols import PROTOCOLS
+from handlit.scoring.score import score
+from handlit.scoring.submission import SubmissionWriter
+from handlit.types import InputError
+from tests.scoring import official
+from tests.scoring.hands import make_hands
+from tests.scoring.test_ground_truth import write_truth
+
+COUNT = 6
+
+
+def write_prediction(path: Path, protocol_name, noise: float, count: int = COUNT) -> Path:
+    protocol = PROTOCOLS[protocol_name]
+    hands = make_hands(count, protocol)
+    rng = np.random.default_rng(int(1e4 * noise))
+    with SubmissionWriter(path, count, protocol, decimals=8) as writer:
+        writer.write(
+            np.arange(count),
+            hands.joints_cam + rng.normal(0, noise, hands.joints.shape),
+            hands.vertices_cam + rng.normal(0, noise, hands.vertices.shape),
+        )
+        writer.finalise()
+    return path
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO(), width=200)
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    return write_truth(tmp_path / "HO3D_v2", "ho3d_v2", COUNT)
+
+
+def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
+    model = write_prediction(tmp_path / "amvur" / "pred.zip", "ho3d_v2", 0.003)
+    mean = write_prediction(tmp_path / "base.zip", "ho3d_v2", 0.02)
+    console = quiet()
+    out = tmp_path / "out"
+    board = score([model, f"mean_hand={mean}"], truth, out=out, console=console)
+
+    assert [p.label for p in board.predictions] == ["amvur", "mean_hand", "zero prediction"]
+    assert board.reference == "mean_hand"
+    row = board.official_rows()[0]
+    assert board.ratio(row) == pytest.approx([value / row.values[1] for value in row.values])
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    for text in ("amvur", "mean_hand", "zero prediction", "/ mean_hand", "f_al_score_15", "pa_mpjpe_proper_mm"):
+        assert text in printed
+    for name in ("scores.txt", "mean_hand/scores.txt", "scores.json", "report.html"):
+        assert str(out / name) in printed
+    files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
+    assert files == {"scores.txt", "mean_hand/scores.txt", "scores.json", "report.html"}
+
+    lines = (out / "scores.txt").read_text().splitlines()
+    assert [line.split(": ")[0] for line in lines] == list(PROTOCOLS["ho3d_v2"].keys)
+    assert all(re.fullmatch(r"\w+: -?\d+\.\d{6}", line) for line in lines)
+    with zipfile.ZipFile(model) as archive:
+        xyz, verts = json.loads(archive.read("pred.json"))
+    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    expected = official.evaluate(np.array(xyz), np.array(verts), hands.joints, hands.vertices, ho3d=True)
+    for line in lines:
+        key, value = line.split(": ")
+        assert float(value) == pytest.approx(expected[key], abs=1e-6)
+
+
+def test_scores_json_holds_everything(tmp_path: Path, truth: Path) -> None:
+    model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
+    board = score([model], truth, out=tmp_path / "out", console=quiet())
+    data = json.loads((tmp_path / "out" / "scores.json").read_text())
+    assert (data["protocol"], data["num_images"], data["reference"]) == ("ho3d_v2", COUNT, None)
+    first, zero = data["predictions"]
+    assert first["official"] == board.predictions[0].evaluation.official
+    assert zero["official"]["xyz_scale_trans_al_mean3d"] is None
+    assert len(first["sha256"]) == 64
+    assert set(first["sequence_error_mm"]["joints"]) == {"SM1", "AP10"}
+    assert np.mean(list(first["sequence_error_mm"]["joints"].values())) == pytest.approx(first["papers"]["mpjpe_mm"])
+    assert np.mean(list(first["joint_error_mm"]["joints"].values())) == pytest.approx(first["papers"]["mpjpe_mm"])
+    assert len(first["share_within_threshold"]["vertices"]) == len(data["thresholds_mm"]) == 100
+
+
+class _Page(HTMLParser):
+    """Collects what a page refers to and checks that its elements close."""
+
+    VOID = frozenset({"meta", "br", "line", "rect"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[str] = []
+        self.references: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs) -> None:
+        self.seen.append(tag)
+        self.references += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_startendtag(self, tag: str, attrs) -> None:
+        self.seen.append(tag)
+
+
+def test_the_report_stands_alone(tmp_path: Path, truth: Path) -> None:
+    model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
+    score([f"<script>&={model}", f"b={model}"], truth, out=tmp_path / "out", reference="b", console=quiet())
+    text = (tmp_path / "out" / "report.html").read_text()
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert page.references == []
+    assert "script" not in page.seen
+    assert page.seen.count("svg") == 6
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "&lt;script&gt;&amp;" in text
+    assert "SM1" in text
+    assert "zero prediction" in text
+    assert "×1.00" in text
+
+
+def test_freihand_and_another_topology(tmp_path: Path) -> None:
+    truth = write_truth(tmp_path / "frei", "freihand", COUNT)
+    hands = make_hands(COUNT, PROTOCOLS["freihand"])
+    path = tmp_path / "coarse.json"
+    path.write_text(json.dumps([hands.joints.tolist(), hands.vertices[:, ::3].tolist()]))
+    console = quiet()
+    board = score([path], truth, out=tmp_path / "out", console=console)
+    assert board.predictions[0].label == "coarse"
+    assert "other_topology" in console.file.getvalue()  # type: ignore[attr-defined]
+    assert "mesh_mean3d: -1.000000" in (tmp_path / "out" / "scores.txt").read_text()
+    assert board.sequence_rows("joints") == []
+
+
+def test_bad_input_says_why_and_writes_nothing(tmp_path: Path, truth: Path) -> None:
+    model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
+    short = write_prediction(tmp_path / "short.zip", "ho3d_v2", 0.003, count=4)
+    cases = [
+        ([], None, "no prediction given"),
+        ([model, short], None, "joints of 4 images, expected 6"),
+        ([model, tmp_path / "gone.zip"], None, "does not exist"),
+        ([model, f"m={model}"], None, "two predictions are called 'm'"),
+        ([f"={model}"], None, "cannot be a name"),
+        ([f"zero prediction={model}"], None, "cannot be a name"),
+        ([model], "best", "the reference 'best' is none of the predictions: m"),
+    ]
+    for predictions, reference, message in cases:
+        with pytest.raises(InputError, match=message):
+            score(predictions, truth, out=tmp_path / "out", reference=reference, console=quiet())
+    with pytest.raises(InputError, match="evaluation_xyz"):
+        score([model], tmp_path, out=tmp_path / "out", console=quiet())
+    assert not (tmp_path / "out").exists()

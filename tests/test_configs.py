@@ -1,0 +1,52 @@
+"""Every shipped configuration is parsed with all its classes, and a typo in one is refused."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from handlit.cli import main
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+EXPERIMENTS = sorted((CONFIGS / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiment_is_parsed(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(path), "--print_config"])
+    assert stop.value.code == 0
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["model"]["class_path"].startswith("handlit.methods.")
+    assert config["data"]["class_path"].startswith("handlit.data.")
+    # base.yaml lies underneath
+    assert any("SubmissionCallback" in callback["class_path"] for callback in config["trainer"]["callbacks"])
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_experiment_opens_with_its_command(path: Path) -> None:
+    first = path.read_text().splitlines()[0]
+    assert first.startswith(f"# python main.py fit --config configs/experiment/{path.name}")
+
+
+def test_every_model_and_data_file_is_used_by_an_experiment() -> None:
+    used = "".join(path.read_text() for path in EXPERIMENTS)
+    for folder in ("model", "data"):
+        for path in (CONFIGS / folder).glob("*.yaml"):
+            assert f"../{folder}/{path.name}" in used or path.stem == "photos", f"{path} is used by no experiment"
+
+
+@pytest.mark.parametrize("typo", ["--trainer.max_epoch=3", "--data.init_args.imagesize=3", "--model.init_args.lr=1"])
+def test_unknown_setting_is_refused(typo: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), typo])
+    assert stop.value.code == 2
+    assert typo.split("=")[0].split(".")[-1] in capsys.readouterr().err
+
+
+def test_typo_in_a_config_file_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "typo.yaml").write_text("trainer:\n  max_epoch: 3\n")
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), "--config", f"{tmp_path}/typo.yaml"])
+    assert stop.value.code == 2
+    assert "max_epoch" in capsys.readouterr().err
