@@ -49,24 +49,27 @@ def _photographs(trainer: pl.Trainer) -> Photographs | None:
 
 
 class PredictionPictures(pl.Callback):
-    """While predicting, draws a contact sheet of the first hands; for photographs, exports every hand.
+    """While predicting, draws a contact sheet of a few hands; for photographs, exports every hand.
 
     Writes ``predictions.png`` into the run folder. For photographs, each hand also gets an overlay on its picture
     (png), its mesh (obj, in OpenGL axes so that viewers show it upright) and every number (npz, with its conventions).
 
     Args:
-        count: Hands on the contact sheet.
+        count: Hands on the contact sheet, spread evenly over the dataset.
         out: Folder; ``photos`` in the run folder for photographs and the run folder itself otherwise.
     """
 
     def __init__(self, count: int = 8, out: str | None = None) -> None:
         self.count = count
         self.out = out
-        self.rows: list[list[np.ndarray]] = []
+        self.rows: dict[int, list[np.ndarray]] = {}
+        self.chosen: set[int] = set()
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start an empty sheet."""
-        self.rows = []
+        """Start an empty sheet and choose its hands."""
+        size = len(trainer.predict_dataloaders.dataset)  # type: ignore[union-attr]
+        self.rows = {}
+        self.chosen = set(np.linspace(0, size - 1, min(self.count, size)).round().astype(int).tolist())
 
     def on_predict_batch_end(
         self,
@@ -79,14 +82,16 @@ class PredictionPictures(pl.Callback):
     ) -> None:
         """Draw and export the batch."""
         photographs = _photographs(trainer)
-        if not trainer.is_global_zero or (len(self.rows) >= self.count and photographs is None):
+        if not trainer.is_global_zero:
             return
         hand_layer: Any = pl_module.hand
         faces = hand_layer.faces.cpu()
-        for row in range(len(batch)):
+        for row, index in enumerate(batch.index.tolist()):
+            if photographs is None and index not in self.chosen:
+                continue
             hand = PredictedHand(outputs.prediction, batch, row, faces)
-            if len(self.rows) < self.count:
-                self.rows.append(hand.sheet_row())
+            if index in self.chosen:
+                self.rows[index] = hand.sheet_row()
             if photographs is not None:
                 picture = photographs.picture(hand.key).numpy()
                 export(hand, picture, photographs.camera_assumed(hand.key), self._folder(trainer))
@@ -95,7 +100,8 @@ class PredictionPictures(pl.Callback):
         """Write the contact sheet."""
         if trainer.is_global_zero and self.rows:
             path = self._folder(trainer) / SHEET
-            _write_image(path, drawing.contact_sheet(self.rows, TITLES, CELL))
+            rows = [self.rows[index] for index in sorted(self.rows)]
+            _write_image(path, drawing.contact_sheet(rows, TITLES, CELL))
             print(f"pictures of the predictions: {path}")
 
     def _folder(self, trainer: pl.Trainer) -> Path:

@@ -1,7 +1,9 @@
 """The command line: Lightning's fit/validate/test/predict on config files, and handlit's own verbs. Wiring only."""
 
 import argparse
+import logging
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +53,12 @@ def _overview() -> str:
 
 def run_trainer(arguments: list[str]) -> None:
     """Run a Trainer command through LightningCLI, with ``configs/base.yaml`` underneath every config."""
+    # Lightning's own call of torch, which torch 2.9 and later warn about at every start
+    warnings.filterwarnings("ignore", message="`isinstance\\(treespec, LeafSpec\\)` is deprecated")
+    # Lightning advertises a service at every start
+    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
+        lambda line: "litlogger" not in line.getMessage()
+    )
     from handlit.cli.trainer import HandlitCLI
 
     HandlitCLI.run(arguments, CONFIGS / "base.yaml")

@@ -85,14 +85,15 @@ class HandlitCLI(LightningCLI):
         """Choose logger and checkpoint for the command."""
         config: Namespace = self.config[str(self.subcommand)]
         run_dir = Path(config.run_dir)
+        csv = f"{CSVLogger.__module__}.{CSVLogger.__qualname__}"
         if self.subcommand == "fit":
             if config.trainer.logger in (None, True):
-                config.trainer.logger = Namespace(
-                    class_path=f"{CSVLogger.__module__}.{CSVLogger.__qualname__}",
-                    init_args=Namespace(save_dir=str(run_dir), name="", version=""),
-                )
+                init_args = Namespace(save_dir=str(run_dir), name="", version="")
+                config.trainer.logger = Namespace(class_path=csv, init_args=init_args)
             return
-        config.trainer.logger = config.trainer.logger or False
+        # a new CSVLogger would delete the training's metrics.csv
+        if config.trainer.logger in (None, True) or getattr(config.trainer.logger, "class_path", None) == csv:
+            config.trainer.logger = False
         if self.subcommand == "predict":
             # predictions go to files batch by batch; keeping them would fill the memory
             config.return_predictions = False

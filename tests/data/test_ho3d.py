@@ -110,7 +110,7 @@ def test_missing_and_empty_files_are_named(copy: Path, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="synth --layout"):
         read_frames(tmp_path / "nowhere", "train", "v3")
     train_metas(copy)[0].unlink()
-    with pytest.raises(FileNotFoundError, match="annotation .* is missing"):
+    with pytest.raises(FileNotFoundError, match=r"annotation .* is missing"):
         read_frames(copy, "train", "v3")
     (copy / "train.txt").write_text("\n")
     with pytest.raises(InputError, match="is empty"):

@@ -1,0 +1,182 @@
+"""The main job in process, from an empty folder to a scored submission, and what happens when the input is wrong."""
+
+import json
+import zipfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handlit.cli import main
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+class Job:
+    """A folder with a tiny dataset and a tiny trained run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.data = folder / "data"
+        self.run = folder / "amvur"
+        self.config = str(self.run / "config.yaml")
+        main(f"synth --out {self.data} --train 24 --evaluation 5 --preset easy --workers 0".split())
+        main(self.fit_arguments())
+
+    def fit_arguments(self) -> list[str]:
+        small = (
+            f"--data.init_args.root {self.data} --data.init_args.image_size 32 --data.init_args.batch_size 4 "
+            "--data.init_args.num_workers 0 --model.init_args.network.init_args.backbone.init_args.name test_resnet "
+            f"--trainer.max_epochs 1 --trainer.enable_progress_bar false --run_dir {self.run}"
+        )
+        return ["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), *small.split()]
+
+
+@pytest.fixture(scope="session")
+def job(tmp_path_factory: pytest.TempPathFactory) -> Job:
+    return Job(tmp_path_factory.mktemp("job"))
+
+
+def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Run a command that must end in a message and exit code 2; returns the message."""
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    return capsys.readouterr().err
+
+
+def test_fit_leaves_a_whole_run(job: Job) -> None:
+    assert {"config.yaml", "metrics.csv", "checkpoints"} <= {path.name for path in job.run.iterdir()}
+    assert {"best.ckpt", "last.ckpt"} <= {path.name for path in (job.run / "checkpoints").iterdir()}
+    header = (job.run / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"val/mpjpe_mm", "val/pa_mpvpe_mm", "train/loss", "train/loss_kl", "lr-Adam"} <= set(header)
+
+
+def test_predict_then_score(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = (job.run / "metrics.csv").read_text()
+    main(["predict", "--config", job.config])
+    assert (job.run / "metrics.csv").read_text() == metrics
+    with zipfile.ZipFile(job.run / "pred.zip") as archive:
+        assert archive.namelist() == ["pred.json"]
+        joints, vertices = json.loads(archive.read("pred.json"))
+    assert np.shape(joints) == (5, 21, 3)
+    assert np.shape(vertices) == (5, 778, 3)
+    truth = np.array(json.loads((job.data / "evaluation_xyz.json").read_text()))
+    # the given root, in the benchmark's axes
+    np.testing.assert_allclose(np.array(joints)[:, 0], truth[:, 0], atol=1e-5)
+    sheet = cv2.imread(str(job.run / "predictions.png"))
+    assert sheet.std() > 10
+    capsys.readouterr()
+    main(["score", str(job.run / "pred.zip"), str(job.data), "--out", str(tmp_path / "scores")])
+    shown = capsys.readouterr().out
+    assert "zero prediction" in shown
+    assert "report.html" in shown
+    lines = (tmp_path / "scores" / "scores.txt").read_text().splitlines()
+    assert len(lines) == 14
+    assert lines[0].startswith("xyz_mean3d: ")
+    assert 0 < float(lines[0].split()[1]) < 50
+
+
+def test_official_score_is_the_test_metric(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Two ways to one number: through pred.zip and the official script, and straight from the network."""
+    main(["predict", "--config", job.config])
+    main(["score", str(job.run / "pred.zip"), str(job.data), "--out", str(tmp_path)])
+    capsys.readouterr()
+    main(["test", "--config", job.config, "--trainer.logger", "false"])
+    shown = capsys.readouterr().out
+    scores = dict(line.split(": ") for line in (tmp_path / "scores.txt").read_text().splitlines())
+    for official, metric in (("xyz_mean3d", "test/mpjpe_mm"), ("mesh_mean3d", "test/mpvpe_mm")):
+        (line,) = (line for line in shown.splitlines() if metric in line and f"pa_{metric}" not in line)
+        value = float(next(part for part in line.replace("│", " ").split() if part[0].isdigit()))
+        assert value == pytest.approx(10 * float(scores[official]), abs=0.02)
+
+
+def test_prediction_repeats_itself(job: Job, tmp_path: Path) -> None:
+    main(["predict", "--config", job.config, "--run_dir", str(tmp_path / "a"), "--ckpt_path", best(job)])
+    main(["predict", "--config", job.config, "--run_dir", str(tmp_path / "b"), "--ckpt_path", best(job)])
+    assert (tmp_path / "a" / "pred.zip").read_bytes() == (tmp_path / "b" / "pred.zip").read_bytes()
+
+
+def best(job: Job) -> str:
+    return str(job.run / "checkpoints" / "best.ckpt")
+
+
+def test_predict_on_photographs(job: Job, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    cv2.imwrite(str(photos / "me.jpg"), np.random.default_rng(0).integers(0, 255, (90, 120, 3), dtype=np.uint8))
+    hands = [{"box": [10, 10, 60, 70], "hand": side} for side in ("right", "left")]
+    (photos / "boxes.json").write_text(json.dumps({"me.jpg": hands}))
+    options = f"--data.init_args.root {photos} --run_dir {tmp_path / 'out'} --ckpt_path {best(job)}".split()
+    main(["predict", "--config", job.config, "--data", str(CONFIGS / "data" / "photos.yaml"), *options])
+    out = tmp_path / "out" / "photos"
+    expected = {f"me.jpg_{n}.{kind}" for n in (0, 1) for kind in ("png", "obj", "npz")} | {"predictions.png"}
+    assert {path.name for path in out.iterdir()} == expected
+    assert not (tmp_path / "out" / "pred.zip").exists()
+    assert [str(np.load(out / f"me.jpg_{n}.npz")["hand"]) for n in (0, 1)] == ["right", "left"]
+
+
+def test_a_run_is_not_overwritten(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (job.run / "checkpoints" / "best.ckpt").read_bytes()
+    assert "already holds a run" in refused(job.fit_arguments(), capsys)
+    assert (job.run / "checkpoints" / "best.ckpt").read_bytes() == before
+
+
+def test_prediction_without_a_checkpoint(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(["predict", "--config", job.config, "--run_dir", str(tmp_path)], capsys)
+    assert "no checkpoint" in message
+
+
+def test_an_unreadable_image_leaves_no_submission(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    data = Path(shutil.copytree(job.data, tmp_path / "data"))
+    broken = sorted(data.glob("evaluation/*/rgb/*.jpg"))[-1]
+    broken.write_bytes(b"nothing")
+    arguments = ["predict", "--config", job.config, "--data.init_args.root", str(data)]
+    message = refused([*arguments, "--run_dir", str(tmp_path / "run"), "--ckpt_path", best(job)], capsys)
+    assert str(broken) in message
+    assert not list((tmp_path / "run").glob("*pred*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train"], "no command 'train'"),
+        (["score", "nowhere.zip", "nowhere"], "nowhere"),
+        (
+            ["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), "--data.init_args.root", "/nowhere"],
+            "/nowhere",
+        ),
+        (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
+    ],
+)
+def test_wrong_input_ends_in_a_message(arguments: list[str], message: str, capsys, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert message in refused(arguments, capsys)
+
+
+def test_score_refuses_what_does_not_fit(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["predict", "--config", job.config])
+    with zipfile.ZipFile(job.run / "pred.zip") as archive:
+        joints, vertices = json.loads(archive.read("pred.json"))
+    short = tmp_path / "short.json"
+    short.write_text(json.dumps([joints[:-1], vertices[:-1]]))
+    out = tmp_path / "scores"
+    message = refused(["score", str(short), str(job.data), "--out", str(out)], capsys)
+    assert "4" in message
+    assert "5" in message
+    assert not out.exists()
+    mirrored = tmp_path / "axes.json"
+    mirrored.write_text(
+        json.dumps([(np.array(joints) * (1, -1, -1)).tolist(), (np.array(vertices) * (1, -1, -1)).tolist()])
+    )
+    main(["score", str(mirrored), str(job.data)])
+    assert "axes" in capsys.readouterr().out
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--help"])
+    shown = capsys.readouterr().out
+    for command in ("fit", "validate", "test", "predict", "synth", "score"):
+        assert f"\n  {command}" in shown
