@@ -28,12 +28,15 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 
 quickstart: $(VENV)/installed
 	rm -rf $(RUN)
-	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 4000 --evaluation 400 --seed 0
+	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 6000 --evaluation 300 --seed 0
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart_mean_hand.yaml
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart.yaml
 	$(VENV)/bin/python main.py predict --config $(RUN)/mean_hand/config.yaml
 	$(VENV)/bin/python main.py predict --config $(RUN)/amvur/config.yaml
 	$(VENV)/bin/python main.py score $(RUN)/amvur/pred.zip $(RUN)/mean_hand/pred.zip $(DATA) --out $(RUN)/scores
+	@echo "submission: $(RUN)/amvur/pred.zip"
+	@echo "report:     $(RUN)/scores/report.html"
+	@echo "picture:    $(RUN)/amvur/predictions.png"
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

@@ -27,7 +27,7 @@ class Job:
         small = (
             f"--data.init_args.root {self.data} --data.init_args.image_size 32 --data.init_args.batch_size 4 "
             "--data.init_args.num_workers 0 --model.init_args.network.init_args.backbone.init_args.name test_resnet "
-            f"--trainer.max_epochs 1 --trainer.enable_progress_bar false --run_dir {self.run}"
+            f"--trainer.max_epochs 1 --trainer.log_every_n_steps 2 --trainer.enable_progress_bar false --run_dir {self.run}"
         )
         return ["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), *small.split()]
 

@@ -13,7 +13,7 @@ import trimesh
 from torch import Tensor
 
 from handlit.callbacks import drawing
-from handlit.geometry.cameras import flip_opengl, project, root_from_weak
+from handlit.geometry.cameras import fit_root, flip_opengl, project
 from handlit.types import HandBatch, HandPrediction
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,8 @@ CELL = 224
 CONVENTIONS = (
     "OpenCV camera axes (x right, y down, z forward), metres, radians, pixels with (0, 0) at the centre of the "
     "top-left pixel. Joints: wrist, then thumb, index, middle, ring, pinky from base to tip. vertices_cam, joints_cam: "
-    "in the frame of the camera given by intrinsics. root_cam comes from the predicted weak-perspective camera and "
-    "the intrinsics: its depth is only as good as the focal length (intrinsics_assumed tells whether it was assumed). "
+    "in the frame of the camera given by intrinsics. root_cam is fitted to the predicted 2D joints with "
+    "these intrinsics: its depth is as good as the focal length (intrinsics_assumed tells whether it was assumed). "
     "pose: 16 rotation vectors, global first, a flat hand is zero; betas: shape. hand tells the side: a left hand's "
     "pose belongs to the right-hand model mirrored in x. *_scale: standard deviation per coordinate, metres."
 )
@@ -132,7 +132,6 @@ class PredictedHand:
         self.image = batch.image[row].permute(1, 2, 0).cpu().numpy()
         self.intrinsics_crop = pick(batch.intrinsics)
         self.transform = pick(batch.crop_transform).double()
-        self.camera = pick(prediction.camera)
         self.vertices_root = pick(prediction.vertices_root)
         self.joints_root = pick(prediction.joints_root)
         self.joints_2d = pick(prediction.joints_2d)
@@ -145,7 +144,7 @@ class PredictedHand:
         self.mirror = torch.tensor([-1.0 if self.side == "left" else 1.0, 1.0, 1.0])
         self.faces_crop = faces
         self.faces = faces.flip(1) if self.side == "left" else faces
-        self.root_crop = root_from_weak(self.camera, self.intrinsics_crop)
+        self.root_crop = fit_root(self.joints_root, self.joints_2d, self.intrinsics_crop)
         self.root_cam = self.root_crop * self.mirror
 
     @property

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from handlit.geometry.cameras import project_weak
+
 #: Bounds of a vertex coordinate's standard deviation, metres. The lower one is finer than any label;
 #: below it a log-likelihood would reward noise. The upper one is several hands wide.
 MIN_SCALE_M = 1e-4
@@ -89,6 +91,5 @@ def project_weak_gaussian(points: Normal, camera: Tensor) -> Normal:
     Returns:
         Mean and scale (B, N, 2), in the unit of the camera.
     """
-    magnification, offset = camera[:, None, :1], camera[:, None, 1:]
-    mean = magnification * points.mean[..., :2] + offset
-    return Normal(mean, magnification * points.stddev[..., :2], validate_args=False)
+    scale = camera[:, None, :1] * points.stddev[..., :2]
+    return Normal(project_weak(points.mean, camera), scale, validate_args=False)

@@ -46,23 +46,28 @@ def project_weak(points_root: Tensor, camera: Tensor) -> Tensor:
     return camera[..., None, :1] * points_root[..., :2] + camera[..., None, 1:]
 
 
-def root_from_weak(camera: Tensor, intrinsics: Tensor) -> Tensor:
-    """Where the root lies so that a pinhole camera shows what the weak-perspective camera shows.
+def fit_root(points_root: Tensor, points_2d: Tensor, intrinsics: Tensor) -> Tensor:
+    """Where the root lies so that a pinhole camera shows a hand where its 2D points are.
 
-    The depth is ``f / s``: exact for a hand whose extent along z is small against its distance.
+    Least squares over ``fx (x + tx) - (u - cx) (z + tz) = 0`` and the same for v, which is linear in the root
+    ``(tx, ty, tz)``. Exact for points that some root projects exactly.
 
     Args:
-        camera: (..., 3) as ``(s, tx, ty)``, pixels per metre and pixels.
-        intrinsics: (..., 3, 3) of the same image, pixels.
+        points_root: (..., N, 3) root-relative, metres.
+        points_2d: (..., N, 2) pixels.
+        intrinsics: (..., 3, 3) of the same image, without skew, pixels.
 
     Returns:
         (..., 3) camera frame, metres.
     """
-    focal = (intrinsics[..., 0, 0] + intrinsics[..., 1, 1]) / 2
-    depth = focal / camera[..., 0]
-    x = (camera[..., 1] - intrinsics[..., 0, 2]) * depth / intrinsics[..., 0, 0]
-    y = (camera[..., 2] - intrinsics[..., 1, 2]) * depth / intrinsics[..., 1, 1]
-    return torch.stack([x, y, depth], dim=-1)
+    focal = intrinsics[..., None, (0, 1), (0, 1)]
+    ray = (points_2d - intrinsics[..., None, :2, 2]) / focal
+    one, zero = torch.ones_like(ray[..., :1]), torch.zeros_like(ray[..., :1])
+    system = torch.cat(
+        [torch.cat([one, zero, -ray[..., :1]], dim=-1), torch.cat([zero, one, -ray[..., 1:]], dim=-1)], dim=-2
+    )
+    offset = ray * points_root[..., 2:] - points_root[..., :2]
+    return torch.linalg.lstsq(system, torch.cat([offset[..., 0], offset[..., 1]], dim=-1)[..., None]).solution[..., 0]
 
 
 def crop_to_normalised(points_2d: Tensor, size: int) -> Tensor:

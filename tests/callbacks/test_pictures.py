@@ -22,7 +22,7 @@ CENTRE, SIDE = np.array([120.0, 170.0]), 140.0
 
 
 def batch_and_prediction(left: bool) -> tuple[HandBatch, HandPrediction, HandLayer]:
-    """A crop of a 400x300 picture and a prediction whose wrist is at the crop's pixel (50, 60)."""
+    """A crop of a 400x300 picture and a prediction of a hand before its pinhole camera."""
     zoom = crops.crop_transform(CENTRE, SIDE, SIZE)
     crop_k = crops.crop_intrinsics(zoom, INTRINSICS)
     transform = zoom
@@ -42,19 +42,20 @@ def batch_and_prediction(left: bool) -> tuple[HandBatch, HandPrediction, HandLay
     mesh = layer(torch.zeros(1, 45), torch.zeros(1, 10), upright)
     vertices = mesh.vertices - mesh.joints[:, :1]
     joints = mesh.joints - mesh.joints[:, :1]
-    camera = torch.tensor([[300.0, 50.0, 60.0]])
+    root = torch.tensor([[[0.0, 0.02, 0.7]]]) + torch.tensor([[[0.06 if left else -0.06, 0.0, 0.0]]])
+    batch = collate([sample])
     prediction = HandPrediction(
         vertices_root=vertices,
         joints_root=joints,
-        joints_2d=camera[:, None, :1] * joints[..., :2] + camera[:, None, 1:],
+        joints_2d=project(joints + root, batch.intrinsics),
         vertex_scale=torch.full_like(vertices, 0.01),
         joint_scale=torch.full_like(joints, 0.01),
-        camera=camera,
+        camera=torch.ones(1, 3),
         distribution=None,
         pose=torch.cat([upright, torch.zeros(1, 45)], dim=1),
         betas=torch.zeros(1, 10),
     )
-    return collate([sample]), prediction, layer
+    return batch, prediction, layer
 
 
 @pytest.mark.parametrize("left", [False, True])
@@ -73,9 +74,9 @@ def test_hand_lies_in_the_picture_where_it_lies_in_the_crop(left: bool) -> None:
     in_picture = project(hand.vertices_cam, hand.intrinsics)
     mapped = crops.apply(batch.crop_transform[0].numpy().astype(np.float64), in_picture.numpy())
     np.testing.assert_allclose(mapped, in_crop.numpy(), atol=0.02)
-    # the wrist is exactly where the weak-perspective camera puts it
-    wrist = crops.apply(batch.crop_transform[0].numpy(), project(hand.joints_cam, hand.intrinsics)[0].numpy())
-    np.testing.assert_allclose(wrist, [50, 60], atol=0.02)
+    # the joints are in the picture where they were predicted in the crop
+    joints = crops.apply(batch.crop_transform[0].numpy(), project(hand.joints_cam, hand.intrinsics).numpy())
+    np.testing.assert_allclose(joints, prediction.joints_2d[0].numpy(), atol=0.02)
 
 
 @pytest.mark.parametrize("left", [False, True])
