@@ -1,12 +1,14 @@
 """The main job in process, from an empty folder to a scored submission, and what happens when the input is wrong."""
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+import wandb
 
 from handlit.cli import main
 
@@ -27,7 +29,8 @@ class Job:
         small = (
             f"--data.init_args.root {self.data} --data.init_args.image_size 32 --data.init_args.batch_size 4 "
             "--data.init_args.num_workers 0 --model.init_args.network.init_args.backbone.init_args.name test_resnet "
-            f"--trainer.max_epochs 1 --trainer.log_every_n_steps 2 --trainer.enable_progress_bar false --run_dir {self.run}"
+            "--trainer.max_epochs 1 --trainer.log_every_n_steps 1 --trainer.enable_progress_bar false "
+            f"--run_dir {self.run}"
         )
         return ["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), *small.split()]
 
@@ -116,6 +119,19 @@ def test_predict_on_photographs(job: Job, tmp_path: Path) -> None:
     assert [str(np.load(out / f"me.jpg_{n}.npz")["hand"]) for n in (0, 1)] == ["right", "left"]
 
 
+def test_weights_and_biases_offline(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No account, no network; the run folder holds the same as with any logger."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    options = ["--config", str(CONFIGS / "trainer" / "wandb.yaml"), "--run_dir", "run", "--trainer.limit_val_batches=1"]
+    main([*job.fit_arguments(), *options])
+    assert (tmp_path / "run" / "config.yaml").is_file()
+    assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
+    wandb.finish()
+    (log,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    assert b"val/pa_mpjpe_mm" in log.read_bytes()
+
+
 def test_a_run_is_not_overwritten(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     before = (job.run / "checkpoints" / "best.ckpt").read_bytes()
     assert "already holds a run" in refused(job.fit_arguments(), capsys)
@@ -128,8 +144,6 @@ def test_prediction_without_a_checkpoint(job: Job, tmp_path: Path, capsys: pytes
 
 
 def test_an_unreadable_image_leaves_no_submission(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    import shutil
-
     data = Path(shutil.copytree(job.data, tmp_path / "data"))
     broken = sorted(data.glob("evaluation/*/rgb/*.jpg"))[-1]
     broken.write_bytes(b"nothing")

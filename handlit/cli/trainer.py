@@ -16,21 +16,26 @@ from handlit.types import InputError
 class SaveRunConfig(SaveConfigCallback):
     """Saves the whole configuration as ``config.yaml`` in the run folder when training starts, and only then.
 
-    Later commands read it: ``python main.py predict --config RUN/config.yaml``.
+    Later commands read it: ``python main.py predict --config RUN/config.yaml``. Loggers have folders of their own (that
+    of W&B is the same for all runs), so it is not left to them.
     """
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Save before training; refuse to write over an earlier run unless it is being resumed."""
-        if stage != "fit":
-            return
-        config = Path(trainer.default_root_dir) / self.config_filename
-        self.overwrite = bool(self.config.get("ckpt_path"))
-        if config.exists() and not self.overwrite:
+        if stage == "fit":
+            super().setup(trainer, pl_module, stage)
+
+    def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write the file; called in the first process."""
+        path = Path(trainer.default_root_dir) / self.config_filename
+        resumed = bool(self.config.get("ckpt_path"))
+        if path.exists() and not resumed:
             raise InputError(
-                f"{config.parent} already holds a run: choose another --run_dir, remove the folder, or resume it with "
-                f"--ckpt_path {config.parent / 'checkpoints' / 'last.ckpt'}"
+                f"{path.parent} already holds a run: choose another --run_dir, remove the folder, or resume it with "
+                f"--ckpt_path {path.parent / 'checkpoints' / 'last.ckpt'}"
             )
-        super().setup(trainer, pl_module, stage)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, path, skip_none=False, overwrite=resumed, multifile=False)
 
 
 class HandlitCLI(LightningCLI):
@@ -59,6 +64,7 @@ class HandlitCLI(LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             save_config_callback=SaveRunConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             auto_configure_optimizers=False,
             # a checkpoint holds weights only; its run's config.yaml holds the settings, so that flags always count
             load_from_checkpoint_support=False,
@@ -90,6 +96,10 @@ class HandlitCLI(LightningCLI):
             if config.trainer.logger in (None, True):
                 init_args = Namespace(save_dir=str(run_dir), name="", version="")
                 config.trainer.logger = Namespace(class_path=csv, init_args=init_args)
+            for callback in config.trainer.callbacks or []:
+                # left open, the logger would decide where checkpoints go
+                if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
+                    callback.init_args.dirpath = str(run_dir / "checkpoints")
             return
         # a new CSVLogger would delete the training's metrics.csv
         if config.trainer.logger in (None, True) or getattr(config.trainer.logger, "class_path", None) == csv:
