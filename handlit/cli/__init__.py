@@ -82,6 +82,7 @@ def synth(arguments: list[str]) -> None:
 
 def score(arguments: list[str]) -> None:
     """Score predictions (pred.json or pred.zip) against a dataset's public ground truth, as the official scripts do."""
+    from handlit.scoring.score import lint_files
     from handlit.scoring.score import score as run
 
     parser = argparse.ArgumentParser("python main.py score", description=score.__doc__)
@@ -89,11 +90,35 @@ def score(arguments: list[str]) -> None:
     parser.add_argument("ground_truth", type=Path, metavar="GT", help="dataset root, folder or zip with the JSONs")
     parser.add_argument("--protocol", choices=["auto", "ho3d_v2", "ho3d_v3", "freihand"], default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores.txt, scores.json and report.html")
+    parser.add_argument("--reference", metavar="NAME", help="prediction that errors are divided by (mean_hand)")
+    parser.add_argument(
+        "--by_visibility",
+        action=argparse.BooleanOptionalAction,
+        help="errors of visible and hidden joints apart; by default for up to 2,000 images of a whole dataset",
+    )
+    parser.add_argument("--mano_path", help="MANO file or folder; its triangles show and hide real hands")
+    parser.add_argument("--lint", action="store_true", help="only look for mistakes; exit code 1 for an error")
     options: dict[str, Any] = vars(parser.parse_args(arguments))
-    run(options.pop("predictions"), **options)
+    if options.pop("lint"):
+        kept = ("predictions", "ground_truth", "protocol")
+        if not lint_files(**{name: options[name] for name in kept}):
+            raise SystemExit(1)
+    else:
+        run(options.pop("predictions"), **options)
+
+
+def doctor(arguments: list[str]) -> None:
+    """Say what this machine has of what handlit needs, and what to do about each gap."""
+    from handlit.cli.doctor import doctor as run
+
+    parser = argparse.ArgumentParser("python main.py doctor", description=doctor.__doc__)
+    parser.add_argument("--mano_path", help="MANO file or folder to try")
+    if not run(**vars(parser.parse_args(arguments))):
+        raise SystemExit(1)
 
 
 VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "synth": ("write a synthetic dataset in a public dataset's layout, official ground truth included", synth),
     "score": ("official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report", score),
+    "doctor": ("what this machine has of what handlit needs, and what to do about each gap", doctor),
 }
