@@ -1,11 +1,13 @@
-"""Writes the official submission file while predicting."""
+"""Writes the official submission file while predicting, and the card that says how it was made."""
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 
 from handlit.scoring.protocols import PROTOCOLS
+from handlit.scoring.result_card import ResultCard, code_version, file_sha256, write_card
 from handlit.scoring.submission import SubmissionWriter
 from handlit.types import HandBatch, InputError
 
@@ -15,7 +17,8 @@ class SubmissionCallback(pl.Callback):
 
     A submission holds absolute camera coordinates: the predicted root-relative hand plus the root that the benchmark
     gives. Datasets without a benchmark (photographs) are left alone. Every process writes its own samples; the first
-    one joins them in dataset order, and the file takes its name when it is whole.
+    one joins them in dataset order, and the file takes its name when it is whole. A killed run is started anew. Beside
+    ``pred.zip`` comes ``pred.card.json``: method, checkpoint, data, boxes and crop of the prediction.
 
     Args:
         out: The file; ``pred.zip`` in the run folder by default.
@@ -40,7 +43,10 @@ class SubmissionCallback(pl.Callback):
             decimals=self.decimals,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            run_id=trainer.strategy.broadcast(uuid.uuid4().hex),
         )
+        if self.writer.replaced_records:
+            print(f"predictions of an interrupted run beside {self.writer.path} were discarded; predicting anew")
 
     def on_predict_batch_end(
         self,
@@ -69,9 +75,45 @@ class SubmissionCallback(pl.Callback):
         if trainer.is_global_zero:
             for finding in self.writer.finalise():
                 print(f"{finding.severity}: {finding.name}: {finding.message} {finding.fix}")
+            card = make_card(trainer, pl_module, self.writer.path)
+            write_card(card, self.writer.path)
             print(f"submission for {self.writer.protocol.name}: {self.writer.path}")
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave nothing behind that looks like a result."""
         if self.writer is not None:
             self.writer.discard()
+
+
+def make_card(trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Path) -> ResultCard:
+    """What trainer, data and method know about a prediction that was just written.
+
+    Args:
+        trainer: The trainer that predicted.
+        pl_module: The method.
+        prediction: The file.
+
+    Returns:
+        The card. The training data is that of the run's own folder; it is not known for a checkpoint from elsewhere.
+    """
+    data: Any = trainer.datamodule  # type: ignore[attr-defined]
+    checkpoint = trainer.ckpt_path
+    is_file = checkpoint is not None and Path(checkpoint).is_file()
+    crop, size = getattr(data, "crop", None), getattr(data, "image_size", None)
+    root = getattr(data, "root", None)
+    of_this_run = is_file and Path(trainer.default_root_dir).resolve() in Path(str(checkpoint)).resolve().parents
+    evaluation_data = f"{data.protocol}: {root}" if root is not None else data.protocol
+    return ResultCard(
+        method=type(pl_module).__name__,
+        checkpoint=str(checkpoint) if is_file else None,
+        checkpoint_sha256=file_sha256(str(checkpoint)) if is_file else None,
+        training_data=evaluation_data if of_this_run else None,
+        evaluation_data=evaluation_data,
+        box_source=getattr(data, "box_source", None),
+        crop=f"{crop}, {size} px" if crop is not None and size is not None else None,
+        # the loop shows every image once, and the point estimate is what is written
+        test_time_augmentation="none",
+        num_hypotheses=1,
+        code_version=code_version(),
+        prediction_sha256=file_sha256(prediction),
+    )

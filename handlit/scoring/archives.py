@@ -1,11 +1,15 @@
 """Opens single members of zip archives from strangers, without unpacking anything to disk."""
 
+import struct
 import zipfile
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from handlit.scoring.point_lists import MAX_BYTES
 from handlit.types import InputError
+
+#: What the standard library raises for damaged archives, by what is damaged.
+_DAMAGE = (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error)
 
 
 def list_members(path: Path) -> list[str]:
@@ -17,7 +21,7 @@ def list_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [info.filename for info in archive.infolist() if not info.is_dir()]
-    except (zipfile.BadZipFile, OSError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path}: not a readable zip archive ({error}); it may be cut off, copy it again") from error
 
 
@@ -41,5 +45,5 @@ def open_member(path: Path, member: str) -> BinaryIO:
         try:
             # The open member keeps the archive's file open after the archive object is closed.
             return cast(BinaryIO, archive.open(info))
-        except (NotImplementedError, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise InputError(f"{path}: {member} cannot be unpacked ({error}); use the deflate method") from error

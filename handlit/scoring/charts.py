@@ -26,26 +26,119 @@ def line_chart(title: str, x_label: str, x: Sequence[float], curves: Sequence[tu
     Returns:
         An ``<svg>`` element.
     """
-    width, height, left, bottom, top = 360, 250, 40, 210, 24
-    plot_width, plot_height = width - left - 10, bottom - top
-    parts = [_open(width, height, title), _text(left, 14, title, weight="600")]
-    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
-        y = bottom - tick * plot_height
-        parts.append(f'<line x1="{left}" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(_text(left - 6, y + 4, f"{tick:g}", anchor="end"))
-    for tick in range(0, int(x[-1]) + 1, 10):
-        parts.append(_text(left + tick / x[-1] * plot_width, bottom + 16, str(tick), anchor="middle"))
-    parts.append(_text(left + plot_width / 2, height - 6, x_label, anchor="middle"))
-    for label, stroke, values in curves:
-        points = " ".join(
-            f"{left + a / x[-1] * plot_width:.1f},{bottom - b * plot_height:.1f}"
-            for a, b in zip(x, values, strict=True)
-        )
+    points = [(label, stroke, list(zip(x, values, strict=True))) for label, stroke, values in curves]
+    return _plot(title, x_label, "share", x[-1], 1.0, points, marks=False)
+
+
+def scatter_chart(
+    title: str, x_label: str, y_label: str, curves: Sequence[tuple[str, str, Sequence[tuple[float, float]]]]
+) -> str:
+    """Marked points joined by lines, both axes from 0.
+
+    Args:
+        title: Heading of the chart.
+        x_label: Quantity and unit of the horizontal axis.
+        y_label: Of the vertical axis.
+        curves: Label, colour and points (x, y) of each curve, with x ascending.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    right = max((x for *_, points in curves for x, _ in points), default=1.0) or 1.0
+    top = max((y for *_, points in curves for _, y in points), default=1.0) or 1.0
+    return _plot(title, x_label, y_label, 1.05 * right, 1.05 * top, curves, marks=True)
+
+
+def _plot(
+    title: str,
+    x_label: str,
+    y_label: str,
+    right: float,
+    top: float,
+    curves: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
+    marks: bool,
+) -> str:
+    width, height, x_0, y_0, y_1 = 480, 262, 48, 218, 30
+    plot_width, plot_height = width - x_0 - 12, y_0 - y_1
+    parts = [_open(width, height, title), _text(4, 14, title, weight="600")]
+    for tick in _ticks(top):
+        y = y_0 - tick / top * plot_height
+        parts.append(f'<line x1="{x_0}" x2="{width - 12}" y1="{y:.1f}" y2="{y:.1f}" stroke="#e2e2e2"/>')
+        parts.append(_text(x_0 - 6, y + 4, f"{tick:g}", anchor="end"))
+    for tick in _ticks(right):
+        parts.append(_text(x_0 + tick / right * plot_width, y_0 + 16, f"{tick:g}", anchor="middle"))
+    parts.append(_text(x_0 + plot_width / 2, height - 8, x_label, anchor="middle"))
+    parts.append(
+        f'<text transform="rotate(-90)" x="{-(y_0 + y_1) / 2:.1f}" y="11" text-anchor="middle">{escape(y_label)}</text>'
+    )
+    for label, stroke, points in curves:
+        places = [(x_0 + x / right * plot_width, y_0 - y / top * plot_height) for x, y in points]
+        line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
         parts.append(
-            f'<polyline fill="none" stroke="{stroke}" stroke-width="2" points="{points}">'
+            f'<polyline fill="none" stroke="{stroke}" stroke-width="2" points="{line}">'
             f"<title>{escape(label)}</title></polyline>"
         )
+        if marks:
+            parts += [
+                f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{stroke}">'
+                f"<title>{escape(f'{label}: {a:.2f}, {b:.2f}')}</title></circle>"
+                for (x, y), (a, b) in zip(places, points, strict=True)
+            ]
     return "".join([*parts, "</svg>"])
+
+
+def dot_chart(
+    title: str,
+    unit: str,
+    names: Sequence[str],
+    groups: Sequence[tuple[str, str, Sequence[float]]],
+) -> str:
+    """One line per name with a dot per group: many names on little room.
+
+    Args:
+        title: Heading of the chart.
+        unit: Unit of the values.
+        names: Of the lines.
+        groups: Label, colour and one value per name; a value that is not finite has no dot.
+
+    Returns:
+        An ``<svg>`` element.
+    """
+    left, top, width, step = 92, 30, 480, 18
+    bottom = top + step * len(names)
+    height = bottom + 22
+    largest = 1.05 * (max((v for _, _, values in groups for v in values if math.isfinite(v)), default=0.0) or 1.0)
+    span = width - left - 14
+    parts = [_open(width, height, title), _text(4, 14, f"{title}, {unit}", weight="600")]
+    for tick in _ticks(largest):
+        x = left + tick / largest * span
+        parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{top}" y2="{bottom}" stroke="#e2e2e2"/>')
+        parts.append(_text(x, bottom + 14, f"{tick:g}", anchor="middle"))
+    for row, name in enumerate(names):
+        y = top + (row + 0.5) * step
+        known = [values[row] for _, _, values in groups if math.isfinite(values[row])]
+        parts.append(_text(left - 8, y + 4, name, anchor="end"))
+        if known:
+            ends = [left + value / largest * span for value in (min(known), max(known))]
+            parts.append(
+                f'<line x1="{ends[0]:.1f}" x2="{ends[1]:.1f}" y1="{y:.1f}" y2="{y:.1f}" stroke="#bbb" '
+                'stroke-width="2"/>'
+            )
+        for label, fill, values in groups:
+            if math.isfinite(values[row]):
+                parts.append(
+                    f'<circle cx="{left + values[row] / largest * span:.1f}" cy="{y:.1f}" r="5" fill="{fill}">'
+                    f"<title>{escape(f'{name}, {label}: {values[row]:.2f} {unit}')}</title></circle>"
+                )
+    return "".join([*parts, "</svg>"])
+
+
+def _ticks(largest: float, count: int = 5) -> list[float]:
+    """Round numbers from 0 to at most the largest, about ``count`` steps."""
+    raw = largest / count
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= 0.999 * raw)
+    return [number * step for number in range(int(largest / step + 1e-9) + 1)]
 
 
 def bar_chart(title: str, unit: str, names: Sequence[str], groups: Sequence[tuple[str, str, Sequence[float]]]) -> str:
@@ -60,25 +153,25 @@ def bar_chart(title: str, unit: str, names: Sequence[str], groups: Sequence[tupl
     Returns:
         An ``<svg>`` element.
     """
-    thickness = 11
-    step = thickness * len(groups) + 6
-    left, top, width = 80, 24, 560
-    height = top + step * len(names) + 8
+    thickness = 13
+    step = thickness * len(groups) + 10
+    left, top, width = 128, 26, 480
+    height = top + step * len(names) + 4
     largest = max((v for _, _, values in groups for v in values if math.isfinite(v)), default=0.0) or 1.0
-    parts = [_open(width, height, title), _text(left, 14, f"{title}, {unit}", weight="600")]
+    parts = [_open(width, height, title), _text(4, 14, f"{title}, {unit}", weight="600")]
     for row, name in enumerate(names):
         y = top + row * step
-        parts.append(_text(left - 6, y + step / 2 + 2, name, anchor="end"))
+        parts.append(_text(left - 8, y + (step - 10) / 2 + 4, name, anchor="end"))
         for number, (label, fill, values) in enumerate(groups):
             if not math.isfinite(values[row]):
                 continue
-            length = values[row] / largest * (width - left - 70)
+            length = values[row] / largest * (width - left - 60)
             bar_y = y + number * thickness
             parts.append(
-                f'<rect x="{left}" y="{bar_y}" width="{length:.1f}" height="{thickness - 1}" fill="{fill}">'
+                f'<rect x="{left}" y="{bar_y}" width="{length:.1f}" height="{thickness - 2}" rx="2" fill="{fill}">'
                 f"<title>{escape(f'{label}: {values[row]:.2f} {unit}')}</title></rect>"
             )
-            parts.append(_text(left + length + 4, bar_y + 9, f"{values[row]:.1f}", size=9))
+            parts.append(_text(left + length + 5, bar_y + 9.5, f"{values[row]:.1f}", size=10))
     return "".join([*parts, "</svg>"])
 
 

@@ -51,8 +51,11 @@ def _row_and_column_minima(left: np.ndarray, right: np.ndarray) -> tuple[np.ndar
     """Minima of the rows and of the columns of ``left @ right``, which is never held whole."""
     row_minima = np.empty(len(left), dtype=left.dtype)
     column_minima = np.full(right.shape[1], np.inf, dtype=left.dtype)
+    # One block of memory for all products: asking for a new one each time takes longer than the product.
+    block = np.empty((_ROWS, right.shape[1]), dtype=left.dtype)
     for start in range(0, len(left), _ROWS):
-        rows = left[start : start + _ROWS] @ right
+        part = left[start : start + _ROWS]
+        rows = np.matmul(part, right, out=block[: len(part)])
         rows.min(axis=1, out=row_minima[start : start + _ROWS])
         np.minimum(column_minima, rows.min(axis=0), out=column_minima)
     return row_minima, column_minima

@@ -19,16 +19,21 @@ FindingName = Literal[
     "wrong_axes",
     "behind_camera",
     "wrong_unit",
+    "odd_size",
     "root_relative",
     "joint_order",
     "joints_apart_from_mesh",
     "tip_convention",
     "repeated_predictions",
     "repeats_differ",
+    "odd_depth",
+    "mirrored_hand",
+    "unreadable",
 ]
 
-#: Metres; median distance of a hand's joints from their centre. Hands of any size and pose lie well inside.
-HAND_RADIUS = (0.02, 0.2)
+#: Metres; median distance of a hand's joints from their centre. Hands of any size and pose lie well inside; the mean of
+#: hands seen from both sides is flat, and still inside.
+HAND_RADIUS = (0.01, 0.2)
 #: Metres; finger tips lie on the skin or a little below it.
 TIP_TO_SKIN = 0.02
 #: Metres; a written tip is a vertex if it is this close (five decimals round by 0.9e-5).
@@ -38,6 +43,16 @@ GEOMETRY_SAMPLE = 256
 #: A different joint order must make the skeleton shorter in this share of the frames, and by this share of its length.
 ORDER_AGREEMENT = 0.9
 ORDER_GAIN = 0.005
+#: Metres; wrists nearer or farther than this are no hands of these benchmarks (HO-3D and FreiHAND: 0.3 to 1.2).
+WRIST_DISTANCE = (0.1, 3.0)
+#: Findings after which the wrists' distances say nothing more.
+NO_POSITION = ("root_relative", "wrong_axes")
+#: Share of the frames whose fingers bend backwards from which the hands count as mirrored, and the bend (sine of the
+#: angle, mean over the fingers) from which a frame counts at all.
+MIRROR_AGREEMENT = 0.9
+MIRROR_BEND = 0.1
+#: Sign of the bend of a right hand, see `_check_handedness`.
+PALM_SIDE = 1
 
 
 @dataclass(frozen=True)
@@ -58,7 +73,11 @@ class Finding:
 
 
 def lint(
-    joints: np.ndarray, vertices: np.ndarray, protocol: Protocol, expected_count: int | None = None
+    joints: np.ndarray,
+    vertices: np.ndarray,
+    protocol: Protocol,
+    expected_count: int | None = None,
+    mesh_frames: np.ndarray | None = None,
 ) -> list[Finding]:
     """Check a submission without looking at the ground truth.
 
@@ -67,6 +86,8 @@ def lint(
         vertices: (N, M, 3) as submitted.
         protocol: The benchmark it is meant for.
         expected_count: Number of images of the evaluation split; by default the benchmark's official number.
+        mesh_frames: (K,) sorted positions of the frames that `vertices` holds, for callers that do not keep all meshes
+            in memory and know that there are N finite ones; see `sample_frames`.
 
     Returns:
         The findings, errors first. An empty list is no guarantee.
@@ -80,10 +101,13 @@ def lint(
                 f"Write N x 21 x 3 joints and N x {NUM_VERTICES} x 3 vertices.",
             )
         ]
-    findings = _check_counts(joints, vertices, protocol, expected_count)
+    has_all = mesh_frames is None
+    findings = _check_counts(len(joints), len(vertices) if has_all else len(joints), vertices, protocol, expected_count)
     finite = np.isfinite(joints).all(axis=(1, 2))
-    if len(vertices) == len(joints):
-        finite &= np.isfinite(vertices).all(axis=(1, 2))
+    if has_all and len(vertices) == len(joints):
+        for start in range(0, len(vertices), GEOMETRY_SAMPLE):
+            part = slice(start, start + GEOMETRY_SAMPLE)
+            finite[part] &= np.isfinite(vertices[part]).all(axis=(1, 2))
     if not finite.all():
         bad = np.flatnonzero(~finite)
         findings.append(
@@ -102,20 +126,33 @@ def lint(
     findings += _check_repeats(joints)
     if len(usable):
         findings += _check_depth(joints[usable], protocol)
-        chosen = usable[np.unique(np.linspace(0, len(usable) - 1, GEOMETRY_SAMPLE).astype(int))]
-        findings += _check_unit(joints[chosen])
-        findings += _check_order(joints[chosen], protocol)
-        if len(vertices) == len(joints) and vertices.shape[1]:
+        chosen = sample_frames(usable)
+        unit = _check_unit(joints[chosen])
+        order = _check_order(joints[chosen], protocol)
+        findings += unit + order
+        if not unit and not any(finding.name in NO_POSITION for finding in findings):
+            findings += _check_distance(joints[usable], usable)
+        if not unit and not order:
+            findings += _check_handedness(joints[chosen], protocol)
+        if mesh_frames is not None:
+            rows = np.flatnonzero(np.isin(mesh_frames, usable))
+            findings += _check_mesh(joints[mesh_frames[rows]], vertices[rows], protocol) if len(rows) else []
+        elif len(vertices) == len(joints) and vertices.shape[1]:
             findings += _check_mesh(joints[chosen], vertices[chosen], protocol)
     return sorted(findings, key=lambda finding: finding.severity)
 
 
+def sample_frames(frames: np.ndarray) -> np.ndarray:
+    """At most `GEOMETRY_SAMPLE` of the frames, evenly spread: mistakes of convention are in all of them."""
+    return frames[np.unique(np.linspace(0, len(frames) - 1, GEOMETRY_SAMPLE).astype(int))]
+
+
 def _check_counts(
-    joints: np.ndarray, vertices: np.ndarray, protocol: Protocol, expected_count: int | None
+    num_joints: int, num_vertices: int, vertices: np.ndarray, protocol: Protocol, expected_count: int | None
 ) -> list[Finding]:
     findings = []
     expected = protocol.num_samples if expected_count is None else expected_count
-    for name, count in (("joints", len(joints)), ("vertices", len(vertices))):
+    for name, count in (("joints", num_joints), ("vertices", num_vertices)):
         if count != expected:
             hint = (
                 "Distributed samplers pad the last batch: keep each image once, in the order of the evaluation list."
@@ -192,21 +229,64 @@ def _check_depth(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
     return []
 
 
+def _check_distance(joints: np.ndarray, numbers: np.ndarray) -> list[Finding]:
+    """Are the wrists where a camera can see a hand?"""
+    distance = np.linalg.norm(joints[:, 0], axis=1)
+    odd = np.flatnonzero((distance < WRIST_DISTANCE[0]) | (distance > WRIST_DISTANCE[1]))
+    if len(odd) == 0:
+        return []
+    most = len(odd) > len(joints) / 2
+    return [
+        Finding(
+            "odd_depth",
+            "error" if most else "warning",
+            f"{len(odd)} of {len(joints)} wrists are nearer than {WRIST_DISTANCE[0]} m or farther than "
+            f"{WRIST_DISTANCE[1]:.0f} m from the camera, e.g. number {numbers[odd[0]]} at {distance[odd[0]]:.2f} m",
+            "Add the given root position once, in metres and in the benchmark's axes.",
+        )
+    ]
+
+
+def _check_handedness(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
+    """Both benchmarks show right hands: on which side of the palm do the fingers bend?
+
+    With the palm spanned by wrist, index base and pinky base, fingers bend towards the palm's inner side and never far
+    the other way; a mirrored hand bends backwards.
+    """
+    hand = joints[:, permutation(ORDERS[protocol.joint_order], JOINTS)]
+    at = {name: hand[:, JOINTS.index(name)] for name in JOINTS}
+    normal = np.cross(at["index_1"] - at["wrist"], at["pinky_1"] - at["wrist"])
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
+    bends = []
+    for finger in FINGERS[1:]:
+        direction = at[f"{finger}_4"] - at[f"{finger}_1"]
+        direction /= np.maximum(np.linalg.norm(direction, axis=1, keepdims=True), 1e-12)
+        bends.append((direction * normal).sum(axis=1))
+    bend = np.mean(bends, axis=0)
+    clear = np.abs(bend) > MIRROR_BEND
+    if clear.sum() < max(3, len(bend) / 4) or (bend[clear] * PALM_SIDE < 0).mean() < MIRROR_AGREEMENT:
+        return []
+    return [
+        Finding(
+            "mirrored_hand",
+            "error",
+            "the fingers bend away from a right hand's palm: these are left or mirrored hands",
+            f"{protocol.title} has right hands: mirror x of what a left-hand model predicts, and undo the mirroring of "
+            "images.",
+        )
+    ]
+
+
 def _check_unit(joints: np.ndarray) -> list[Finding]:
     radius = float(np.median(np.linalg.norm(joints - joints.mean(axis=1, keepdims=True), axis=2)))
     if HAND_RADIUS[0] <= radius <= HAND_RADIUS[1]:
         return []
     units = {"millimetres": 1000, "centimetres": 100}
-    fitting = [unit for unit, factor in units.items() if HAND_RADIUS[0] <= radius / factor <= HAND_RADIUS[1]]
-    guess = f"these look like {fitting[0]}" if fitting else "no unit in use explains this"
-    return [
-        Finding(
-            "wrong_unit",
-            "error",
-            f"joints lie {radius:.3g} from the hand's centre, a hand's lie about 0.06 (metres): {guess}",
-            f"Divide by {units[fitting[0]]}." if fitting else "Write metres.",
-        )
-    ]
+    size = f"joints lie {radius:.3g} from the hand's centre, a hand's lie about 0.06 (metres)"
+    for unit, factor in units.items():
+        if HAND_RADIUS[0] <= radius / factor <= HAND_RADIUS[1]:
+            return [Finding("wrong_unit", "error", f"{size}: these look like {unit}", f"Divide by {factor}.")]
+    return [Finding("odd_size", "error", f"{size}: no unit in use explains this", "Write metres; look at the hands.")]
 
 
 def _candidate_orders() -> dict[str, tuple[str, ...]]:

@@ -2,79 +2,111 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import fields
 from html import escape
 
-from handlit.scoring.board import ZERO_LABEL, Row, ScoreBoard, format_value
-from handlit.scoring.charts import ZERO_COLOUR, bar_chart, colour, line_chart
+import numpy as np
+
+from handlit.scoring.board import HEADLINES, Row, ScoreBoard, ScoredPrediction, format_interval, format_value
+from handlit.scoring.bootstrap import NUM_DRAWS
+from handlit.scoring.charts import ZERO_COLOUR, bar_chart, colour, dot_chart, line_chart, scatter_chart
 from handlit.scoring.error_statistics import CURVE_THRESHOLDS
+from handlit.scoring.gallery import GalleryRow
+from handlit.scoring.hand_chart import hand_chart
+from handlit.scoring.joint_errors import JointErrorKind, joint_errors
+from handlit.scoring.predicted_scale import ScaleCurve, scale_curve
+from handlit.scoring.result_card import ResultCard
 from handlit.skeleton import JOINTS, ORDERS, permutation
 
 #: Kinds of error that are drawn, with the heading of the drawing.
 _CURVES = {
     "joints_procrustes": "Joints, Procrustes-aligned",
+    "joints_root": "Joints, wrist-aligned",
     "vertices_procrustes": "Mesh, Procrustes-aligned",
-    "joints": "Joints, absolute",
-    "vertices": "Mesh, absolute",
+    "vertices_root": "Mesh, wrist-aligned",
 }
-_SEQUENCES = {
-    "joints_procrustes": "PA-MPJPE",
-    "vertices_procrustes": "PA-MPVPE",
-    "joints_root": "root-aligned MPJPE",
-}
+_KINDS: dict[JointErrorKind, str] = {"joints_root": "wrist-aligned", "joints_procrustes": "Procrustes-aligned"}
+_SEQUENCES = {"joints_root": "RA-MPJPE", "joints_procrustes": "PA-MPJPE", "vertices_procrustes": "PA-MPVPE"}
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 70rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .7rem; text-align: right; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child { text-align: left; }
-td.ratio { color: #666; font-size: .85em; padding-left: 0; }
-.wide { overflow-x: auto; } .charts { display: flex; flex-wrap: wrap; gap: 1rem; }
-.key span { margin-right: 1.2rem; white-space: nowrap; } .key i { display: inline-block; width: .8rem; height: .8rem;
-  margin-right: .35rem; vertical-align: -.08rem; }
-.error { color: #a40000; } .warning { color: #7a5200; } small { color: #555; }
+body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #222;
+       background: #f4f4f2; margin: 0; }
+main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1.25rem 3rem; }
+h1 { font-size: 1.6rem; margin: .4rem 0 .2rem; } h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
+h3 { font-size: .95rem; margin: 1.1rem 0 .3rem; }
+section { background: #fff; border: 1px solid #e2e2de; border-radius: 10px; padding: 1rem 1.25rem 1.15rem;
+          margin-top: 1.1rem; }
+p { margin: .4rem 0; max-width: 52rem; } .note { color: #5c5c58; font-size: .86rem; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .4rem 0; }
+th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e8e8e4; white-space: nowrap; }
+th { font-weight: 600; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
+tr:last-child td { border-bottom: 0; }
+td.side { color: #6a6a66; font-size: .84em; padding-left: 0; text-align: left; }
+td.text { text-align: left; white-space: normal; }
+.head td { font-size: 1.02rem; } .unit { color: #777; font-size: .84em; }
+.wide { overflow-x: auto; } .charts { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; align-items: flex-start; }
+svg { max-width: 100%; height: auto; font-family: inherit; }
+.key { margin: .6rem 0 0; } .key span { margin-right: 1.3rem; white-space: nowrap; }
+i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem;
+    vertical-align: -.06rem; }
+.shots { display: grid; gap: 3px 8px; justify-content: start; font-size: .82rem; align-items: start; }
+.shots img { display: block; width: 100%; height: auto; border-radius: 6px; } .shots div { min-width: 0; }
+.shots .name { grid-column: 1 / -1; margin-top: .5rem; color: #5c5c58; } .shots b { overflow-wrap: anywhere; }
+summary { cursor: pointer; font-weight: 600; } details + details { margin-top: .5rem; }
+.error { color: #a40000; } .warning { color: #7a5200; } code { font-size: .84em; overflow-wrap: anywhere; }
 """
 
 
-def render_report(board: ScoreBoard) -> str:
+def render_report(board: ScoreBoard, gallery: Sequence[GalleryRow] = ()) -> str:
     """The report as one HTML document.
 
     Args:
         board: The scored predictions.
+        gallery: Pictures; none leaves the gallery out.
 
     Returns:
-        HTML text with inline style and inline SVG; it refers to no other file.
+        HTML text with inline style, inline SVG and pictures as data URIs; it refers to no other file.
     """
-    protocol = board.ground_truth.protocol
-    title = f"{protocol.title}: scores of {len(board.ground_truth):,} images"
+    truth = board.ground_truth
+    title = f"{truth.protocol.title}: scores of {len(truth):,} images"
     sections = [
-        f"<h1>{escape(title)}</h1>",
-        f"<p>Ground truth: {escape(str(board.ground_truth.source))}. Means over images; lower is better for lengths, "
-        "higher for areas under the curve (AUC) and F-scores. The zero prediction is what knowing nothing scores. "
-        "Box source, training data and test-time augmentation move results by as much as methods do: state them.</p>",
-        _key(board),
-        "<h2>Official numbers</h2>",
-        _score_table(board, board.official_rows()),
-        "<h2>As papers print them</h2>",
-        "<p><small>pa_: Procrustes-aligned, mirror images admitted as in the official script; pa_…_proper: without "
-        "mirror images; mirrored_share: share of images whose best fit is a mirror image.</small></p>",
-        _score_table(board, board.paper_rows()),
-        "<h2>Share of points within a distance</h2>",
-        _curve_charts(board),
-        "<h2>Error of each joint</h2>",
-        _joint_chart(board),
-        _sequence_tables(board),
-        _findings(board),
+        _section("Headline numbers", _headlines(board)),
+        _section("Findings", _findings(board)),
+        _section("Pairs of predictions", _differences(board)),
+        _section("Share of points within a distance", _curve_charts(board)),
+        _section("Error of each joint", _joint_charts(board)),
+        _section("Joints in view and hidden joints", _visibility(board)),
+        _section("Error against predicted scale", _scales(board)),
+        _section("Sequences", _sequences(board)),
+        _section("Worst and median images", _gallery(board, gallery)),
+        _section("All numbers", _all_numbers(board)),
+        _section("How the predictions were made", _cards(board)),
     ]
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body>\n" + "\n".join(filter(None, sections)) + "\n</body></html>\n"
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
+        f"<style>{_STYLE}</style></head>\n<body><main>\n<h1>{escape(title)}</h1>"
+        f'<p class="note">Ground truth: {escape(str(truth.source))}</p>{_key(board)}\n'
+        + "\n".join(filter(None, sections))
+        + "\n</main></body></html>\n"
     )
+
+
+def _section(title: str, content: str) -> str:
+    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
+
+
+def _note(text: str) -> str:
+    return f'<p class="note">{escape(text)}</p>'
 
 
 def _colours(board: ScoreBoard) -> list[str]:
     return [ZERO_COLOUR if p.source is None else colour(i) for i, p in enumerate(board.predictions)]
+
+
+def _read(board: ScoreBoard) -> list[tuple[ScoredPrediction, str]]:
+    """The predictions that were read from files, with their colours."""
+    return [(p, fill) for p, fill in zip(board.predictions, _colours(board), strict=True) if p.source]
 
 
 def _key(board: ScoreBoard) -> str:
@@ -85,27 +117,76 @@ def _key(board: ScoreBoard) -> str:
     return f'<p class="key">{"".join(items)}</p>'
 
 
-def _header(board: ScoreBoard, first: Sequence[str], span: int) -> str:
-    cells = [f"<th>{escape(name)}</th>" for name in first]
-    cells += [f'<th colspan="{span}">{escape(prediction.label)}</th>' for prediction in board.predictions]
-    return f"<tr>{''.join(cells)}</tr>"
+def _headlines(board: ScoreBoard) -> str:
+    notes = "RA: put wrist on wrist. PA: Procrustes-aligned, mirror images admitted as in the official script. "
+    notes += "F-scores are Procrustes-aligned. "
+    if board.bootstrap.num_groups > 1:
+        notes += (
+            f"Small print: 95 % bootstrap intervals over {board.bootstrap.num_groups:,} {board.bootstrap.unit} "
+            f"({NUM_DRAWS:,} draws)"
+        )
+    else:
+        notes += "All images are of one sequence, so nothing can be said about other sequences: no intervals"
+    notes += f"; × is the ratio to {board.reference}. " if board.reference else ". "
+    notes += (
+        "The zero prediction is what knowing nothing scores. Box source, training data and test-time augmentation move "
+        "results by as much as methods do: state them."
+    )
+    return _score_table(board, board.headline_rows, "head") + _note(notes)
 
 
-def _score_table(board: ScoreBoard, rows: Sequence[Row]) -> str:
-    span = 2 if board.reference else 1
-    lines = [_header(board, ["", "unit"], span)]
+def _score_table(board: ScoreBoard, rows: Sequence[Row], style: str = "") -> str:
+    has_intervals = any(row.intervals for row in rows)
+    span = 1 + has_intervals + bool(board.reference)
+    cells = [
+        f'<th colspan="{span}" style="text-align:left;padding-left:1.2rem">'
+        f'<i style="background:{fill}"></i>{escape(prediction.label)}</th>'
+        for prediction, fill in zip(board.predictions, _colours(board), strict=True)
+    ]
+    lines = [f"<tr><th></th>{''.join(cells)}</tr>"]
     for row in rows:
-        cells = [f"<td>{escape(row.name)}</td><td>{row.unit}</td>"]
+        cells = [f'<td>{escape(row.name)} <span class="unit">{row.unit}</span></td>']
         ratios = board.ratio(row)
-        for number, value in enumerate(row.values):
+        for number, (value, prediction) in enumerate(zip(row.values, board.predictions, strict=True)):
             text = format_value(row, value)
             cells.append(f"<td>{f'<b>{text}</b>' if value == row.best else text}</td>")
+            if has_intervals:
+                interval = row.intervals[number] if row.intervals and prediction.source else None
+                cells.append(f'<td class="side">{format_interval(row, interval)}</td>')
             if board.reference:
-                ratio = ratios[number] if ratios else math.nan
-                cells.append(f'<td class="ratio">{f"×{ratio:.2f}" if math.isfinite(ratio) else ""}</td>')
+                is_other = prediction.source is not None and prediction.label != board.reference
+                ratio = ratios[number] if ratios and is_other else math.nan
+                cells.append(f'<td class="side">{f"×{ratio:.2f}" if math.isfinite(ratio) else ""}</td>')
         lines.append(f"<tr>{''.join(cells)}</tr>")
-    note = f"<p><small>× is the ratio to {escape(board.reference)}.</small></p>" if board.reference else ""
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>{note}'
+    return f'<div class="wide"><table class="{style}">{"".join(lines)}</table></div>'
+
+
+def _differences(board: ScoreBoard) -> str:
+    if not board.differences:
+        return ""
+    pairs = list(dict.fromkeys((d.first, d.second) for d in board.differences))
+    header = "".join(f"<th>{escape(headline.name)}</th>" for headline in HEADLINES)
+    lines = [f"<tr><th></th>{header}</tr>"]
+    for first, second in pairs:
+        by_key = {d.key: d for d in board.differences if (d.first, d.second) == (first, second)}
+        cells = [f"<td>{escape(second)} − {escape(first)}</td>"]
+        for headline in HEADLINES:
+            difference = by_key.get(headline.key)
+            if difference is None:
+                cells.append("<td>–</td>")
+                continue
+            digits = 2 if difference.unit else 3
+            text = f"{difference.value:+.{digits}f}"
+            if difference.interval is not None:
+                ends = f"{difference.interval.low:+.{digits}f} to {difference.interval.high:+.{digits}f}"
+                text = f'{f"<b>{text}</b>" if difference.is_clear else text}<br><span class="unit">{ends}</span>'
+            cells.append(f"<td>{text}</td>")
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    note = (
+        "Differences on the same images, with paired bootstrap intervals (both predictions see the same draws). Bold: "
+        "the interval leaves out zero. Not corrected for the number of pairs."
+    )
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>{_note(note)}'
 
 
 def _curve_charts(board: ScoreBoard) -> str:
@@ -121,30 +202,159 @@ def _curve_charts(board: ScoreBoard) -> str:
     return f'<div class="charts">{"".join(charts)}</div>'
 
 
-def _joint_chart(board: ScoreBoard) -> str:
-    order = permutation(ORDERS[board.ground_truth.protocol.joint_order], JOINTS)
-    charts = []
-    for kind, title in (("joints_procrustes", "Procrustes-aligned"), ("joints_root", "Wrist-aligned")):
+def _to_handlit(board: ScoreBoard) -> list[int]:
+    return permutation(ORDERS[board.ground_truth.protocol.joint_order], JOINTS)
+
+
+def _joint_charts(board: ScoreBoard) -> str:
+    order = _to_handlit(board)
+    drawings, bars = [], []
+    for kind, title in _KINDS.items():
         groups = [
-            (p.label, fill, (1000 * p.evaluation.errors[kind].per_point()[order]).tolist())
-            for p, fill in zip(board.predictions, _colours(board), strict=True)
-            if p.label != ZERO_LABEL
+            (p.label, fill, (1000 * p.evaluation.errors[kind].per_point()[order]).tolist()) for p, fill in _read(board)
         ]
-        charts.append(bar_chart(title, "mm", JOINTS, groups))
-    return f'<div class="charts">{"".join(charts)}</div>'
+        largest = max((v for _, _, values in groups for v in values if math.isfinite(v)), default=0.0)
+        hands = "".join(hand_chart(label, fill, values, largest) for label, fill, values in groups)
+        drawings.append(f'<div><h3>{title}, mm</h3><div class="charts">{hands}</div></div>')
+        bars.append(bar_chart(f"Joint error, {title}", "mm", JOINTS, groups))
+    note = _note("Back of a right hand. Discs grow and darken with the error; hands of one alignment share a scale.")
+    details = f'<details><summary>As bars</summary><div class="charts">{"".join(bars)}</div></details>'
+    return f'<div class="charts">{"".join(drawings)}</div>{note}{details}'
 
 
-def _sequence_tables(board: ScoreBoard) -> str:
+def _visibility(board: ScoreBoard) -> str:
+    if board.visible is None:
+        return ""
+    charts = []
+    for kind, title in _KINDS.items():
+        rows = board.visibility_rows(kind)
+        groups = [
+            (p.label, fill, [row.values[i] for row in rows])
+            for i, (p, fill) in enumerate(zip(board.predictions, _colours(board), strict=True))
+            if p.source
+        ]
+        charts.append(bar_chart(f"Joint error, {title}", "mm", [row.name for row in rows], groups))
+    order = _to_handlit(board)
+    share = board.visible.mean(axis=0)[order]
+    hidden = sorted(zip(JOINTS, share, strict=True), key=lambda item: item[1])[:5]
+    often = ", ".join(f"{name} ({1 - value:.0%})" for name, value in hidden)
+    note = (
+        "A joint is in view if at least half of the skin before it is: neither the hand nor the object (where its "
+        f"mesh is at hand) is in front of it. Most often hidden: {often}. Without the wrist."
+    )
+    return f'<div class="charts">{"".join(charts)}{_by_visible_count(board, board.visible)}</div>{_note(note)}'
+
+
+def _by_visible_count(board: ScoreBoard, visible: np.ndarray) -> str:
+    """Error of the whole hand against the number of its joints that are in view."""
+    counts = visible.sum(axis=1)
+    edges = np.unique(np.quantile(counts, np.linspace(0, 1, 6)).round().astype(int))
+    if len(edges) < 3:
+        return ""
+    bins = np.clip(np.searchsorted(edges, counts, side="right") - 1, 0, len(edges) - 2)
+    curves = []
+    for prediction, fill in _read(board):
+        errors = 1000 * prediction.evaluation.errors["joints_root"].per_frame()
+        points = [
+            (float(counts[bins == b].mean()), float(errors[bins == b].mean()))
+            for b in range(len(edges) - 1)
+            if (bins == b).any()
+        ]
+        curves.append((prediction.label, fill, points))
+    return scatter_chart("Hands by joints in view", "joints in view, of 21", "RA-MPJPE, mm", curves)
+
+
+def _scales(board: ScoreBoard) -> str:
+    curves: list[tuple[ScoredPrediction, str, ScaleCurve]] = []
+    for prediction, fill in _read(board):
+        if prediction.joint_scale is not None:
+            # the wrist is the origin: it has neither error nor scale
+            errors = joint_errors(prediction.joints, board.ground_truth.joints, "joints_root")[:, 1:]
+            curves.append((prediction, fill, scale_curve(prediction.joint_scale[:, 1:], errors)))
+    if not curves:
+        return ""
+    points = [
+        (p.label, fill, list(zip(curve.scale_mm.tolist(), curve.error_mm.tolist(), strict=True)))
+        for p, fill, curve in curves
+    ]
+    chart = scatter_chart("Joints in ten groups by predicted scale", "predicted scale, mm", "error, mm", points)
+    ranks = "; ".join(f"{p.label}: {curve.rank_correlation:.2f}" for p, _, curve in curves)
+    note = (
+        f"Wrist-aligned, without the wrist. Rank correlation of scale and error over all joints: {ranks}. A scale that "
+        "knows the errors rises from left to right; 0 says nothing, 1 is a perfect order."
+    )
+    return f'<div class="charts">{chart}</div>{_note(note)}'
+
+
+def _sequences(board: ScoreBoard) -> str:
     if board.ground_truth.sequences is None:
         return ""
-    tables = []
+    charts, tables = [], []
+    header = "".join(f"<th>{escape(prediction.label)}</th>" for prediction in board.predictions)
     for kind, title in _SEQUENCES.items():
-        lines = [_header(board, ["sequence", "images"], 1)]
-        for name, count, values in board.sequence_rows(kind):
+        rows = board.sequence_rows(kind)
+        if kind.startswith("joints"):
+            groups = [
+                (p.label, fill, [values[i] for _, _, values in rows])
+                for i, (p, fill) in enumerate(zip(board.predictions, _colours(board), strict=True))
+                if p.source
+            ]
+            charts.append(dot_chart(f"{title} by sequence", "mm", [name for name, _, _ in rows], groups))
+        lines = [f"<tr><th>sequence</th><th>images</th>{header}</tr>"]
+        for name, count, values in rows:
             cells = "".join(f"<td>{f'{v:.2f}' if math.isfinite(v) else '–'}</td>" for v in values)
             lines.append(f"<tr><td>{escape(name)}</td><td>{count}</td>{cells}</tr>")
-        tables.append(f'<h2>{title} by sequence, mm</h2><div class="wide"><table>{"".join(lines)}</table></div>')
-    return "".join(tables)
+        table = f'<div class="wide"><table>{"".join(lines)}</table></div>'
+        tables.append(f"<details><summary>{title} by sequence, mm</summary>{table}</details>")
+    return f'<div class="charts">{"".join(charts)}</div>{"".join(tables)}'
+
+
+def _gallery(board: ScoreBoard, gallery: Sequence[GalleryRow]) -> str:
+    if not gallery:
+        return ""
+    columns = list(gallery[0].pictures)
+    ranked = board.predictions[0].label
+    content = []
+    for title, heading in (("worst", f"Worst images of {ranked}"), ("median", f"Around the median of {ranked}")):
+        rows = [row for row in gallery if row.title == title]
+        if not rows:
+            continue
+        cells = [f"<div><b>{escape(column)}</b></div>" for column in columns]
+        for row in rows:
+            cells.append(f'<div class="name">{escape(row.name)}</div>')
+            for column in columns:
+                alt = escape(f"{row.name}: {column}")
+                error = f"{row.errors_mm[column]:.1f} mm" if column in row.errors_mm else ""
+                cells.append(f'<div><img alt="{alt}" src="{row.pictures[column]}">{error}</div>')
+        grid = f"grid-template-columns:repeat({len(columns)},minmax(0,220px))"
+        content.append(f'<h3>{escape(heading)}</h3><div class="shots" style="{grid}">{"".join(cells)}</div>')
+    note = (
+        "RA-MPJPE below each picture. The worst are taken from different sequences. Hands are drawn where predicted: "
+    )
+    return "".join(content) + _note(note + "at the given root, in the camera of the image.")
+
+
+def _all_numbers(board: ScoreBoard) -> str:
+    note = "pa_…_proper: Procrustes without mirror images; mirrored_share: images whose best fit is a mirror image."
+    return (
+        f"<h3>Official, as in scores.txt</h3>{_score_table(board, board.official_rows())}"
+        f"<h3>As papers print them</h3>{_score_table(board, board.paper_rows())}{_note(note)}"
+    )
+
+
+def _cards(board: ScoreBoard) -> str:
+    cards = [(p, p.card or ResultCard()) for p, _ in _read(board)]
+    header = "".join(f'<th style="text-align:left">{escape(p.label)}</th>' for p, _ in cards)
+    lines = [f"<tr><th></th>{header}</tr>"]
+    facts: list[tuple[str, list[object]]] = [("file", [p.source for p, _ in cards])]
+    facts += [
+        (item.name.replace("_", " "), [getattr(card, item.name) for _, card in cards]) for item in fields(ResultCard)
+    ]
+    for name, values in facts:
+        cells = [f'<td class="text"><code>{"–" if v is None else escape(str(v))}</code></td>' for v in values]
+        lines.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
+    note = "From pred.card.json beside each file; a dash is not known, and a comparison without it says little."
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>{_note(note)}'
 
 
 def _findings(board: ScoreBoard) -> str:
@@ -153,4 +363,4 @@ def _findings(board: ScoreBoard) -> str:
         for p in board.predictions
         for f in p.findings
     ]
-    return f"<h2>Findings</h2><ul>{''.join(items)}</ul>" if items else ""
+    return f"<ul>{''.join(items)}</ul>" if items else ""

@@ -1,6 +1,8 @@
 """Reads and writes submissions: a zip archive of one ``pred.json``, ``[joints, vertices]`` of all images."""
 
+import glob
 import os
+import uuid
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,9 +15,10 @@ import orjson
 from torch import Tensor
 
 from handlit.scoring.archives import list_members, open_member
-from handlit.scoring.linter import Finding, lint
+from handlit.scoring.linter import Finding, lint, sample_frames
 from handlit.scoring.point_lists import read_point_lists
 from handlit.scoring.protocols import NUM_VERTICES, Protocol
+from handlit.scoring.records import RECORD, RecordReader, RecordWriter
 from handlit.skeleton import NUM_JOINTS
 from handlit.types import InputError
 
@@ -25,7 +28,6 @@ REPEAT_TOLERANCE = 1e-4
 #: Zip stores dates; a fixed one makes equal predictions equal files.
 _FIXED_DATE = (1980, 1, 1, 0, 0, 0)
 _CHUNK = 256
-_RECORD = np.dtype([("index", "<i8"), ("joints", "<f4", (NUM_JOINTS, 3)), ("vertices", "<f4", (NUM_VERTICES, 3))])
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,24 @@ def read_submission(path: str | Path) -> Submission:
     return Submission(joints, vertices, path)
 
 
+def lint_file(path: str | Path, protocol: Protocol, expected_count: int | None = None) -> list[Finding]:
+    """Check a submission file as it is, structure and content, without looking at the ground truth.
+
+    Args:
+        path: What `read_submission` reads.
+        protocol: The benchmark it is meant for.
+        expected_count: Number of images of the evaluation split; by default the benchmark's official number.
+
+    Returns:
+        The findings, errors first; a file that cannot be read is one of them.
+    """
+    try:
+        submission = read_submission(path)
+    except InputError as error:
+        return [Finding("unreadable", "error", str(error), "Write one pred.json, [joints, vertices], into a zip.")]
+    return lint(submission.joints, submission.vertices, protocol, expected_count)
+
+
 def _find_member(path: Path) -> str:
     names = list_members(path)
     for name in names:
@@ -93,8 +113,10 @@ class SubmissionWriter:
     """Collects predictions in any order, from any number of processes, and writes one submission when all are there.
 
     Each process appends fixed-size records to its own hidden file beside the target; `finalise`, called by one process
-    after all have closed, puts them in dataset order. Nothing carries the target's name before it is whole. The same
-    predictions give the same bytes. Use it as a context manager: an exception inside discards the records.
+    after all have closed, puts them in dataset order, a few hundred images in memory at a time. Nothing carries the
+    target's name before it is whole. The same predictions give the same bytes. Every record file carries the run's
+    name: after a kill the next run starts anew over what was left, and never mixes the two. Use it as a context
+    manager: an exception inside discards the records.
 
     Args:
         path: The ``pred.zip`` to write.
@@ -103,6 +125,11 @@ class SubmissionWriter:
         decimals: Digits after the point; 5 is a hundredth of a millimetre.
         rank: Number of this process.
         world_size: Number of processes that write.
+        run_id: Name of the run: the same in all its processes, another in every other run. Needed with more than one
+            process; a single one draws its own.
+
+    Attributes:
+        replaced_records: Whether this process found records of an interrupted run and discarded them.
 
     Raises:
         InputError: The path does not end in ``.zip``.
@@ -116,18 +143,23 @@ class SubmissionWriter:
         decimals: int = 5,
         rank: int = 0,
         world_size: int = 1,
+        run_id: str | None = None,
     ) -> None:
         self.path = Path(path)
         if self.path.suffix != ".zip":
             raise InputError(f"a submission is a zip archive; write to {self.path.with_suffix('.zip')}")
         if not 0 <= rank < world_size:
             raise ValueError(f"rank {rank} is not below the number of processes {world_size}")
+        if run_id is None and world_size > 1:
+            raise ValueError("several processes that write one submission need a common run_id")
+        self.run_id = run_id or uuid.uuid4().hex
         self.num_samples = num_samples
         self.protocol = protocol
         self.decimals = decimals
         self.world_size = world_size
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._records = self._record_path(rank).open("wb")
+        self._records = RecordWriter(self._record_path(rank), self.run_id)
+        self.replaced_records = self._records.replaced
 
     def write(
         self, index: Tensor | np.ndarray, joints_cam: Tensor | np.ndarray, vertices_cam: Tensor | np.ndarray
@@ -156,11 +188,11 @@ class SubmissionWriter:
         outside = index[(index < 0) | (index >= self.num_samples)]
         if len(outside):
             raise ValueError(f"image {outside[0]} is outside the dataset of {self.num_samples} images")
-        records = np.empty(len(index), dtype=_RECORD)
+        records = np.empty(len(index), dtype=RECORD)
         records["index"] = index
         records["joints"] = self.protocol.joints_to_official(joints.astype(np.float32))
         records["vertices"] = self.protocol.points_to_official(vertices.astype(np.float32))
-        records.tofile(self._records)
+        self._records.append(records)
 
     def close(self) -> None:
         """End this process's part; every process calls it before one calls `finalise`."""
@@ -176,42 +208,49 @@ class SubmissionWriter:
             InputError: An image has no prediction. The records stay beside the target.
         """
         self.close()
-        for rank in range(self.world_size):
-            if not self._record_path(rank).exists():
-                raise InputError(
-                    f"process {rank} of {self.world_size} wrote no predictions to {self._record_path(rank)}; all "
-                    "processes must see the same folder and close their writer before one finalises"
-                )
-        records = np.concatenate([np.fromfile(self._record_path(r), dtype=_RECORD) for r in range(self.world_size)])
-        order, repeats = self._dataset_order(records)
-        joints, vertices = records["joints"][order], records["vertices"][order]
-        findings = lint(joints, vertices, self.protocol, self.num_samples) + self._compare_repeats(records, repeats)
+        reader = RecordReader([self._record_path(rank) for rank in range(self.world_size)], self.run_id)
+        try:
+            order, findings = self._check(reader)
+            self._write_archive(reader, order)
+        finally:
+            reader.close()
+        self.discard()
+        return findings
 
+    def _check(self, reader: RecordReader) -> tuple[np.ndarray, list[Finding]]:
+        """Positions of the records in dataset order, and what the linter says."""
+        indices = reader.indices()
+        order, repeats = self._dataset_order(indices)
+        joints = np.concatenate([reader.gather(rows)["joints"] for rows in _blocks(order)])
+        sample = sample_frames(np.arange(len(order)))
+        meshes = reader.gather(order[sample])["vertices"]
+        findings = lint(joints, meshes, self.protocol, self.num_samples, mesh_frames=sample)
+        return order, findings + self._compare_repeats(reader, order[indices[repeats]], repeats)
+
+    def _write_archive(self, reader: RecordReader, order: np.ndarray) -> None:
         temporary = self.path.with_name(f".{self.path.name}.partial")
         info = zipfile.ZipInfo(MEMBER, _FIXED_DATE)
         info.compress_type = zipfile.ZIP_DEFLATED
         info.create_system = 3  # Unix, whatever system writes: equal bytes everywhere
         info.external_attr = 0o644 << 16
         # Sign, digit, point and comma beside the decimals; the archive's long form only where it may be needed.
-        is_large = records.dtype.itemsize / 4 * len(order) * (self.decimals + 5) > zipfile.ZIP64_LIMIT
+        is_large = RECORD.itemsize / 4 * len(order) * (self.decimals + 5) > zipfile.ZIP64_LIMIT
         try:
             with temporary.open("wb") as file:
                 with zipfile.ZipFile(file, "w") as archive, archive.open(info, "w", force_zip64=is_large) as member:
-                    for text in _json_chunks(joints, vertices, self.decimals):
+                    for text in _json_chunks(reader, order, self.decimals):
                         member.write(text)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
-        self.discard()
-        return findings
 
     def discard(self) -> None:
-        """Remove the records of all processes."""
+        """Remove the records of all processes, and of interrupted runs with more of them."""
         self.close()
-        for rank in range(self.world_size):
-            self._record_path(rank).unlink(missing_ok=True)
+        for path in self.path.parent.glob(f".{glob.escape(self.path.name)}.rank*.records"):
+            path.unlink(missing_ok=True)
 
     def __enter__(self) -> "SubmissionWriter":
         return self
@@ -227,9 +266,9 @@ class SubmissionWriter:
     def _record_path(self, rank: int) -> Path:
         return self.path.with_name(f".{self.path.name}.rank{rank}.records")
 
-    def _dataset_order(self, records: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _dataset_order(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of each image's first record in dataset order, and of all further ones."""
-        index, first = np.unique(records["index"], return_index=True)
+        index, first = np.unique(indices, return_index=True)
         missing = np.setdiff1d(np.arange(self.num_samples), index)
         if len(missing):
             shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
@@ -237,12 +276,14 @@ class SubmissionWriter:
                 f"{len(missing)} of {self.num_samples} images have no prediction (images {shown}); predict the whole "
                 f"evaluation split, without a limit on batches. What is there is kept in {self._record_path(0).name}"
             )
-        return first, np.setdiff1d(np.arange(len(records)), first)
+        return first, np.setdiff1d(np.arange(len(indices)), first)
 
-    def _compare_repeats(self, records: np.ndarray, repeats: np.ndarray) -> list[Finding]:
-        order = np.argsort(records["index"], kind="stable")
-        first = order[np.searchsorted(records["index"], records["index"][repeats], sorter=order)]
-        distance = np.abs(records["vertices"][repeats] - records["vertices"][first]).max(axis=(1, 2), initial=0.0)
+    def _compare_repeats(self, reader: RecordReader, first: np.ndarray, repeats: np.ndarray) -> list[Finding]:
+        """Compare the records `repeats` with the first ones of the same images."""
+        distance = np.zeros(len(repeats))
+        for rows in _blocks(np.arange(len(repeats))):
+            difference = reader.gather(repeats[rows])["vertices"] - reader.gather(first[rows])["vertices"]
+            distance[rows] = np.abs(difference).max(axis=(1, 2))
         differing = repeats[distance > REPEAT_TOLERANCE]
         if len(differing) == 0:
             return []
@@ -264,15 +305,19 @@ def _to_numpy(array: Tensor | np.ndarray) -> np.ndarray:
     return np.asarray(array)
 
 
-def _json_chunks(joints: np.ndarray, vertices: np.ndarray, decimals: int) -> Iterator[bytes]:
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    return (rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK))
+
+
+def _json_chunks(reader: RecordReader, order: np.ndarray, decimals: int) -> Iterator[bytes]:
     """The text of ``[joints, vertices]``, a few hundred images at a time."""
     yield b"[["
-    for number, array in enumerate((joints, vertices)):
+    for number, name in enumerate(("joints", "vertices")):
         if number:
             yield b"],["
-        for start in range(0, len(array), _CHUNK):
+        for block, rows in enumerate(_blocks(order)):
             # Adding zero turns -0.0 into 0.0.
-            rounded = np.round(array[start : start + _CHUNK].astype(np.float64), decimals) + 0.0
+            rounded = np.round(reader.gather(rows)[name].astype(np.float64), decimals) + 0.0
             text = orjson.dumps(rounded, option=orjson.OPT_SERIALIZE_NUMPY)
-            yield (b"," if start else b"") + text[1:-1]
+            yield (b"," if block else b"") + text[1:-1]
     yield b"]]"

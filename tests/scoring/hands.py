@@ -52,7 +52,7 @@ def _stick_hand(rng: np.random.Generator) -> np.ndarray:
     for finger in FINGERS:
         position = np.array(BASES[finger])
         direction = np.array([-0.7, 0.7, 0.2]) if finger == "thumb" else np.array([0.0, 1.0, 0.0])
-        bend = rng.uniform(0.1, 0.8)
+        bend = -rng.uniform(0.1, 0.8)  # away from the viewer, who sees the back
         for number, length in enumerate((0.0, *BONE_LENGTHS[finger]), start=1):
             position = position + length * direction / np.linalg.norm(direction)
             joints[JOINTS.index(f"{finger}_{number}")] = position

@@ -33,10 +33,20 @@ def swap(order: tuple[str, ...], first: str, second: str) -> list[int]:
     return permutation(order, renamed)
 
 
+def spoil_first(points: np.ndarray, joints: np.ndarray) -> np.ndarray:
+    """The first hand moved to 8 m from the camera."""
+    wrist = joints[0, 0]
+    return np.concatenate([points[:1] - wrist + 8 * wrist / np.linalg.norm(wrist), points[1:]])
+
+
 MISTAKES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], Arrays]]] = {
     "opencv axes": ("wrong_axes", lambda j, v: (j * [1, -1, -1], v * [1, -1, -1])),
     "millimetres": ("wrong_unit", lambda j, v: (1000 * j, 1000 * v)),
     "centimetres": ("wrong_unit", lambda j, v: (100 * j, 100 * v)),
+    "a tenth of the size": (
+        "odd_size",
+        lambda j, v: (j[:, :1] + 0.1 * (j - j[:, :1]), j[:, :1] + 0.1 * (v - j[:, :1])),
+    ),
     "no root": ("root_relative", lambda j, v: (j - j[:, :1], v - j[:, :1])),
     "joints of another image": ("joints_apart_from_mesh", lambda j, v: (np.roll(j, 1, axis=0), v)),
     "vertices without root": ("joints_apart_from_mesh", lambda j, v: (j, v - j[:, :1])),
@@ -45,6 +55,9 @@ MISTAKES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], Arrays]]] = {
     "copies": ("repeated_predictions", lambda j, v: (np.concatenate([j[:-3], j[:3]]), np.concatenate([v[:-3], v[:3]]))),
     "too few": ("wrong_count", lambda j, v: (j[:-1], v[:-1])),
     "lists differ": ("wrong_count", lambda j, v: (j, v[:-1])),
+    "left hands": ("mirrored_hand", lambda j, v: (j * [-1, 1, 1], v * [-1, 1, 1])),
+    "root added twice": ("odd_depth", lambda j, v: (j + 7 * j[:, :1], v + 7 * j[:, :1])),
+    "one root lost": ("odd_depth", lambda j, v: (spoil_first(j, j), spoil_first(v, j))),
     "zeros": ("all_zero", lambda j, v: (0 * j, 0 * v)),
     "coarse": ("other_topology", lambda j, v: (j, v[:, ::4])),
     "shape": ("wrong_shape", lambda j, v: (j.reshape(COUNT, 63), v)),

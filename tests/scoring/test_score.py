@@ -2,13 +2,13 @@ import io
 import json
 import re
 import zipfile
-from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from handlit.cli import main
 from handlit.scoring.protocols import PROTOCOLS
 from handlit.scoring.score import score
 from handlit.scoring.submission import SubmissionWriter
@@ -55,12 +55,14 @@ def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
     row = board.official_rows()[0]
     assert board.ratio(row) == pytest.approx([value / row.values[1] for value in row.values])
     printed = console.file.getvalue()  # type: ignore[attr-defined]
-    for text in ("amvur", "mean_hand", "zero prediction", "/ mean_hand", "f_al_score_15", "pa_mpjpe_proper_mm"):
+    for text in ("amvur", "mean_hand", "zero prediction", "ratio to mean_hand", "f_al_score_15", "mean_hand − amvur"):
         assert text in printed
-    for name in ("scores.txt", "mean_hand/scores.txt", "scores.json", "report.html"):
+    results = {"scores.txt", "result_card.json", "scores.json", "report.html"}
+    results |= {"mean_hand/scores.txt", "mean_hand/result_card.json"}
+    for name in results:
         assert str(out / name) in printed
     files = {str(path.relative_to(out)) for path in out.rglob("*") if path.is_file()}
-    assert files == {"scores.txt", "mean_hand/scores.txt", "scores.json", "report.html"}
+    assert files == results
 
     lines = (out / "scores.txt").read_text().splitlines()
     assert [line.split(": ")[0] for line in lines] == list(PROTOCOLS["ho3d_v2"].keys)
@@ -83,53 +85,47 @@ def test_scores_json_holds_everything(tmp_path: Path, truth: Path) -> None:
     assert first["official"] == board.predictions[0].evaluation.official
     assert zero["official"]["xyz_scale_trans_al_mean3d"] is None
     assert len(first["sha256"]) == 64
+    assert first["card"]["prediction_sha256"] == first["sha256"]
+    assert json.loads((tmp_path / "out" / "result_card.json").read_text()) == first["card"]
     assert set(first["sequence_error_mm"]["joints"]) == {"SM1", "AP10"}
     assert np.mean(list(first["sequence_error_mm"]["joints"].values())) == pytest.approx(first["papers"]["mpjpe_mm"])
     assert np.mean(list(first["joint_error_mm"]["joints"].values())) == pytest.approx(first["papers"]["mpjpe_mm"])
+    assert first["headline"]["pa_mpjpe_mm"]["value"] == pytest.approx(first["papers"]["pa_mpjpe_mm"])
+    low, high = first["headline"]["pa_mpjpe_mm"]["interval"]
+    assert low < first["papers"]["pa_mpjpe_mm"] < high
+    assert data["bootstrap"] == {"level": 0.95, "draws": 2000, "over": "sequences", "number": 2}
     assert len(first["share_within_threshold"]["vertices"]) == len(data["thresholds_mm"]) == 100
 
 
-class _Page(HTMLParser):
-    """Collects what a page refers to and checks that its elements close."""
-
-    VOID = frozenset({"meta", "br", "line", "rect"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.seen: list[str] = []
-        self.references: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs) -> None:
-        self.seen.append(tag)
-        self.references += [value for name, value in attrs if name in ("src", "href", "srcset", "data")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag not in self.VOID:
-            assert self.open.pop() == tag
-
-    def handle_startendtag(self, tag: str, attrs) -> None:
-        self.seen.append(tag)
-
-
-def test_the_report_stands_alone(tmp_path: Path, truth: Path) -> None:
+def test_the_table_fits_a_narrow_terminal(tmp_path: Path, truth: Path) -> None:
     model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
-    score([f"<script>&={model}", f"b={model}"], truth, out=tmp_path / "out", reference="b", console=quiet())
-    text = (tmp_path / "out" / "report.html").read_text()
-    page = _Page()
-    page.feed(text)
-    assert page.open == []
-    assert page.references == []
-    assert "script" not in page.seen
-    assert page.seen.count("svg") == 6
-    assert "url(" not in text
-    assert "@import" not in text
-    assert "&lt;script&gt;&amp;" in text
-    assert "SM1" in text
-    assert "zero prediction" in text
-    assert "×1.00" in text
+    labels = ["a", "mean_hand", "c" * 40, "d"]
+    console = Console(file=io.StringIO(), width=80)
+    score([f"{label}={model}" for label in labels], truth, console=console)
+    printed = console.file.getvalue()  # type: ignore[attr-defined]
+    assert max(map(len, printed.splitlines())) <= 80
+    assert "…" not in printed
+    first = printed.index("RA-MPJPE")
+    for name in (*PROTOCOLS["ho3d_v2"].keys, "PA-MPJPE mm", "RA-MPVPE mm", "PA-MPVPE mm", "F@5", "F@15"):
+        assert first <= printed.index(name)
+    # every prediction's number is there once in each table
+    value = f"{score([model], truth, console=quiet()).headline_rows[0].values[0]:.2f}"
+    lines = [line for line in printed.splitlines() if line.startswith("RA-MPJPE mm")]
+    assert sum(line.count(f" {value} ") for line in lines) == len(labels)
+
+
+def test_lint_only(tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good = write_prediction(tmp_path / "good.zip", "ho3d_v2", 0.001)
+    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    bad = tmp_path / "bad.json"
+    bad.write_text(json.dumps([(1000 * hands.joints).tolist(), (1000 * hands.vertices).tolist()]))
+    main(["score", str(good), str(truth), "--lint"])
+    assert "good: " in capsys.readouterr().out
+    with pytest.raises(SystemExit) as stop:
+        main(["score", str(good), str(bad), str(truth), "--lint", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 1
+    assert "wrong_unit" in capsys.readouterr().out
+    assert not (tmp_path / "out").exists()
 
 
 def test_freihand_and_another_topology(tmp_path: Path) -> None:
