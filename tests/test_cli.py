@@ -74,6 +74,7 @@ def test_predict_then_score(job: Job, tmp_path: Path, capsys: pytest.CaptureFixt
     shown = capsys.readouterr().out
     assert "zero prediction" in shown
     assert "report.html" in shown
+    assert "Error against predicted scale" in (tmp_path / "scores" / "report.html").read_text()
     lines = (tmp_path / "scores" / "scores.txt").read_text().splitlines()
     assert len(lines) == 14
     assert lines[0].startswith("xyz_mean3d: ")

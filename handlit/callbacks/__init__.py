@@ -1,6 +1,7 @@
-"""Lightning callbacks: the submission file and pictures of the predictions."""
+"""Lightning callbacks: the submission file, predicted scales, and pictures of the predictions."""
 
 from handlit.callbacks.pictures import PredictionPictures
+from handlit.callbacks.predicted_scale import PredictedScale
 from handlit.callbacks.submission import SubmissionCallback
 
-__all__ = ["PredictionPictures", "SubmissionCallback"]
+__all__ = ["PredictedScale", "PredictionPictures", "SubmissionCallback"]

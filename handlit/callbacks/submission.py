@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import yaml
 
 from handlit.scoring.protocols import PROTOCOLS
 from handlit.scoring.result_card import ResultCard, code_version, file_sha256, write_card
@@ -94,20 +95,20 @@ def make_card(trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Pa
         prediction: The file.
 
     Returns:
-        The card. The training data is that of the run's own folder; it is not known for a checkpoint from elsewhere.
+        The card. The training data is what the ``config.yaml`` of the checkpoint's run names; without one it is not
+        known.
     """
     data: Any = trainer.datamodule  # type: ignore[attr-defined]
     checkpoint = trainer.ckpt_path
     is_file = checkpoint is not None and Path(checkpoint).is_file()
     crop, size = getattr(data, "crop", None), getattr(data, "image_size", None)
     root = getattr(data, "root", None)
-    of_this_run = is_file and Path(trainer.default_root_dir).resolve() in Path(str(checkpoint)).resolve().parents
     evaluation_data = f"{data.protocol}: {root}" if root is not None else data.protocol
     return ResultCard(
         method=type(pl_module).__name__,
         checkpoint=str(checkpoint) if is_file else None,
         checkpoint_sha256=file_sha256(str(checkpoint)) if is_file else None,
-        training_data=evaluation_data if of_this_run else None,
+        training_data=_training_data(Path(str(checkpoint))) if is_file else None,
         evaluation_data=evaluation_data,
         box_source=getattr(data, "box_source", None),
         crop=f"{crop}, {size} px" if crop is not None and size is not None else None,
@@ -117,3 +118,12 @@ def make_card(trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Pa
         code_version=code_version(),
         prediction_sha256=file_sha256(prediction),
     )
+
+
+def _training_data(checkpoint: Path) -> str | None:
+    """Dataset and folder from the configuration that was saved beside ``checkpoints/`` when training started."""
+    config = checkpoint.parent.parent / "config.yaml"
+    if not config.is_file():
+        return None
+    data = yaml.safe_load(config.read_text())["data"]
+    return f"{data['class_path'].rsplit('.', 1)[-1]}: {data['init_args'].get('root')}"

@@ -69,7 +69,7 @@ def synth(arguments: list[str]) -> None:
     from handlit.data.synthesis import PRESETS, synthesise
 
     parser = argparse.ArgumentParser("python main.py synth", description=synth.__doc__)
-    parser.add_argument("--layout", choices=["ho3d_v3"], default="ho3d_v3", help="on-disk layout")
+    parser.add_argument("--layout", choices=["ho3d_v2", "ho3d_v3"], default="ho3d_v3", help="on-disk layout")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--train", type=int, required=True, metavar="N", help="training frames")
     parser.add_argument("--evaluation", type=int, required=True, metavar="M", help="evaluation frames")

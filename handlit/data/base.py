@@ -174,6 +174,8 @@ class HandDataModule(pl.LightningDataModule):
 
     #: Official submission format, for the callback that writes it.
     protocol: SubmissionProtocol | None = None
+    #: Where the hand boxes of the evaluation split come from, for the card beside a prediction.
+    box_source: str = "given with the dataset"
     #: Which vertices are finger tips in this dataset's labels.
     tips: TipConvention = "ho3d"
 

@@ -1,23 +1,28 @@
 """Time the official metrics against the literal frame-by-frame definition, and reading and writing of submissions.
 
-    python scripts/benchmarks/scoring.py                       # metrics, 40 frames, ratio to the literal loop
-    python scripts/benchmarks/scoring.py --submission 11524    # write, read and score a whole synthetic submission
+    python -m scripts.benchmarks.scoring                       # metrics, 40 frames, ratio to the literal loop
+    python -m scripts.benchmarks.scoring --submission 11524    # also a submission of HO-3D v2's size, zip to report
 
 Runs are interleaved and medians are printed: on shared machines only the ratio means something.
 """
 
 import argparse
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import orjson
 from scipy.linalg import orthogonal_procrustes
 
+from handlit.scoring.ground_truth import LIST_FILE, VERTS_FILE, XYZ_FILE
 from handlit.scoring.protocols import PROTOCOLS, evaluate
-from handlit.scoring.submission import SubmissionWriter, read_submission
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]
 
@@ -87,24 +92,57 @@ def time_metrics(frames: int, repeats: int) -> None:
         print(f"literal loop, {name}: {slow_ms:.1f} ms, {slow_ms / fast_ms:.0f}x")
 
 
-def time_submission(count: int) -> None:
-    """Write, read and score a synthetic submission; print seconds and sizes."""
+def _json(arrays: Sequence[np.ndarray]) -> Iterator[bytes]:
+    """The text of one list of frames, or of a list of several, with every digit of the numbers, in parts."""
+    if len(arrays) > 1:
+        yield b"["
+    for number, array in enumerate(arrays):
+        yield b",[" if number else b"["
+        for start in range(0, len(array), 256):
+            part = np.ascontiguousarray(array[start : start + 256])
+            text = orjson.dumps(part, option=orjson.OPT_SERIALIZE_NUMPY)
+            yield (b"," if start else b"") + text[1:-1]
+        yield b"]"
+    if len(arrays) > 1:
+        yield b"]"
+
+
+def write_full_size(folder: Path, count: int) -> float:
+    """Write ground truth and a submission with all digits, as other tools do; returns megabytes of its JSON."""
     predicted, true = make_hands(count, 0.004), make_hands(count, 0.0)
-    joints = PROTOCOL.joints_from_official(predicted[0])
-    vertices = PROTOCOL.points_to_official(predicted[1])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "pred.zip"
-        writer = SubmissionWriter(path, count, PROTOCOL)
+    for name, array in ((XYZ_FILE, true[0]), (VERTS_FILE, true[1])):
+        with (folder / name).open("wb") as file:
+            file.writelines(_json([array]))
+    (folder / LIST_FILE).write_text("".join(f"SEQ{number // 900}/{number % 900:04d}\n" for number in range(count)))
+    size = 0
+    with (
+        zipfile.ZipFile(folder / "pred.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("pred.json", "w", force_zip64=True) as member,
+    ):
+        for text in _json(predicted):
+            size += member.write(text)
+    return size / 1e6
 
-        def write() -> None:
-            for start in range(0, count, 64):
-                part = np.arange(start, min(start + 64, count))
-                writer.write(part, joints[part], vertices[part])
 
-        print(f"collect {count} images: {timed(write):.1f} s")
-        print(f"finalise (lint, JSON, zip): {timed(writer.finalise):.1f} s, {path.stat().st_size / 1e6:.0f} MB")
-        print(f"read: {timed(lambda: read_submission(path)):.1f} s")
-        print(f"score: {timed(lambda: evaluate(*predicted, *true, PROTOCOL)):.1f} s")
+def time_submission(count: int) -> None:
+    """Score a submission of full size and one of half of it, from zip to report, each in a process of its own."""
+    for number in (count // 2, count):
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            megabytes = write_full_size(folder, number)
+            command = [sys.executable, "main.py", "score", str(folder / "pred.zip"), name, "--protocol", "ho3d_v2"]
+            command += ["--out", str(folder / "scores")]
+            start = time.perf_counter()
+            process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            seconds = time.perf_counter() - start
+            if os.waitstatus_to_exitcode(status) != 0 or not (folder / "scores" / "report.html").is_file():
+                raise RuntimeError(f"scoring failed: {' '.join(command)}")
+            print(
+                f"{number} images, {megabytes:.0f} MB of JSON, zip to report: {seconds:.1f} s, "
+                f"peak memory {usage.ru_maxrss / 1e6:.2f} GB",
+                flush=True,
+            )
 
 
 def main() -> None:
@@ -112,7 +150,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=40, help="frames for the comparison with the literal loop")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats")
-    parser.add_argument("--submission", type=int, default=0, metavar="N", help="also write, read and score N images")
+    parser.add_argument("--submission", type=int, default=0, metavar="N", help="also score N images, zip to report")
     arguments = parser.parse_args()
     time_metrics(arguments.frames, arguments.repeats)
     if arguments.submission:

@@ -1,17 +1,20 @@
-"""The submission of a Trainer with one and with two processes, and the card beside it."""
+"""The submission of a Trainer with one and with two processes, the card and the scales beside it."""
 
 import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from handlit.callbacks.predicted_scale import PredictedScale
 from handlit.callbacks.submission import SubmissionCallback
+from handlit.scoring.predicted_scale import read_joint_scale, scale_file
 from handlit.scoring.protocols import PROTOCOLS
 from handlit.scoring.result_card import code_version, file_sha256, read_card
 from handlit.scoring.submission import read_submission
@@ -22,6 +25,7 @@ COUNT = 7
 HANDS = make_hands(COUNT, PROTOCOLS["ho3d_v3"])
 JOINTS = torch.from_numpy(HANDS.joints_cam).float()
 VERTICES = torch.from_numpy(HANDS.vertices_cam).float()
+SCALES = 0.001 * torch.arange(1.0, 1 + COUNT * 21 * 3).view(COUNT, 21, 3)
 
 
 class Frames(pl.LightningDataModule):
@@ -55,7 +59,9 @@ class Oracle(pl.LightningModule):
             return points[batch.index] - JOINTS[batch.index, :1]
 
         return SimpleNamespace(
-            prediction=SimpleNamespace(joints_root=relative(JOINTS), vertices_root=relative(VERTICES))
+            prediction=SimpleNamespace(
+                joints_root=relative(JOINTS), vertices_root=relative(VERTICES), joint_scale=SCALES[batch.index]
+            )
         )
 
 
@@ -67,7 +73,7 @@ def predict(folder: Path, ckpt_path: Path | None = None, **options: Any) -> Path
         enable_model_summary=False,
         enable_checkpointing=False,
         default_root_dir=folder,
-        callbacks=[SubmissionCallback()],
+        callbacks=[SubmissionCallback(), PredictedScale()],
         **options,
     )
     trainer.predict(Oracle(), datamodule=Frames(), return_predictions=False, ckpt_path=ckpt_path, weights_only=True)
@@ -85,7 +91,10 @@ def test_one_and_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     assert abs(submission.joints - HANDS.joints).max() < 0.6e-5
     assert abs(submission.vertices - HANDS.vertices).max() < 0.6e-5
     for path in (one, two):
-        assert sorted(file.name for file in path.parent.iterdir()) == ["pred.card.json", "pred.zip"]
+        written = sorted(file.name for file in path.parent.iterdir())
+        assert written == ["pred.card.json", "pred.scale.npz", "pred.zip"]
+        scale = read_joint_scale(scale_file(path), COUNT, PROTOCOLS["freihand"])
+        np.testing.assert_allclose(scale, SCALES.norm(dim=-1).numpy(), rtol=1e-6)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -93,6 +102,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
     checkpoint = tmp_path / "checkpoints" / "best.ckpt"
     checkpoint.parent.mkdir()
     torch.save({"state_dict": Oracle().state_dict(), "pytorch-lightning_version": pl.__version__}, checkpoint)
+    (tmp_path / "config.yaml").write_text("data: {class_path: handlit.data.ho3d.HO3D, init_args: {root: elsewhere}}")
     (tmp_path / ".pred.zip.rank0.records").write_bytes(b"left by a killed run")
     path = predict(tmp_path, checkpoint, devices=1)
     assert "interrupted run" in capsys.readouterr().out
@@ -102,7 +112,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
         "method": "Oracle",
         "checkpoint": str(checkpoint),
         "checkpoint_sha256": file_sha256(checkpoint),
-        "training_data": "ho3d_v3: somewhere",
+        "training_data": "HO3D: elsewhere",
         "evaluation_data": "ho3d_v3: somewhere",
         "box_source": None,
         "crop": "plain, 8 px",
