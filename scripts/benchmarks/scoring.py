@@ -25,7 +25,7 @@ from handlit.scoring.ground_truth import LIST_FILE, VERTS_FILE, XYZ_FILE
 from handlit.scoring.protocols import PROTOCOLS, evaluate
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]
-#: Frames that `evaluate` is timed on: it works on blocks of 64 in several threads. The loop takes equally long for each.
+#: Frames that `evaluate` is timed on: it works on blocks of 64 in threads. The loop takes equally long for each.
 EVALUATED_FRAMES = 1024
 
 
@@ -82,7 +82,8 @@ def timed(work: Callable[[], object]) -> float:
 def time_metrics(frames: int, repeats: int) -> None:
     """Print milliseconds a frame of both ways and their ratio."""
     many_predicted, many_true = make_hands(EVALUATED_FRAMES, 0.004), make_hands(EVALUATED_FRAMES, 0.0)
-    few = [array[:frames] for array in (*many_predicted, *many_true)]
+    joints, vertices, true_joints, true_vertices = (array[:frames] for array in (*many_predicted, *many_true))
+    few = (joints, vertices, true_joints, true_vertices)
     fast, by_point, by_pairs = [], [], []
     for _ in range(repeats):
         fast.append(timed(lambda: evaluate(*many_predicted, *many_true, PROTOCOL)) / EVALUATED_FRAMES)
