@@ -34,8 +34,16 @@ def _table(*pairs: tuple[bytes, bytes]) -> np.ndarray:
     return table
 
 
-#: Pairs that JSON does not have: numbers outside the innermost brackets, `+1`, `.5`, `1.`.
-_BAD_PAIRS = _table((b"01.e+-", b"["), (b"]", b"01.e+-"), (b"[,", b".e+"), (b"-", b".e+-"), (b".", b",]e.+-"))
+#: Pairs that regular arrays in JSON do not have: numbers outside the innermost brackets, `+1`, `.5`, `1.`, and nothing
+#: where a number belongs (some NumPy versions read one from it).
+_BAD_PAIRS = _table(
+    (b"01.e+-", b"["),
+    (b"]", b"01.e+-"),
+    (b"[,", b".e+"),
+    (b"-", b".e+-"),
+    (b".", b",]e.+-"),
+    (b"[,e+-", b",]"),
+)
 _ZERO_FIRST = _table((b"[,-", b"0"))
 
 

@@ -48,6 +48,17 @@ def test_usual_files_do_not_need_the_json_parser(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_array_equal(read(text)[1], MESHES)
 
 
+@pytest.mark.parametrize("block", [1, 7, 16, 1 << 20])
+@pytest.mark.parametrize(
+    "hole", ["[ ,2,3]", "[1, ,3]", "[1,2, ]", "[1,2,]", "[,2,3]", "[]", "[ ]", "[1,2,-]", "[1e,2]"]
+)
+def test_nothing_is_not_a_number(hole: str, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(point_lists, "_BLOCK", block)
+    text = f"[[[[1,2,3],{hole}]],[[[1,2,3],[4,5,6]]]]".encode()
+    with pytest.raises(InputError):
+        read_point_lists(lambda: io.BytesIO(text), "pred.json", ("xyz", "verts"))
+
+
 def test_integers_are_numbers() -> None:
     assert read("[[[0, 1, -2]]]", ("xyz",))[0].tolist() == [[[0.0, 1.0, -2.0]]]
 
