@@ -1,5 +1,6 @@
 """torchmetrics shells over `handlit.metrics.functional`: exact means, for any batching and process count."""
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -56,9 +57,9 @@ class PerImageMean(Metric):
             self.total_mm += self.error_mm(predicted, target).sum()
         self.count += len(predicted)
 
+    @abstractmethod
     def error_mm(self, predicted: Tensor, target: Tensor) -> Tensor:
         """Per-image error that is averaged: (B, N, 3) and (B, N, 3) metres -> (B,) millimetres."""
-        raise NotImplementedError
 
     def compute(self) -> Tensor:
         """Mean error, millimetres, float64; NaN when no image was valid."""
