@@ -37,6 +37,7 @@ class HandSample:
     vertices_cam: Tensor | None = None
     joints_2d: Tensor | None = None
     visible: Tensor | None = None
+    vertices_visible: Tensor | None = None
     pose: Tensor | None = None
     betas: Tensor | None = None
     hand_mask: Tensor | None = None
@@ -50,6 +51,7 @@ OPTIONAL_LABELS: dict[str, tuple[tuple[int, ...] | None, torch.dtype]] = {
     "vertices_cam": ((778, 3), torch.float32),
     "joints_2d": ((21, 2), torch.float32),
     "visible": ((21,), torch.bool),
+    "vertices_visible": ((778,), torch.bool),
     "pose": ((48,), torch.float32),
     "betas": ((10,), torch.float32),
     "hand_mask": (None, torch.bool),
@@ -72,6 +74,7 @@ class HandBatch:
         vertices_cam: (B, 778, 3) camera frame, metres.
         joints_2d: (B, 21, 2) crop pixels.
         visible: (B, 21) bool, joint is seen in the image.
+        vertices_visible: (B, 778) bool, vertex is seen in the image.
         pose: (B, 48) axis-angle, radians: global rotation in the camera frame, then 15 joints with the mean pose
             included (a flat hand is zero).
         betas: (B, 10) shape coefficients.
@@ -91,6 +94,7 @@ class HandBatch:
     vertices_cam: Tensor
     joints_2d: Tensor
     visible: Tensor
+    vertices_visible: Tensor
     pose: Tensor
     betas: Tensor
     hand_mask: Tensor

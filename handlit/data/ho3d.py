@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from handlit.data.augmentation import Augmentation
-from handlit.data.base import FrameTable, HandDataModule, SubmissionProtocol
+from handlit.data.base import HandDataModule, SubmissionProtocol
+from handlit.data.frames import FrameTable
 from handlit.geometry.cameras import OPENGL_TO_OPENCV
 from handlit.geometry.crops import CropRule
 from handlit.hand.unpickle import restricted_load
@@ -213,8 +214,8 @@ class HO3D(HandDataModule):
         if stage in ("fit", "validate") and "train" not in self.datasets:
             frames = read_frames(self.root, "train", self.version)
             held_out = hold_out_sequences(frames.keys, self.val_fraction)
-            self.datasets["train"] = self.make_dataset(self.root, frames.select(~held_out), train=True)
-            self.datasets["val"] = self.make_dataset(self.root, frames.select(held_out))
+            self.datasets["train"] = self.make_dataset(self.root, frames, np.flatnonzero(~held_out), train=True)
+            self.datasets["val"] = self.make_dataset(self.root, frames, np.flatnonzero(held_out))
         if stage == "predict" and "predict" not in self.datasets:
             frames = read_frames(self.root, "evaluation", self.version)
             self.datasets["predict"] = self.make_dataset(self.root, frames)

@@ -16,7 +16,8 @@ import orjson
 import torch
 
 from handlit.data.augmentation import Augmentation
-from handlit.data.base import FrameTable, HandDataModule
+from handlit.data.base import HandDataModule
+from handlit.data.frames import FrameTable
 from handlit.data.images import read_image
 from handlit.geometry.crops import CropRule
 from handlit.types import InputError

@@ -1,0 +1,92 @@
+"""The labels of a whole dataset as arrays, in memory or mapped from files."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from mmap import mmap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class FrameTable:
+    """The labels of N frames as arrays, in handlit's conventions (OpenCV axes, metres, handlit's joint order).
+
+    Whole arrays, not a list of objects: the loader's worker processes share them without a copy. Forked workers share
+    the memory; to others a mapped array travels as the name of its file.
+
+    A label that is not known for one frame is a row of NaN there (of -1 for flags, of "" for files).
+
+    Attributes:
+        keys: (N,) name of each frame.
+        images: (N,) image file of each frame, relative to the dataset's root.
+        image_sizes: (N, 2) width and height, pixels.
+        intrinsics: (N, 3, 3) of the source image, pixels.
+        boxes: (N, 4) x0, y0, x1, y1 around the hand, source pixels.
+        object_boxes: (N, 4) around the held object, if the dataset has one.
+        root_cam: (N, 3) wrist, if known.
+        joints_cam: (N, 21, 3), if known.
+        vertices_cam: (N, 778, 3), if stored with the dataset; otherwise pose and betas give them.
+        pose: (N, 48) as in `HandBatch.pose`, if known.
+        betas: (N, 10), if known.
+        mirrored: (N,) bool, frames that show a left hand.
+        masks: (N,) segmentation file of each frame, relative to the dataset's root.
+        depths: (N,) depth image of each frame, relative to the dataset's root.
+        visible: (N, 21) int8, joints that are seen: 1, hidden: 0, not known: -1.
+        vertices_visible: (N, 778) int8, the same of the vertices.
+        object_pose: (N, 6) axis-angle and translation of the held object from its model's frame to the camera's,
+            radians and metres.
+        object_names: (N,) name of the held object.
+    """
+
+    keys: np.ndarray
+    images: np.ndarray
+    image_sizes: np.ndarray
+    intrinsics: np.ndarray
+    boxes: np.ndarray
+    object_boxes: np.ndarray | None = None
+    root_cam: np.ndarray | None = None
+    joints_cam: np.ndarray | None = None
+    vertices_cam: np.ndarray | None = None
+    pose: np.ndarray | None = None
+    betas: np.ndarray | None = None
+    mirrored: np.ndarray | None = None
+    masks: np.ndarray | None = None
+    depths: np.ndarray | None = None
+    visible: np.ndarray | None = None
+    vertices_visible: np.ndarray | None = None
+    object_pose: np.ndarray | None = None
+    object_names: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """The arrays that the table has, by name."""
+        values = {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def select(self, rows: np.ndarray) -> "FrameTable":
+        """The table of some rows, given by indices or a bool mask; a copy in memory."""
+        return replace(self, **{name: value[rows] for name, value in self.columns().items()})
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: _by_name(value) for name, value in self.columns().items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        for name, value in state.items():
+            # the class is frozen; attributes that are missing here keep the class's default, None
+            object.__setattr__(self, name, open_array(value) if isinstance(value, Path) else value)
+
+
+def open_array(path: Path) -> np.ndarray:
+    """Map the array of a ``.npy`` file, read-only: pages are read when they are looked at and shared by processes."""
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _by_name(array: np.ndarray) -> np.ndarray | Path:
+    """The file of an array that maps a whole ``.npy`` file, otherwise the array."""
+    if isinstance(array, np.memmap) and array.filename is not None and isinstance(array.base, mmap):
+        return Path(array.filename)
+    return array

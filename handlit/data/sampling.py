@@ -1,0 +1,172 @@
+"""Which samples come when: the order of training depends on the seed alone, not on workers or processes."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from torch.utils.data import DataLoader
+from torch.utils.data.distributed import DistributedSampler
+
+from handlit.types import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A sample of a training epoch.
+
+    Attributes:
+        index: Position in the dataset.
+        seed: Of everything random about this sample, so that it is the same whichever worker makes it.
+    """
+
+    index: int
+    seed: int
+
+
+def run_seed() -> int:
+    """The run's ``seed_everything``, which Lightning hands to every process; 0 without one."""
+    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
+
+
+def _place() -> tuple[int, int]:
+    """This process's rank and the number of processes."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+class TrainingSampler(DistributedSampler[Ticket]):
+    """Shuffled samples of one or several datasets, dealt out to the processes in turn.
+
+    With W processes and batches of B, the processes' batches of a step are together the same W B samples that one
+    process with batches of W B would take. Up to W - 1 samples at the end of an epoch are left out, so that all
+    processes take as many steps.
+
+    Several datasets are mixed by their weights. Each is gone through in shuffled passes of its own, which do not stop
+    at an epoch's end: no sample comes a second time before every other one of its dataset has come once.
+
+    It is a `DistributedSampler` so that Lightning leaves it alone.
+
+    Args:
+        lengths: Samples of each dataset; indices count through all of them in this order.
+        weights: Share of each dataset in an epoch; None for their lengths.
+        epoch_samples: Samples of an epoch; None for all of them.
+        seed: Of the order and of the tickets' seeds; None for the run's.
+
+    Raises:
+        InputError: A dataset is empty, or weights do not fit.
+    """
+
+    def __init__(
+        self,
+        lengths: Sequence[int],
+        weights: Sequence[float] | None = None,
+        epoch_samples: int | None = None,
+        seed: int | None = None,
+    ) -> None:
+        if not lengths or min(lengths) < 1:
+            raise InputError(f"training needs datasets with at least one sample each, got {list(lengths)}")
+        if weights is not None and (len(weights) != len(lengths) or min(weights) < 0 or sum(weights) <= 0):
+            raise InputError(f"{len(lengths)} datasets need as many weights of at least 0, got {list(weights)}")
+        self.lengths = list(lengths)
+        self.seed = run_seed() if seed is None else seed
+        self.epoch = 0
+        self.first = 0
+        self.counts = _shares(weights or lengths, epoch_samples or sum(lengths))
+
+    def __len__(self) -> int:
+        return sum(self.counts) // _place()[1]
+
+    def __iter__(self) -> Iterator[Ticket]:
+        rank, world = _place()
+        offsets = np.cumsum([0, *self.lengths[:-1]])
+        parts = [offset + self._pass(dataset) for dataset, offset in enumerate(offsets)]
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(np.concatenate(parts))
+        seeds = rng.integers(2**62, size=len(order))
+        first, self.first = self.first, 0
+        mine = slice(rank + first * world, len(self) * world, world)
+        return (Ticket(int(index), int(seed)) for index, seed in zip(order[mine], seeds[mine], strict=True))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; Lightning calls it."""
+        self.epoch = epoch
+
+    def skip(self, samples: int) -> None:
+        """Let the next iteration begin after that many samples of this process."""
+        self.first = samples
+
+    def _pass(self, dataset: int) -> np.ndarray:
+        """This epoch's indices of one dataset, from its endless row of shuffled passes."""
+        length, count = self.lengths[dataset], self.counts[dataset]
+        start = self.epoch * count
+        passes = range(start // length, -(-(start + count) // length))
+        rows = [np.random.default_rng([self.seed, dataset, number]).permutation(length) for number in passes]
+        if not rows:
+            return np.zeros(0, dtype=np.int64)
+        skipped = start - passes[0] * length
+        return np.concatenate(rows)[skipped : skipped + count]
+
+
+def _shares(weights: Sequence[float], total: int) -> list[int]:
+    """Whole numbers in proportion to weights, which add up to the total (largest remainders)."""
+    exact = np.asarray(weights, dtype=np.float64) / sum(weights) * total
+    counts = np.floor(exact).astype(int)
+    for position in np.argsort(counts - exact, kind="stable")[: total - counts.sum()]:
+        counts[position] += 1
+    return counts.tolist()
+
+
+class EvaluationSampler(DistributedSampler[int]):
+    """Every sample exactly once, in order, dealt out to the processes in turn: none is repeated to even them out.
+
+    Args:
+        length: Samples of the dataset.
+    """
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+
+    def __len__(self) -> int:
+        return len(self._mine())
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._mine())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Every epoch has the same order."""
+
+    def _mine(self) -> range:
+        rank, world = _place()
+        return range(rank, self.length, world)
+
+
+class ResumableLoader(DataLoader[Any]):
+    """A loader over a `TrainingSampler` that goes on in the middle of an epoch where a checkpoint was written.
+
+    Lightning saves and restores its state with the checkpoint. Batches that workers have prepared but the training has
+    not seen do not count.
+    """
+
+    _batches = 0
+    _resume_at = 0
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        first, self._resume_at = self._resume_at, 0
+        if first:
+            self.sampler.skip(first * self.batch_size)  # type: ignore[attr-defined, operator]
+        self._batches = first
+        for batch in super().__iter__():
+            self._batches += 1
+            yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        """How many batches of the epoch have been taken."""
+        return {"batches": self._batches}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after that many batches; after a whole epoch, with the next one."""
+        self._resume_at = state["batches"] % len(self)
