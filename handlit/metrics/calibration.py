@@ -1,0 +1,166 @@
+"""Whether stated uncertainty is true: scores of samples against what came, coverage, calibration, sparsification.
+
+Pure functions over samples (B, S, ...) and what came (B, ...). Lower is better for every score.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+#: Levels at which coverage is reported.
+LEVELS = (0.5, 0.8, 0.9, 0.95)
+#: Quantiles of the calibration error.
+NUM_QUANTILES = 21
+
+
+def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
+    """Negative log-density of a diagonal Gaussian, averaged over coordinates.
+
+    Args:
+        mean: (..., D).
+        scale: (..., D) standard deviations, the same unit.
+        target: (..., D).
+
+    Returns:
+        (...,) nats per coordinate; it depends on the unit.
+    """
+    z = (target - mean) / scale
+    return (0.5 * z.square() + scale.log() + 0.5 * math.log(2 * math.pi)).mean(-1)
+
+
+def crps(samples: Tensor, target: Tensor) -> Tensor:
+    """Continuous ranked probability score ``E|X - y| - E|X - X'| / 2`` of every coordinate.
+
+    The second expectation is over pairs of different samples (Ferro, "Fair scores for ensemble forecasts", 2014), so
+    that the score's expectation does not depend on the number of samples. For a single one it is the absolute error.
+
+    Args:
+        samples: (B, S, ...).
+        target: (B, ...).
+
+    Returns:
+        (B, ...) in the samples' unit.
+    """
+    count = samples.shape[1]
+    error = (samples - target[:, None]).abs().mean(1)
+    if count < 2:
+        return error
+    ordered = samples.sort(dim=1).values
+    # sum over all pairs of |x_i - x_j| is twice the sum of (2 i - S + 1) x_(i), i from 0
+    weights = 2 * torch.arange(count, device=samples.device, dtype=samples.dtype) - count + 1
+    pairs = torch.einsum("s,bs...->b...", weights, ordered)
+    return error - pairs / (count * (count - 1))
+
+
+def energy_score(samples: Tensor, target: Tensor) -> Tensor:
+    """Energy score ``E||X - y|| - E||X - X'|| / 2`` of every point: the CRPS of vectors (Gneiting and Raftery, 2007).
+
+    Args:
+        samples: (B, S, J, D).
+        target: (B, J, D).
+
+    Returns:
+        (B, J) in the samples' unit; over pairs of different samples, as `crps`.
+    """
+    count = samples.shape[1]
+    error = (samples - target[:, None]).norm(dim=-1).mean(1)
+    if count < 2:
+        return error
+    # image by image: the S x S distances of a whole batch would be the largest tensor of an evaluation
+    pairs = torch.stack([_mean_pair_distance(points) for points in samples.transpose(1, 2)])
+    return error - pairs / 2
+
+
+def _mean_pair_distance(points: Tensor) -> Tensor:
+    """Mean distance between different points: (J, S, D) to (J,)."""
+    count = points.shape[1]
+    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (count * (count - 1))
+
+
+def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
+    """Share of samples that lie closer to the samples' median than what came.
+
+    Uniform between 0 and 1 for a calibrated method; close to 1 too often for an over-confident one.
+
+    Args:
+        samples: (B, S, J, D).
+        target: (B, J, D).
+
+    Returns:
+        (B, J).
+    """
+    # the mean of the two middle samples for an even number, unlike torch.median
+    centre = samples.quantile(0.5, dim=1, keepdim=True)
+    radius = (samples - centre).norm(dim=-1)
+    came = (target - centre[:, 0]).norm(dim=-1)
+    return (radius < came[:, None]).to(samples.dtype).mean(1)
+
+
+def coverage(ranks: Tensor, levels: Sequence[float] = LEVELS) -> Tensor:
+    """Share of points that lie inside the region which is to hold that share of them.
+
+    Args:
+        ranks: (N,) from `radial_rank`.
+        levels: Nominal shares.
+
+    Returns:
+        (len(levels),); equal to the levels for a calibrated method.
+    """
+    bounds = torch.tensor(levels, dtype=ranks.dtype, device=ranks.device)
+    return (ranks[:, None] <= bounds).to(ranks.dtype).mean(0)
+
+
+def calibration_error(ranks: Tensor) -> Tensor:
+    """Quantile calibration error: mean distance of actual from nominal coverage over 21 quantiles from 0 to 1.
+
+    Args:
+        ranks: (N,) from `radial_rank`.
+
+    Returns:
+        Scalar; 0 for a calibrated method, 0.45 for one whose samples always, or never, reach as far as what comes.
+    """
+    levels = torch.linspace(0, 1, NUM_QUANTILES, dtype=ranks.dtype, device=ranks.device)
+    # a region of no size holds nothing and one without bound holds everything, whatever the method
+    inner = levels[1:-1]
+    return (coverage(ranks, inner.tolist()) - inner).abs().sum() / NUM_QUANTILES
+
+
+def sparsification(errors: Tensor, by: Tensor, steps: int = 100) -> Tensor:
+    """Mean error of what is left when the points with the largest `by` are taken away.
+
+    Args:
+        errors: (N,).
+        by: (N,), what decides the order: an uncertainty, or the errors themselves for the best possible curve.
+        steps: Shares taken away: 0, 1 / steps, ..., 1 - 1 / steps.
+
+    Returns:
+        (steps,) in the errors' unit.
+    """
+    kept = errors[by.argsort(stable=True)].cumsum(0) / torch.arange(1, len(errors) + 1, device=errors.device)
+    shares = torch.arange(steps, device=errors.device) / steps
+    counts = (len(errors) * (1 - shares)).round().long().clamp(min=1)
+    return kept[counts - 1]
+
+
+def ause(errors: Tensor, scales: Tensor) -> Tensor:
+    """Area under the sparsification error: how much worse a stated uncertainty sorts out errors than the errors do.
+
+    Ilg et al., "Uncertainty estimates and multi-hypotheses networks for optical flow", ECCV 2018; curves are divided
+    by the mean error.
+
+    Args:
+        errors: (N,).
+        scales: (N,), stated uncertainty.
+
+    Returns:
+        Scalar without unit; 0 for the best possible order.
+    """
+    return (sparsification(errors, scales) - sparsification(errors, errors)).mean() / errors.mean()
+
+
+def rank_correlation(first: Tensor, second: Tensor) -> Tensor:
+    """Spearman's correlation of two (N,) tensors without many ties: the correlation of their ranks, in [-1, 1]."""
+    ranks = torch.stack([values.argsort().argsort().double() for values in (first, second)])
+    return torch.corrcoef(ranks)[0, 1]
