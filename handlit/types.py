@@ -152,22 +152,39 @@ def collate(samples: Sequence[HandSample]) -> HandBatch:
     )
 
 
+@dataclass
+class Hypotheses:
+    """S hands for each image of a batch, drawn from a method's distribution; frames and units as in `HandPrediction`.
+
+    Attributes:
+        joints_root: (B, S, 21, 3) metres, wrist at the origin.
+        joints_2d: (B, S, 21, 2) crop pixels.
+        vertices_root: (B, S, 778, 3) metres, wrist at the origin; None where they were not asked for.
+        log_prob: (B, S) log-density of what was drawn, in the method's own space, nats; None for a method without one.
+            Comparable between the hypotheses of an image, not between methods.
+        pose: (B, S, 48) axis-angle as in `HandBatch.pose`, if the method draws poses.
+        betas: (B, S, 10) shape coefficients, if the method has them.
+    """
+
+    joints_root: Tensor
+    joints_2d: Tensor
+    vertices_root: Tensor | None = None
+    log_prob: Tensor | None = None
+    pose: Tensor | None = None
+    betas: Tensor | None = None
+
+
 class HandDistribution(Protocol):
-    """A distribution over root-relative hand meshes, one per image of a batch."""
+    """A distribution over hands, one for each image of a batch: what a method samples and is scored by."""
 
-    @property
-    def mean(self) -> Tensor:
-        """(B, 778, 3) metres, wrist at the origin."""
+    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+        """Draw hands.
 
-    @property
-    def stddev(self) -> Tensor:
-        """(B, 778, 3) metres, standard deviation of each vertex coordinate."""
-
-    def rsample(self, sample_shape: torch.Size = ...) -> Tensor:
-        """(S, B, 778, 3) hypotheses, differentiable in the distribution's parameters."""
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        """(B,) or (S, B) log-density of meshes, nats."""
+        Args:
+            count: S, hypotheses of each image.
+            temperature: Factor on the spread of what is drawn; 0 always gives the method's centre.
+            vertices: Also compute the meshes.
+        """
 
 
 @dataclass
@@ -183,9 +200,10 @@ class HandPrediction:
         vertex_scale: (B, 778, 3) standard deviation per coordinate, metres.
         joint_scale: (B, 21, 3) standard deviation per coordinate, metres.
         camera: (B, 3) weak perspective ``(s, tx, ty)``: crop pixel = ``s * xy + (tx, ty)``, xy root-relative metres.
-        distribution: Over root-relative vertices; sample it for hypotheses.
+        distribution: Over hands; sample it for hypotheses.
         pose: (B, 48) axis-angle as in `HandBatch.pose`, of the method's own hand model, if it has one.
         betas: (B, 10) shape coefficients, if the method has them.
+        root_cam: (B, 3) wrist in the camera frame, metres, if the method predicts one.
     """
 
     vertices_root: Tensor
@@ -197,3 +215,4 @@ class HandPrediction:
     distribution: HandDistribution
     pose: Tensor | None = None
     betas: Tensor | None = None
+    root_cam: Tensor | None = None

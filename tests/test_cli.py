@@ -112,7 +112,7 @@ def test_predict_on_photographs(job: Job, tmp_path: Path) -> None:
     hands = [{"box": [10, 10, 60, 70], "hand": side} for side in ("right", "left")]
     (photos / "boxes.json").write_text(json.dumps({"me.jpg": hands}))
     options = f"--data.init_args.root {photos} --run_dir {tmp_path / 'out'} --ckpt_path {best(job)}".split()
-    main(["predict", "--config", job.config, "--data", str(CONFIGS / "data" / "photos.yaml"), *options])
+    main(["predict", "--config", job.config, "--data", str(CONFIGS / "data" / "folder.yaml"), *options])
     out = tmp_path / "out" / "photos"
     expected = {f"me.jpg_{n}.{kind}" for n in (0, 1) for kind in ("png", "obj", "npz")} | {"predictions.png"}
     assert {path.name for path in out.iterdir()} == expected

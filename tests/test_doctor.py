@@ -35,7 +35,7 @@ def test_gap_is_named_and_ends_in_an_error(tmp_path: Path, monkeypatch, capsys: 
 def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     module = importlib.import_module("handlit.cli.doctor")
     monkeypatch.setattr(module, "REQUIRED", ("no-such-package",))
-    assert not module.doctor()
+    assert not module.examine()
     shown = capsys.readouterr().out
     assert "no-such-package" in shown
     assert "requirements.txt" in shown

@@ -1,7 +1,9 @@
-"""Lightning callbacks: the submission file, predicted scales, and pictures of the predictions."""
+"""Lightning callbacks: the submission file, predicted scales, pictures and textured meshes."""
 
+from handlit.callbacks.hypotheses import HypothesisEvaluation
+from handlit.callbacks.meshes import TexturedMeshes
 from handlit.callbacks.pictures import PredictionPictures
 from handlit.callbacks.predicted_scale import PredictedScale
 from handlit.callbacks.submission import SubmissionCallback
 
-__all__ = ["PredictedScale", "PredictionPictures", "SubmissionCallback"]
+__all__ = ["HypothesisEvaluation", "PredictedScale", "PredictionPictures", "SubmissionCallback", "TexturedMeshes"]

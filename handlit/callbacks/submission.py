@@ -2,24 +2,64 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import pytorch_lightning as pl
 import yaml
+from torch import Tensor
 
+from handlit.geometry.cameras import fit_root
 from handlit.scoring.protocols import PROTOCOLS
 from handlit.scoring.result_card import ResultCard, code_version, file_sha256, write_card
 from handlit.scoring.submission import SubmissionWriter
-from handlit.types import HandBatch, InputError
+from handlit.skeleton import JOINTS
+from handlit.types import HandBatch, HandPrediction, InputError
+
+#: The bone that FreiHAND calls a hand's scale: the middle finger's proximal one.
+SCALE_BONE = (JOINTS.index("middle_1"), JOINTS.index("middle_2"))
+
+
+@runtime_checkable
+class KnownBoneLengths(Protocol):
+    """A data module whose benchmark gives the size of each hand and no root."""
+
+    def bone_lengths(self, index: Tensor) -> Tensor:
+        """(B,) metres, the middle finger's proximal bone of the samples at these positions (B,)."""
+
+
+def place_by_bone(prediction: HandPrediction, intrinsics: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Predicted hands, scaled to a known bone, where the crop's camera shows them at the predicted 2D joints.
+
+    Args:
+        prediction: Of a batch of B hands.
+        intrinsics: (B, 3, 3) of the crops, pixels.
+        lengths: (B,) of the middle finger's proximal bone, metres.
+
+    Returns:
+        Joints (B, 21, 3) and vertices (B, 778, 3), camera frame, metres.
+
+    Raises:
+        InputError: A predicted bone has no length.
+    """
+    joints = prediction.joints_root.double()
+    bones = (joints[:, SCALE_BONE[0]] - joints[:, SCALE_BONE[1]]).norm(dim=-1)
+    if not bool((bones > 0).all()):
+        raise InputError("a predicted middle finger has no length, so that the given length of it cannot scale a hand")
+    factor = (lengths.double() / bones)[:, None, None]
+    joints, vertices = factor * joints, factor * prediction.vertices_root.double()
+    root = fit_root(joints, prediction.joints_2d.double(), intrinsics.double())[:, None]
+    return (joints + root).float(), (vertices + root).float()
 
 
 class SubmissionCallback(pl.Callback):
     """Streams predictions to a ``pred.zip`` in the format of the dataset's benchmark.
 
     A submission holds absolute camera coordinates: the predicted root-relative hand plus the root that the benchmark
-    gives. Datasets without a benchmark (photographs) are left alone. Every process writes its own samples; the first
-    one joins them in dataset order, and the file takes its name when it is whole. A killed run is started anew. Beside
-    ``pred.zip`` comes ``pred.card.json``: method, checkpoint, data, boxes and crop of the prediction.
+    gives. Where it gives the length of a bone and no root (FreiHAND without the ground truth that was released later),
+    the hand is scaled to it and its root is fitted to the predicted 2D joints. Datasets without a benchmark
+    (photographs) are left alone. Every process writes its own samples; the first one joins them in dataset order, and
+    the file takes its name when it is whole. A killed run is started anew. Beside ``pred.zip`` comes
+    ``pred.card.json``: method, checkpoint, data, boxes, roots and crop of the prediction.
 
     Args:
         out: The file; ``pred.zip`` in the run folder by default.
@@ -30,6 +70,7 @@ class SubmissionCallback(pl.Callback):
         self.out = out
         self.decimals = decimals
         self.writer: SubmissionWriter | None = None
+        self.root_source: str | None = None
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Open this process's part."""
@@ -61,11 +102,17 @@ class SubmissionCallback(pl.Callback):
         """Write a batch."""
         if self.writer is None:
             return
-        if not bool(batch.valid["root_cam"].all()):
-            raise InputError("a submission needs the root joint of every image, and the dataset does not give it")
-        root = batch.root_cam[:, None]
         prediction = outputs.prediction
-        self.writer.write(batch.index, prediction.joints_root + root, prediction.vertices_root + root)
+        self.root_source = "given with the dataset"
+        if bool(batch.valid["root_cam"].all()):
+            root = batch.root_cam[:, None]
+            joints, vertices = prediction.joints_root + root, prediction.vertices_root + root
+        elif isinstance(data := trainer.datamodule, KnownBoneLengths):  # type: ignore[attr-defined]
+            self.root_source = "fitted to the predicted 2D joints, the hand scaled to the given bone length"
+            joints, vertices = place_by_bone(prediction, batch.intrinsics, data.bone_lengths(batch.index))
+        else:
+            raise InputError("a submission needs the root joint of every image, and the dataset does not give it")
+        self.writer.write(batch.index, joints, vertices)
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Join the parts into the submission."""
@@ -76,7 +123,7 @@ class SubmissionCallback(pl.Callback):
         if trainer.is_global_zero:
             for finding in self.writer.finalise():
                 print(f"{finding.severity}: {finding.name}: {finding.message} {finding.fix}")
-            card = make_card(trainer, pl_module, self.writer.path)
+            card = make_card(trainer, pl_module, self.writer.path, self.root_source)
             write_card(card, self.writer.path)
             print(f"submission for {self.writer.protocol.name}: {self.writer.path}")
 
@@ -86,13 +133,16 @@ class SubmissionCallback(pl.Callback):
             self.writer.discard()
 
 
-def make_card(trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Path) -> ResultCard:
+def make_card(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Path, root_source: str | None
+) -> ResultCard:
     """What trainer, data and method know about a prediction that was just written.
 
     Args:
         trainer: The trainer that predicted.
         pl_module: The method.
         prediction: The file.
+        root_source: Where the roots of its hands come from.
 
     Returns:
         The card. The training data is what the ``config.yaml`` of the checkpoint's run names; without one it is not
@@ -111,6 +161,7 @@ def make_card(trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Pa
         training_data=_training_data(Path(str(checkpoint))) if is_file else None,
         evaluation_data=evaluation_data,
         box_source=getattr(data, "box_source", None),
+        root_source=root_source,
         crop=f"{crop}, {size} px" if crop is not None and size is not None else None,
         # the loop shows every image once, and the point estimate is what is written
         test_time_augmentation="none",

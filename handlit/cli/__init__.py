@@ -1,12 +1,11 @@
 """The command line: Lightning's fit/validate/test/predict on config files, and handlit's own verbs. Wiring only."""
 
-import argparse
 import logging
 import sys
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from handlit.types import InputError
 
@@ -35,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
         return
     try:
         if command in VERBS:
-            VERBS[command][1](arguments[1:])
+            _run_verb(command, arguments[1:])
         elif command in TRAINER_COMMANDS:
             run_trainer(arguments)
         else:
@@ -46,8 +45,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def _overview() -> str:
-    commands = {**TRAINER_COMMANDS, **{name: text for name, (text, _) in VERBS.items()}}
-    lines = [f"  {name:10s} {text}" for name, text in commands.items()]
+    lines = [f"  {name:15s} {text}" for name, text in {**TRAINER_COMMANDS, **VERBS}.items()]
     return "\n".join(["usage: python main.py COMMAND [options]   (COMMAND --help lists its options)", "", *lines])
 
 
@@ -64,61 +62,19 @@ def run_trainer(arguments: list[str]) -> None:
     HandlitCLI.run(arguments, CONFIGS / "base.yaml")
 
 
-def synth(arguments: list[str]) -> None:
-    """Write a synthetic dataset in a public dataset's on-disk layout."""
-    from handlit.data.synthesis import PRESETS, synthesise
-
-    parser = argparse.ArgumentParser("python main.py synth", description=synth.__doc__)
-    parser.add_argument("--layout", choices=["ho3d_v2", "ho3d_v3"], default="ho3d_v3", help="on-disk layout")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--train", type=int, required=True, metavar="N", help="training frames")
-    parser.add_argument("--evaluation", type=int, required=True, metavar="M", help="evaluation frames")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--preset", choices=list(PRESETS), default="full", help="range of views, poses and objects")
-    parser.add_argument("--workers", type=int, default=2, help="processes; the output does not depend on it")
-    parser.add_argument("--mano_path", help="MANO file or folder; the stand-in hand without it")
-    synthesise(**vars(parser.parse_args(arguments)))
+def _run_verb(name: str, arguments: list[str]) -> None:
+    """Run one of handlit's own commands; what it needs is imported when it is asked for."""
+    word = name.replace("-", "_")
+    getattr(import_module(f"handlit.cli.{word}"), word)(arguments)
 
 
-def score(arguments: list[str]) -> None:
-    """Score predictions (pred.json or pred.zip) against a dataset's public ground truth, as the official scripts do."""
-    from handlit.scoring.score import lint_files
-    from handlit.scoring.score import score as run
-
-    parser = argparse.ArgumentParser("python main.py score", description=score.__doc__)
-    parser.add_argument("predictions", nargs="+", metavar="PRED", help="pred.json or pred.zip, or NAME=path")
-    parser.add_argument("ground_truth", type=Path, metavar="GT", help="dataset root, folder or zip with the JSONs")
-    parser.add_argument("--protocol", choices=["auto", "ho3d_v2", "ho3d_v3", "freihand"], default="auto")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores.txt, scores.json and report.html")
-    parser.add_argument("--reference", metavar="NAME", help="prediction that errors are divided by (mean_hand)")
-    parser.add_argument(
-        "--by_visibility",
-        action=argparse.BooleanOptionalAction,
-        help="errors of visible and hidden joints apart; by default for up to 2,000 images of a whole dataset",
-    )
-    parser.add_argument("--mano_path", help="MANO file or folder; its triangles show and hide real hands")
-    parser.add_argument("--lint", action="store_true", help="only look for mistakes; exit code 1 for an error")
-    options: dict[str, Any] = vars(parser.parse_args(arguments))
-    if options.pop("lint"):
-        kept = ("predictions", "ground_truth", "protocol")
-        if not lint_files(**{name: options[name] for name in kept}):
-            raise SystemExit(1)
-    else:
-        run(options.pop("predictions"), **options)
-
-
-def doctor(arguments: list[str]) -> None:
-    """Say what this machine has of what handlit needs, and what to do about each gap."""
-    from handlit.cli.doctor import doctor as run
-
-    parser = argparse.ArgumentParser("python main.py doctor", description=doctor.__doc__)
-    parser.add_argument("--mano_path", help="MANO file or folder to try")
-    if not run(**vars(parser.parse_args(arguments))):
-        raise SystemExit(1)
-
-
-VERBS: dict[str, tuple[str, Callable[[list[str]], None]]] = {
-    "synth": ("write a synthetic dataset in a public dataset's layout, official ground truth included", synth),
-    "score": ("official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report", score),
-    "doctor": ("what this machine has of what handlit needs, and what to do about each gap", doctor),
+#: handlit's own commands. Each is the function of its name in the module of its name beside this one.
+VERBS = {
+    "synth": "write a synthetic dataset in a public dataset's layout, official ground truth included",
+    "verify-data": "what of a dataset is there, missing, unreadable or in the wrong axes",
+    "pack": "pack a dataset once for fast loading and streaming",
+    "import-weights": "released AMVUR, MHEntropy and HRNet weights to handlit's files, with an account of every key",
+    "score": "official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report",
+    "compare": "tested runs side by side: accuracy, diversity, calibration, paired differences, charts",
+    "doctor": "what this machine has of what handlit needs, and what to do about each gap",
 }

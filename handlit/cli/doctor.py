@@ -1,5 +1,6 @@
 """What this machine has of what handlit needs, and what to do about each gap."""
 
+import argparse
 import os
 import platform
 import shutil
@@ -50,7 +51,15 @@ class Check:
     advice: str = ""
 
 
-def doctor(mano_path: str | None = None, console: Console | None = None) -> bool:
+def doctor(arguments: list[str]) -> None:
+    """Say what this machine has of what handlit needs, and what to do about each gap."""
+    parser = argparse.ArgumentParser("python main.py doctor", description=doctor.__doc__)
+    parser.add_argument("--mano_path", help="MANO file or folder to try")
+    if not examine(parser.parse_args(arguments).mano_path):
+        raise SystemExit(1)
+
+
+def examine(mano_path: str | None = None, console: Console | None = None) -> bool:
     """Look at everything and print it.
 
     Args:

@@ -1,5 +1,6 @@
 """What all data modules share: the loaders around a dataset's splits, and what is computed for a whole batch."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -7,17 +8,18 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from handlit.data.augmentation import Augmentation
 from handlit.data.frames import FrameTable
-from handlit.data.samples import HandDataset
+from handlit.data.samples import ErrorPolicy, HandDataset, MaskReader, collate_read, start_worker
 from handlit.data.sampling import EvaluationSampler, ResumableLoader, TrainingSampler
+from handlit.geometry.cameras import project
 from handlit.geometry.crops import CropRule
 from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
 from handlit.skeleton import TipConvention
-from handlit.types import HandBatch, InputError, collate
+from handlit.types import HandBatch, HandSample, InputError
 
 #: Which official submission format a dataset's predictions are written in; None where there is none.
 SubmissionProtocol = Literal["ho3d_v2", "ho3d_v3", "freihand"]
@@ -36,8 +38,14 @@ class HandDataModule(pl.LightningDataModule):
         num_workers: Loader processes.
         augmentation: Random changes of the training samples.
         mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
+        masks: Give the samples masks of hand and object, if the dataset has them.
+        on_error: What to do about a training sample whose files are missing or damaged: end the run, or leave it out
+            with a warning. Evaluation needs every sample.
+        max_errors: With ``"skip"``, how many samples of a process may be left out.
     """
 
+    #: Decodes the dataset's segmentation files; None for a dataset without.
+    mask_reader: MaskReader | None = None
     #: Official submission format, for the callback that writes it.
     protocol: SubmissionProtocol | None = None
     #: Where the hand boxes of the evaluation split come from, for the card beside a prediction.
@@ -53,6 +61,9 @@ class HandDataModule(pl.LightningDataModule):
         num_workers: int,
         augmentation: Augmentation | None,
         mano_path: str | None,
+        masks: bool = False,
+        on_error: ErrorPolicy = "raise",
+        max_errors: int = 100,
     ) -> None:
         super().__init__()
         self.image_size = image_size
@@ -60,20 +71,36 @@ class HandDataModule(pl.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augmentation = augmentation
-        self.hand = HandLayer(load_hand(mano_path), tips=self.tips)
-        self.datasets: dict[str, HandDataset] = {}
+        self.mano_path = mano_path
+        self.masks = masks
+        self.on_error: ErrorPolicy = on_error
+        self.max_errors = max_errors
+        self.datasets: dict[str, Dataset[HandSample | None]] = {}
+
+    @cached_property
+    def hand(self) -> HandLayer:
+        """Hand layer with the dataset's conventions."""
+        return HandLayer(load_hand(self.mano_path), tips=self.tips)
 
     def make_dataset(
         self, root: Path, frames: FrameTable, rows: np.ndarray | None = None, train: bool = False
     ) -> HandDataset:
         """Dataset of some rows of a table with this module's crop and, for training, its augmentation."""
         return HandDataset(
-            root, frames, self.crop, self.image_size, augmentation=self.augmentation if train else None, rows=rows
+            root,
+            frames,
+            self.crop,
+            self.image_size,
+            augmentation=self.augmentation if train else None,
+            rows=rows,
+            read_masks=self.mask_reader if self.masks else None,
+            on_error=self.on_error if train else "raise",
+            max_errors=self.max_errors,
         )
 
     def training_sampler(self) -> TrainingSampler:
         """The order of the training samples."""
-        return TrainingSampler([len(self.datasets["train"])])
+        return TrainingSampler([length(self.datasets["train"])])
 
     def train_dataloader(self) -> DataLoader:
         """Shuffled training batches; the last, smaller one is dropped."""
@@ -96,11 +123,11 @@ class HandDataModule(pl.LightningDataModule):
 
     def _evaluation_loader(self, split: str) -> DataLoader:
         dataset = self._dataset(split)
-        return DataLoader(dataset, sampler=EvaluationSampler(len(dataset)), **self._loader_options())
+        return DataLoader(dataset, sampler=EvaluationSampler(length(dataset)), **self._loader_options())
 
-    def _dataset(self, split: str) -> HandDataset:
+    def _dataset(self, split: str) -> Dataset[HandSample | None]:
         dataset = self.datasets[split]
-        if len(dataset) == 0:
+        if length(dataset) == 0:
             raise InputError(f"the {split} split has no usable frame")
         return dataset
 
@@ -108,7 +135,8 @@ class HandDataModule(pl.LightningDataModule):
         return {
             "batch_size": self.batch_size,
             "num_workers": self.num_workers,
-            "collate_fn": collate,
+            "collate_fn": collate_read,
+            "worker_init_fn": start_worker,
             "pin_memory": torch.cuda.is_available(),
             "persistent_workers": self.num_workers > 0,
         }
@@ -116,6 +144,11 @@ class HandDataModule(pl.LightningDataModule):
     def on_after_batch_transfer(self, batch: HandBatch, dataloader_idx: int) -> HandBatch:
         """Fill in ground-truth vertices from pose and shape, on the batch's device."""
         return add_vertices(batch, self.hand.to(batch.image.device))
+
+
+def length(dataset: Dataset[HandSample | None]) -> int:
+    """Samples of a dataset; torch leaves the length out of a map-style dataset's type."""
+    return len(dataset)  # type: ignore[arg-type]
 
 
 def add_vertices(batch: HandBatch, hand: HandLayer) -> HandBatch:
@@ -132,8 +165,12 @@ def add_vertices(batch: HandBatch, hand: HandLayer) -> HandBatch:
     with torch.no_grad():
         mesh = hand(batch.pose[:, 3:], batch.betas, batch.pose[:, :3])
         vertices = mesh.vertices - mesh.joints[:, :1] + batch.root_cam[:, None]
+        points = project(vertices, batch.intrinsics)
     batch.vertices_cam = _where(computable, vertices, batch.vertices_cam)
     batch.valid["vertices_cam"] = batch.valid["vertices_cam"] | computable
+    # whoever made the sample did not know the vertices, and so not which of them lie outside the crop
+    inside = ((points >= -0.5) & (points <= batch.image.shape[-1] - 0.5)).all(-1)
+    batch.vertices_visible = batch.vertices_visible & (inside | ~computable[:, None])
     return batch
 
 

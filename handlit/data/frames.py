@@ -27,6 +27,7 @@ class FrameTable:
         object_boxes: (N, 4) around the held object, if the dataset has one.
         root_cam: (N, 3) wrist, if known.
         joints_cam: (N, 21, 3), if known.
+        joints_2d: (N, 21, 2) source pixels, for frames without joints in the camera frame.
         vertices_cam: (N, 778, 3), if stored with the dataset; otherwise pose and betas give them.
         pose: (N, 48) as in `HandBatch.pose`, if known.
         betas: (N, 10), if known.
@@ -48,6 +49,7 @@ class FrameTable:
     object_boxes: np.ndarray | None = None
     root_cam: np.ndarray | None = None
     joints_cam: np.ndarray | None = None
+    joints_2d: np.ndarray | None = None
     vertices_cam: np.ndarray | None = None
     pose: np.ndarray | None = None
     betas: np.ndarray | None = None

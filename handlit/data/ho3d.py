@@ -1,183 +1,152 @@
 """HO-3D v2 and v3: right hands holding YCB objects, 640x480 RGB-D (Hampali et al., CVPR 2020 and 2022).
 
-Read from the original tree (``train.txt``, ``evaluation.txt``, ``train|evaluation/SEQ/{rgb,meta}``). The annotations
-are in OpenGL axes, in HO-3D's joint order, with full axis-angle poses and a flat mean hand; all of it is converted
-here, once.
+Read from the original tree (``train.txt``, ``evaluation.txt``, ``train|evaluation/SEQ/{rgb,depth,seg,meta}``); see
+``docs/ho3d.md``.
 """
 
-import logging
+import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal, get_args
 
-import cv2
 import numpy as np
 
 from handlit.data.augmentation import Augmentation
 from handlit.data.base import HandDataModule, SubmissionProtocol
 from handlit.data.frames import FrameTable
-from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.data.ho3d_annotations import ListName, Version, annotation_identity, read_frames
+from handlit.data.images import decode, read_bytes
+from handlit.data.index import cached_arrays, cached_frames
+from handlit.data.samples import ErrorPolicy
+from handlit.data.visibility import visibility_from_depth, visibility_from_mesh
 from handlit.geometry.crops import CropRule
-from handlit.hand.unpickle import restricted_load
+from handlit.hand.asset import load_hand
 from handlit.scoring.ground_truth import read_ground_truth
-from handlit.skeleton import reorder
 from handlit.types import InputError
 
-log = logging.getLogger(__name__)
+Split = Literal["official", "mhentropy", "mhentropy_leak_free"]
+Visibility = Literal["none", "depth", "mesh"]
 
-Split = Literal["train", "evaluation"]
-Version = Literal["v2", "v3"]
-
-IMAGE_SIZE = (640, 480)
-IMAGE_SUFFIX: dict[Version, str] = {"v2": ".png", "v3": ".jpg"}
-FLIP = np.array(OPENGL_TO_OPENCV)
-
-
-def read_list(root: Path, split: Split) -> list[str]:
-    """Names ``SEQ/FRAME`` of a split, in the order of a submission.
-
-    Raises:
-        FileNotFoundError: The folder or its list file is missing.
-        InputError: The list is empty.
-    """
-    path = root / f"{split}.txt"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is missing: the root of HO-3D is the folder that holds train.txt and evaluation.txt "
-            "(make a synthetic one with `python main.py synth --layout ho3d_v3 --out DIR --train 100 --evaluation 20`)"
-        )
-    names = path.read_text().split()
-    if not names:
-        raise InputError(f"{path} is empty: expected one SEQ/FRAME a line")
-    return names
+#: Sequences of the training list that MHEntropy (ICCV 2023) evaluates on.
+MHENTROPY_SEQUENCES = ("ABF14", "MC5", "SB14", "ShSu13")
+#: Metres per unit of a depth image.
+DEPTH_SCALE = 0.00012498664727900177
+#: A colour of the segmentation is meant from this value on; JPEG blurs it.
+MASK_THRESHOLD = 200
 
 
-def read_frames(root: Path, split: Split, version: Version) -> FrameTable:
-    """Read every annotation of a split.
+def read_depth(path: Path) -> np.ndarray:
+    """Decode a depth image: ``R + 256 G`` units of `DEPTH_SCALE`.
 
-    Training frames without a valid hand annotation (None in a hand field) are left out and counted in the log.
-
-    Args:
-        root: Folder with ``train.txt`` and ``evaluation.txt``.
-        split: ``"train"`` (all labels) or ``"evaluation"`` (box and root only).
-        version: Decides the image files' ending.
+    Returns:
+        (H, W) float64 metres, 0 where nothing was measured.
 
     Raises:
-        FileNotFoundError: The list or an annotation file is missing.
-        InputError: An annotation is damaged, holds NaN or lacks a field; the message names the file.
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged or no depth image.
     """
-    names = read_list(root, split)
-    rows: dict[str, list[Any]] = {}
-    skipped = 0
-    for name in names:
-        sequence, frame = name.split("/")
-        meta_path = root / split / sequence / "meta" / f"{frame}.pkl"
-        meta = _read_meta(meta_path)
-        if meta.get("handJoints3D") is None or (split == "train" and meta.get("handPose") is None):
-            skipped += 1
-            continue
-        row = _train_labels(meta, meta_path) if split == "train" else _evaluation_labels(meta, meta_path)
-        row["keys"] = name
-        row["images"] = f"{split}/{sequence}/rgb/{frame}{IMAGE_SUFFIX[version]}"
-        for key, value in row.items():
-            rows.setdefault(key, []).append(value)
-    if skipped:
-        log.warning("%s: %d of %d frames have no hand annotation and are left out", root, skipped, len(names))
-        if split == "evaluation":
-            raise InputError(f"{root}: {skipped} evaluation frames have no root joint, a submission needs them all")
-    if not rows:
-        raise InputError(f"{root}: none of the {len(names)} frames of {split}.txt has a hand annotation")
-    table = {key: np.array(values) for key, values in rows.items()}
-    return FrameTable(image_sizes=np.tile(IMAGE_SIZE, (len(table["keys"]), 1)), **table)
+    image = decode(read_bytes(path), path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"depth image {path}: expected 3 channels of 8 bits, got {image.shape} of {image.dtype}")
+    # OpenCV's channels are blue, green, red; in 8 bits the sum would overflow
+    return (image[..., 2].astype(np.int32) + 256 * image[..., 1].astype(np.int32)) * DEPTH_SCALE
 
 
-def _read_meta(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"annotation {path} is missing: is the dataset's folder complete?")
-    meta = restricted_load(path)
-    if not isinstance(meta, dict):
-        raise InputError(f"annotation {path} holds a {type(meta).__name__}, expected a dict: download it again")
-    return meta
+def read_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a segmentation file: the hand is blue, the object green.
+
+    Returns:
+        Masks of hand and object, (h, w) bool each, at the file's resolution: 160x120 or 640x480.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged or no segmentation.
+    """
+    image = decode(read_bytes(path), path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"segmentation {path}: expected 3 channels of 8 bits, got {image.shape} of {image.dtype}")
+    return image[..., 0] > MASK_THRESHOLD, image[..., 1] > MASK_THRESHOLD
 
 
-def _field(meta: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    if meta.get(name) is None:
-        raise InputError(f"annotation {path} has no '{name}'; it holds {', '.join(sorted(meta))}")
-    value = np.asarray(meta[name], dtype=np.float64)
-    if value.size != np.prod(shape):
-        raise InputError(f"annotation {path}: '{name}' has shape {value.shape}, expected {shape}")
-    if not np.isfinite(value).all():
-        raise InputError(f"annotation {path}: '{name}' holds NaN or infinity: list the frame out or repair it")
-    return value.reshape(shape)
+def captures(keys: np.ndarray) -> np.ndarray:
+    """What was filmed in each frame: the sequence without the digit of its camera.
 
-
-def _common_labels(meta: dict[str, Any], path: Path) -> dict[str, Any]:
-    intrinsics = _field(meta, "camMat", (3, 3), path)
-    corners = _field(meta, "objCorners3D", (8, 3), path) * FLIP
-    return {"intrinsics": intrinsics, "object_boxes": _bounds(_project(corners, intrinsics))}
-
-
-def _train_labels(meta: dict[str, Any], path: Path) -> dict[str, Any]:
-    row = _common_labels(meta, path)
-    joints = (_field(meta, "handJoints3D", (21, 3), path) * FLIP)[reorder("ho3d", "handlit")]
-    pose = _field(meta, "handPose", (48,), path)
-    # the global rotation turns the hand in OpenGL axes: put the change of axes in front of it
-    rotation, _ = cv2.Rodrigues(pose[:3])
-    pose[:3] = cv2.Rodrigues(np.diag(FLIP) @ rotation)[0].ravel()
-    row |= {
-        "boxes": _bounds(_project(joints, row["intrinsics"])),
-        "root_cam": joints[0],
-        "joints_cam": joints,
-        "pose": pose,
-        "betas": _field(meta, "handBeta", (10,), path),
-    }
-    return row
-
-
-def _evaluation_labels(meta: dict[str, Any], path: Path) -> dict[str, Any]:
-    row = _common_labels(meta, path)
-    joints = np.asarray(meta["handJoints3D"], dtype=np.float64).reshape(-1, 3)
-    if joints.shape[0] not in (1, 21) or not np.isfinite(joints).all():
-        raise InputError(f"annotation {path}: 'handJoints3D' must be the finite root (3,), got shape {joints.shape}")
-    row |= {"boxes": _field(meta, "handBoundingBox", (4,), path), "root_cam": joints[0] * FLIP}
-    return row
-
-
-def _project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    homogeneous = points @ intrinsics.T
-    return homogeneous[:, :2] / homogeneous[:, 2:]
-
-
-def _bounds(points_2d: np.ndarray) -> np.ndarray:
-    return np.concatenate([points_2d.min(axis=0), points_2d.max(axis=0)])
-
-
-def hold_out_sequences(keys: np.ndarray, fraction: float) -> np.ndarray:
-    """Choose whole sequences for validation, spread evenly over the sorted list of sequences.
-
-    Neighbouring frames of a sequence are nearly the same picture: holding out frames instead would measure memory.
+    ABF10 to ABF14 are five cameras' views of one capture. A name with a single digit is a capture of its own.
 
     Args:
         keys: (N,) names ``SEQ/FRAME``.
-        fraction: Share of the sequences, 0 for none.
+
+    Returns:
+        (N,) names of captures, e.g. ``"ABF1"``.
+    """
+    sequences, rows = np.unique(sequences_of(keys), return_inverse=True)
+    return np.array([re.sub(r"(?<=\d)\d$", "", str(name)) for name in sequences])[rows]
+
+
+def sequences_of(keys: np.ndarray) -> np.ndarray:
+    """(N,) sequences of frames with names ``SEQ/FRAME``."""
+    return np.array([key.split("/")[0] for key in keys.tolist()])
+
+
+def hold_out_captures(keys: np.ndarray, fraction: float) -> np.ndarray:
+    """Choose whole captures for validation, spread evenly over the sorted list of captures.
+
+    Neighbouring frames of a sequence, and the views of other cameras, are nearly the same scene: holding out frames
+    instead would measure memory.
+
+    Args:
+        keys: (N,) names ``SEQ/FRAME``.
+        fraction: Share of the captures, 0 for none.
 
     Returns:
         (N,) bool, True for validation frames.
     """
-    sequences = np.array([key.split("/")[0] for key in keys])
-    names = np.unique(sequences)
+    filmed = captures(keys)
+    names = np.unique(filmed)
     count = int(np.ceil(fraction * len(names))) if fraction > 0 else 0
     if count == 0 or len(names) < 2:
         return np.zeros(len(keys), dtype=bool)
     chosen = names[np.linspace(0, len(names) - 1, min(count, len(names) - 1) + 2)[1:-1].round().astype(int)]
-    return np.isin(sequences, chosen)
+    return np.isin(filmed, chosen)
+
+
+def mhentropy_rows(keys: np.ndarray, leak_free: bool) -> tuple[np.ndarray, np.ndarray]:
+    """MHEntropy's own split of the training list.
+
+    Three of its four evaluation sequences are further cameras of captures that it trains on.
+
+    Args:
+        keys: (N,) names ``SEQ/FRAME`` of the training list.
+        leak_free: Leave the other cameras of the evaluated captures out of the training.
+
+    Returns:
+        Positions of the training frames and of the evaluation frames.
+
+    Raises:
+        InputError: The list lacks one of the evaluation sequences.
+    """
+    sequences = sequences_of(keys)
+    lacking = sorted(set(MHENTROPY_SEQUENCES) - set(sequences.tolist()))
+    if lacking:
+        raise InputError(
+            f"MHEntropy's split evaluates on {', '.join(MHENTROPY_SEQUENCES)} of HO-3D v3's training list, which has "
+            f"no frame of {', '.join(lacking)}: is this HO-3D v3?"
+        )
+    evaluated = np.isin(sequences, MHENTROPY_SEQUENCES)
+    filmed = captures(keys)
+    left_out = np.isin(filmed, filmed[evaluated]) if leak_free else evaluated
+    return np.flatnonzero(~left_out), np.flatnonzero(evaluated)
 
 
 class HO3D(HandDataModule):
     """Training, validation and evaluation splits of HO-3D.
 
-    Validation frames are whole training sequences that are held out, since the evaluation split's labels are public
-    only for scoring. The test split is the evaluation split with that public ground truth, where it is present.
+    Validation frames are whole captures that are held out of the training, since the evaluation split's labels are
+    public only for scoring. With the official split the test frames are the evaluation list with that public ground
+    truth, where it is present; with MHEntropy's they are four sequences of the training list.
+
+    The annotations are read once, into an index beside the data or in the user's cache.
 
     Args:
         root: Folder with ``train.txt``, ``evaluation.txt``, ``train/`` and ``evaluation/``.
@@ -186,10 +155,21 @@ class HO3D(HandDataModule):
         crop: Rule that puts the square around the hand: a published method's or a plain centred one.
         batch_size: Samples per process and step.
         num_workers: Loader processes.
-        val_fraction: Share of the training sequences that is held out for validation.
+        val_fraction: Share of the training captures that is held out for validation.
         augmentation: Random changes of the training samples.
         mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
+        split: The official lists; or ``"mhentropy"``, which evaluates on four sequences of the training list, and
+            ``"mhentropy_leak_free"``, which does not train on other cameras' views of them.
+        seg_root: Folder whose ``train/SEQ/seg`` holds the segmentation, which ships apart; None for `root`.
+        masks: Give the samples masks of hand and object.
+        on_error: What to do about a training sample whose files are missing or damaged: ``"raise"``, or ``"skip"`` it
+            with a warning.
+        max_errors: With ``"skip"``, how many samples of a process may be left out.
+        visibility: Which joints are seen: ``"depth"`` as MHEntropy defines it, from depth and segmentation;
+            ``"mesh"`` joints and vertices, from the hand's mesh and the object's mask; computed once.
     """
+
+    mask_reader = staticmethod(read_masks)
 
     def __init__(
         self,
@@ -202,35 +182,101 @@ class HO3D(HandDataModule):
         val_fraction: float = 0.05,
         augmentation: Augmentation | None = None,
         mano_path: str | None = None,
+        split: Split = "official",
+        seg_root: str | None = None,
+        masks: bool = False,
+        on_error: ErrorPolicy = "raise",
+        max_errors: int = 100,
+        visibility: Visibility = "none",
     ) -> None:
-        super().__init__(image_size, crop, batch_size, num_workers, augmentation, mano_path)
+        super().__init__(
+            image_size, crop, batch_size, num_workers, augmentation, mano_path, masks, on_error, max_errors
+        )
+        for name, value, choices in (
+            ("version", version, Version),
+            ("split", split, Split),
+            ("visibility", visibility, Visibility),
+        ):
+            if value not in get_args(choices):
+                raise InputError(f"{name} must be one of {', '.join(get_args(choices))}, got '{value}'")
         self.root = Path(root)
+        self.masks_root = self.root if seg_root is None else Path(seg_root)
         self.version: Version = version
+        self.split: Split = split
         self.val_fraction = val_fraction
-        self.protocol: SubmissionProtocol = "ho3d_v2" if version == "v2" else "ho3d_v3"
+        self.visibility: Visibility = visibility
+        # only the official evaluation frames make a submission
+        official: SubmissionProtocol = "ho3d_v2" if version == "v2" else "ho3d_v3"
+        self.protocol: SubmissionProtocol | None = official if split == "official" else None
+        self._tables: dict[ListName, FrameTable] = {}
+
+    def prepare_data(self) -> None:
+        """Build the index that the run needs, in one process for all."""
+        fit = self.trainer is None or self.trainer.state.fn in ("fit", "validate")
+        self.table("train" if fit or self.split != "official" else "evaluation")
+
+    def table(self, name: ListName) -> FrameTable:
+        """The labels of a list file's frames, from the index, which is built if it is missing or out of date."""
+        if name not in self._tables:
+            identity = annotation_identity(self.root, name, self.version, self.masks_root)
+            frames = cached_frames(
+                name, self.root, identity, lambda: read_frames(self.root, name, self.version, self.masks_root)
+            )
+            if self.visibility != "none" and name == "train":
+                frames = self._with_visibility(frames, identity)
+            self._tables[name] = frames
+        return self._tables[name]
+
+    def _with_visibility(self, frames: FrameTable, identity: str) -> FrameTable:
+        def from_depth() -> dict[str, np.ndarray]:
+            return {"visible": visibility_from_depth(self.root, frames, read_depth, read_masks)}
+
+        def from_mesh() -> dict[str, np.ndarray]:
+            joints, vertices = visibility_from_mesh(self.root, frames, self.hand, read_masks)
+            return {"visible": joints, "vertices_visible": vertices}
+
+        if self.visibility == "depth":
+            return replace(frames, **cached_arrays("train-seen-in-depth", self.root, identity, from_depth))
+        # another hand model has other vertices
+        model = hashlib.blake2b(load_hand(self.mano_path).template.tobytes(), digest_size=4).hexdigest()
+        return replace(frames, **cached_arrays(f"train-seen-of-mesh-{model}", self.root, identity, from_mesh))
 
     def setup(self, stage: str) -> None:
-        """Read the annotations that the stage needs."""
+        """Open the index and choose the frames of the stage."""
+        if self.split != "official":
+            self._setup_mhentropy()
+            return
         if stage in ("fit", "validate") and "train" not in self.datasets:
-            frames = read_frames(self.root, "train", self.version)
-            held_out = hold_out_sequences(frames.keys, self.val_fraction)
-            self.datasets["train"] = self.make_dataset(self.root, frames, np.flatnonzero(~held_out), train=True)
-            self.datasets["val"] = self.make_dataset(self.root, frames, np.flatnonzero(held_out))
+            frames = self.table("train")
+            self._set_training(frames, np.arange(len(frames)))
         if stage == "predict" and "predict" not in self.datasets:
-            frames = read_frames(self.root, "evaluation", self.version)
-            self.datasets["predict"] = self.make_dataset(self.root, frames)
+            self.datasets["predict"] = self.make_dataset(self.root, self.table("evaluation"))
         if stage == "test" and "test" not in self.datasets:
-            frames = read_frames(self.root, "evaluation", self.version)
-            self.datasets["test"] = self.make_dataset(self.root, with_ground_truth(frames, self.root, self.protocol))
+            frames = with_ground_truth(self.table("evaluation"), self.root, self.version)
+            self.datasets["test"] = self.make_dataset(self.root, frames)
+
+    def _setup_mhentropy(self) -> None:
+        if "train" in self.datasets:
+            return
+        frames = self.table("train")
+        training, evaluation = mhentropy_rows(frames.keys, self.split == "mhentropy_leak_free")
+        self._set_training(frames, training)
+        for name in ("test", "predict"):
+            self.datasets[name] = self.make_dataset(self.root, frames, evaluation)
+
+    def _set_training(self, frames: FrameTable, rows: np.ndarray) -> None:
+        held_out = hold_out_captures(frames.keys[rows], self.val_fraction)
+        self.datasets["train"] = self.make_dataset(self.root, frames, rows[~held_out], train=True)
+        self.datasets["val"] = self.make_dataset(self.root, frames, rows[held_out])
 
 
-def with_ground_truth(frames: FrameTable, root: Path, protocol: SubmissionProtocol) -> FrameTable:
+def with_ground_truth(frames: FrameTable, root: Path, version: Version) -> FrameTable:
     """The evaluation frames with their public ground truth, ``evaluation_xyz.json`` and ``evaluation_verts.json``.
 
     Raises:
         InputError: The files are missing, damaged or do not fit the frames.
     """
-    truth = read_ground_truth(root, protocol)
+    truth = read_ground_truth(root, "ho3d_v2" if version == "v2" else "ho3d_v3")
     if truth.names != frames.keys.tolist():
         raise InputError(f"{root}: the ground-truth JSONs hold {len(truth)} frames, the annotations {len(frames)}")
     joints_cam = truth.protocol.joints_from_official(truth.joints)

@@ -1,4 +1,4 @@
-"""A diagonal Gaussian over hand meshes, and what follows for joints and for their projections.
+"""A diagonal Gaussian over hand meshes, and what follows for joints.
 
 AMVUR, CVPR 2023: every vertex coordinate has its own mean and variance and is independent of the others.
 """
@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
-
-from handlit.geometry.cameras import project_weak
 
 #: Bounds of a vertex coordinate's standard deviation, metres. The lower one is finer than any label;
 #: below it a log-likelihood would reward noise. The upper one is several hands wide.
@@ -79,17 +77,3 @@ class MeshGaussian(Independent):
             variance = matrix.square() @ self.variance
         # clamped before the root, whose slope at zero is infinite
         return Normal(mean, variance.clamp(min=FIXED_SCALE_M**2).sqrt(), validate_args=False)
-
-
-def project_weak_gaussian(points: Normal, camera: Tensor) -> Normal:
-    """Weak-perspective projection of independent Gaussian points: ``uv = s xy + t``, ``scale_uv = s scale_xy``.
-
-    Args:
-        points: Mean and scale (B, N, 3), root-relative, metres.
-        camera: (B, 3) as ``(s, tx, ty)``, taken as certain; s > 0.
-
-    Returns:
-        Mean and scale (B, N, 2), in the unit of the camera.
-    """
-    scale = camera[:, None, :1] * points.stddev[..., :2]
-    return Normal(project_weak(points.mean, camera), scale, validate_args=False)

@@ -86,3 +86,23 @@ def crop_to_normalised(points_2d: Tensor, size: int) -> Tensor:
 def normalised_to_crop(points: Tensor, size: int) -> Tensor:
     """Inverse of `crop_to_normalised`: [-1, 1] to crop pixels, shapes (..., 2)."""
     return ((points + 1) * size - 1) / 2
+
+
+def view_to_crop(camera: Tensor, size: int) -> Tensor:
+    """A weak-perspective camera for normalised crop coordinates as one for crop pixels.
+
+    Args:
+        camera: (..., 3) as ``(s, tx, ty)``, to [-1, 1] over the crop.
+        size: Side of the square crop, pixels.
+
+    Returns:
+        (..., 3) as `project_weak` takes it, to crop pixels.
+    """
+    magnification, offset = camera.split((1, 2), dim=-1)
+    return torch.cat([magnification * size / 2, normalised_to_crop(offset, size)], dim=-1)
+
+
+def crop_to_view(camera: Tensor, size: int) -> Tensor:
+    """Inverse of `view_to_crop`: from a camera for crop pixels (..., 3) to one for [-1, 1] over the crop."""
+    magnification, offset = camera.split((1, 2), dim=-1)
+    return torch.cat([magnification * 2 / size, crop_to_normalised(offset, size)], dim=-1)

@@ -4,22 +4,29 @@ All maps are between pixel *centres* with (0, 0) the centre of the top-left pixe
 takes. They are NumPy arrays: crops are made one sample at a time in the data loader's workers.
 """
 
+import math
 from typing import Literal
 
 import numpy as np
 
-CropRule = Literal["plain", "amvur", "mhentropy"]
+from handlit.types import InputError
+
+#: Which square is cropped. The ``..._reference`` rules repeat a published code to the pixel, its rounding included.
+CropRule = Literal["plain", "whole", "amvur", "mhentropy", "amvur_reference", "mhentropy_reference"]
+#: The rules that are no more than a square.
+SquareRule = Literal["plain", "whole", "amvur", "mhentropy"]
 
 #: Side of the plain crop relative to the longer side of the hand's box.
 PLAIN_MARGIN = 1.5
 
 
 def square_crop(
-    box: np.ndarray, image_size: tuple[int, int], rule: CropRule, object_box: np.ndarray | None = None
+    box: np.ndarray, image_size: tuple[int, int], rule: SquareRule, object_box: np.ndarray | None = None
 ) -> tuple[np.ndarray, float]:
     """The square that a method's crop rule puts around a hand, in the source image's pixels.
 
     - ``plain``: the box's centre, 1.5 times its longer side.
+    - ``whole``: the whole image, whatever the box; for images that are crops of a hand already.
     - ``amvur`` (AMVUR, CVPR 2023, released code): the box clipped to the image, grown by 10 pixels; twice the largest
       distance from the centre, doubled, kept within [50, 640], times 200/224.
     - ``mhentropy`` (MHEntropy, ICCV 2023): the hand's box grown by 1.5, united with the object's box and clipped to
@@ -31,35 +38,46 @@ def square_crop(
         box: (4,) x0, y0, x1, y1 around the hand, pixels.
         image_size: Width and height of the source image, pixels.
         rule: Name of the rule.
-        object_box: (4,) around the held object; only ``mhentropy`` looks at it.
+        object_box: (4,) around the held object, NaN where not known; only ``mhentropy`` looks at it.
 
     Returns:
         The centre (2,) and the side of the square, pixels.
 
     Raises:
-        ValueError: The box is empty, not finite, or (where the rule clips it) outside the image.
+        InputError: The box is empty, not finite, or (where the rule clips it) outside the image.
     """
-    box = np.asarray(box, dtype=np.float64)
-    if box.shape != (4,) or not np.isfinite(box).all() or (box[2:] <= box[:2]).any():
-        raise ValueError(f"a hand box must be finite x0, y0, x1, y1 with x1 > x0 and y1 > y0, got {box.tolist()}")
-    low, high = box[:2], box[2:]
-    centre = (low + high) / 2
-    size = np.asarray(image_size, dtype=np.float64)
+    # plain numbers: arrays of two take ten times as long
+    x0, y0, x1, y1 = check_box(box)
+    width, height = image_size
+    x, y = (x0 + x1) / 2, (y0 + y1) / 2
     if rule == "plain":
-        return centre, PLAIN_MARGIN * float((high - low).max())
+        return np.array([x, y]), PLAIN_MARGIN * max(x1 - x0, y1 - y0)
+    if rule == "whole":
+        return np.array([(width - 1) / 2, (height - 1) / 2]), max(width, height)
     if rule == "amvur":
-        low = np.maximum(low, 0) - 10
-        high = np.minimum(high, size) + 10
-        reach = float(np.maximum(high - centre, centre - low).max())
-        return centre, float(np.clip(4 * reach, 50, 640)) * 200 / 224
-    half = 1.5 * (high - low) / 2
-    low, high = centre - half, centre + half
-    if object_box is not None:
-        low, high = np.minimum(low, object_box[:2]), np.maximum(high, object_box[2:])
-    low, high = np.maximum(low, 0), np.minimum(high, size)
-    if (high <= low).any():
-        raise ValueError(f"hand box {box.tolist()} lies outside the {image_size[0]}x{image_size[1]} image")
-    return (low + high) / 2, float((high - low).max())
+        left, right = x - (max(x0, 0.0) - 10), min(x1, width) + 10 - x
+        up, down = y - (max(y0, 0.0) - 10), min(y1, height) + 10 - y
+        return np.array([x, y]), min(max(4 * max(left, right, up, down), 50.0), 640.0) * 200 / 224
+    half_width, half_height = 1.5 * (x1 - x0) / 2, 1.5 * (y1 - y0) / 2
+    x0, y0, x1, y1 = x - half_width, y - half_height, x + half_width, y + half_height
+    if object_box is not None and not math.isnan(object_box[0]):
+        x0, y0, x1, y1 = *map(min, (x0, y0), object_box[:2].tolist()), *map(max, (x1, y1), object_box[2:].tolist())
+    x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(f"hand box {box.tolist()} lies outside the {width}x{height} image")
+    return np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0)
+
+
+def check_box(box: np.ndarray) -> list[float]:
+    """The numbers x0, y0, x1, y1 of a box.
+
+    Raises:
+        InputError: The box is empty or not finite.
+    """
+    values: list[float] = box.tolist()
+    if len(values) == 4 and all(map(math.isfinite, values)) and values[0] < values[2] and values[1] < values[3]:
+        return values
+    raise InputError(f"a hand box must be finite x0, y0, x1, y1 with x1 > x0 and y1 > y0, got {values}")
 
 
 def crop_transform(centre: np.ndarray, side: float, crop_size: int) -> np.ndarray:
@@ -100,9 +118,16 @@ def rotation_about_z(angle: float) -> np.ndarray:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
+def mirroring(size: int) -> np.ndarray:
+    """(2, 3) map that exchanges left and right in an image of this width, pixels."""
+    return np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]])
+
+
 def compose(second: np.ndarray, first: np.ndarray) -> np.ndarray:
     """(2, 3) affine map that applies ``first``, then ``second``; both (2, 3)."""
-    return second @ np.vstack([first, [0.0, 0.0, 1.0]])
+    composed = second[:, :2] @ first
+    composed[:, 2] += second[:, 2]
+    return composed
 
 
 def apply(transform: np.ndarray, points_2d: np.ndarray) -> np.ndarray:
@@ -120,4 +145,4 @@ def crop_intrinsics(transform: np.ndarray, intrinsics: np.ndarray) -> np.ndarray
     Returns:
         (3, 3) pixels of the crop.
     """
-    return np.vstack([transform, [0.0, 0.0, 1.0]]) @ intrinsics
+    return np.concatenate([transform @ intrinsics, intrinsics[2:]])

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
+from handlit.losses.reduction import mean_of_points
 
-def scale_nll(distribution: Independent, target: Tensor) -> Tensor:
+
+def scale_nll(distribution: Independent, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Negative log-likelihood that trains the scale and leaves the mean alone.
 
     The gradient with respect to the mean is stopped: it is ``(mean - target) / variance``, which explodes where the
@@ -20,6 +22,7 @@ def scale_nll(distribution: Independent, target: Tensor) -> Tensor:
     Args:
         distribution: Gaussian with batch shape (B,).
         target: (B, N, D).
+        valid: (B, N) bool, points that count; all by default.
 
     Returns:
         (B,) nats per coordinate.
@@ -27,7 +30,7 @@ def scale_nll(distribution: Independent, target: Tensor) -> Tensor:
     normal = distribution.base_dist
     normalised = (target - normal.loc.detach()) / normal.scale
     nll = normalised.square() / 2 + normal.scale.log() + math.log(2 * math.pi) / 2
-    return nll.flatten(1).mean(1)
+    return mean_of_points(nll, valid)
 
 
 def kl_per_coordinate(posterior: Independent, prior: Independent) -> Tensor:
@@ -41,3 +44,15 @@ def kl_per_coordinate(posterior: Independent, prior: Independent) -> Tensor:
         (B,) nats per coordinate.
     """
     return kl_divergence(posterior, prior) / torch.Size(posterior.event_shape).numel()
+
+
+def standard_normal_energy(values: Tensor) -> Tensor:
+    """Negative log-density under a standard normal distribution, up to its constant: half the mean square.
+
+    Args:
+        values: (B, N).
+
+    Returns:
+        (B,) nats per number.
+    """
+    return values.square().mean(1) / 2

@@ -2,15 +2,18 @@
 
 from torch import Tensor
 
+from handlit.losses.reduction import mean_of_points
 
-def l1_distance(predicted: Tensor, target: Tensor) -> Tensor:
+
+def l1_distance(predicted: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Mean absolute difference over points and coordinates.
 
     Args:
         predicted: (B, N, D).
         target: (B, N, D), same unit.
+        valid: (B, N) bool, points that count; all by default.
 
     Returns:
         (B,), same unit.
     """
-    return (predicted - target).abs().flatten(1).mean(1)
+    return mean_of_points((predicted - target).abs(), valid)

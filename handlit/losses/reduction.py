@@ -1,4 +1,4 @@
-"""The last step of every loss: a mean over the items of a batch whose label is known."""
+"""Means over what is known: points of an item, and, the last step of every loss, items of a batch."""
 
 import torch
 from torch import Tensor
@@ -20,3 +20,21 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
         raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
     total = torch.where(valid, values, torch.zeros_like(values)).sum()
     return total / valid.sum().clamp(min=1)
+
+
+def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Mean over an item's valid points and their coordinates; 0 with zero gradient when there is none.
+
+    Args:
+        values: (B, N, D).
+        valid: (B, N) bool; None for all points.
+
+    Returns:
+        (B,).
+    """
+    if valid is None:
+        return values.flatten(1).mean(1)
+    if values.shape[:2] != valid.shape:
+        raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
+    total = torch.where(valid[..., None], values, torch.zeros_like(values)).flatten(1).sum(1)
+    return total / (valid.sum(1).clamp(min=1) * values.shape[2])

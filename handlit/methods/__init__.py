@@ -1,6 +1,8 @@
 """Published methods and baselines as LightningModules."""
 
 from handlit.methods.amvur import AMVUR
+from handlit.methods.deterministic import Deterministic
 from handlit.methods.mean_hand import MeanHand
+from handlit.methods.mhentropy import MHEntropy
 
-__all__ = ["AMVUR", "MeanHand"]
+__all__ = ["AMVUR", "Deterministic", "MHEntropy", "MeanHand"]

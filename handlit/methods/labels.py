@@ -1,4 +1,4 @@
-"""A batch's labels as methods that predict a mesh are trained on them: wrist at the origin, joints from the mesh."""
+"""A batch's labels as methods that predict a mesh are trained on them."""
 
 from dataclasses import dataclass
 
@@ -41,7 +41,7 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
     Where the mesh is known, its joints and their projections are regressed from it with the network's own matrix.
     The dataset's joints may be defined otherwise (those of HO-3D are the joints that the fingers turn about, 3 mm
     away on average): a perfect mesh would then still be told that its joints are wrong. Images without a mesh are
-    trained on the dataset's joints.
+    trained on the dataset's joints. A mesh that reaches behind the camera has no projection.
 
     Args:
         batch: Images and labels.
@@ -55,13 +55,49 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
     with torch.autocast(batch.image.device.type, enabled=False):
         regressed = joint_matrix @ batch.vertices_cam
         joints_cam = torch.where(known, regressed, batch.joints_cam)
-        # unknown meshes are zeros, which project to NaN; those are not selected
-        joints_2d = torch.where(known, project(regressed, batch.intrinsics), batch.joints_2d)
+        # a pinhole camera shows nothing of what is behind it, and unknown meshes are zeros
+        in_front = (regressed[..., 2] > 0).all(1)
+        projectable = vertices_valid & in_front
+        joints_2d = torch.where(projectable[:, None, None], project(regressed, batch.intrinsics), batch.joints_2d)
     return MeshLabels(
         vertices_root=batch.vertices_cam - batch.root_cam[:, None],
         vertices_valid=vertices_valid,
         joints_root=joints_cam - joints_cam[:, :1],
         joints_valid=vertices_valid | batch.valid["joints_cam"],
         joints_2d=joints_2d,
-        joints_2d_valid=vertices_valid | batch.valid["joints_2d"],
+        joints_2d_valid=torch.where(vertices_valid, in_front, batch.valid["joints_2d"]),
     )
+
+
+@dataclass
+class ImageLabels:
+    """What can be labelled in the image alone.
+
+    Attributes:
+        joints_2d: (B, 21, 2) crop pixels.
+        valid: (B, 21) bool.
+    """
+
+    joints_2d: Tensor
+    valid: Tensor
+
+    @property
+    def any_valid(self) -> Tensor:
+        """(B,) bool, images with a labelled joint."""
+        return self.valid.any(1)
+
+
+def image_labels(batch: HandBatch, visible_only: bool = False) -> ImageLabels:
+    """The dataset's own 2D joints; reads no 3D label.
+
+    Args:
+        batch: Images and labels.
+        visible_only: Leave out joints that are not seen; images that do not say which are seen keep all.
+
+    Returns:
+        Labels.
+    """
+    valid = batch.valid["joints_2d"][:, None].expand_as(batch.visible)
+    if visible_only:
+        valid = valid & (batch.visible | ~batch.valid["visible"][:, None])
+    return ImageLabels(batch.joints_2d, valid)

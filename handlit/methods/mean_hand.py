@@ -3,8 +3,10 @@
 import torch
 from torch import Tensor
 
-from handlit.distributions.mesh_gaussian import MeshGaussian, project_weak_gaussian
-from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, project
+from handlit.distributions.cameras import WeakPerspectiveCamera
+from handlit.distributions.gaussian_hands import GaussianHands
+from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, project, view_to_crop
 from handlit.hand.asset import NUM_VERTICES, load_hand
 from handlit.hand.layer import HandLayer
 from handlit.methods.method import HandMethod, Losses
@@ -65,15 +67,16 @@ class MeanHand(HandMethod[int]):
         mesh = MeshGaussian.from_log_variance(self.vertex_mean, variance.log()).expand((batch,))
         joints = mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
         log_magnification, offset = self.camera_mean.float().split((1, 2))
-        camera = torch.cat([log_magnification.exp() * size / 2, normalised_to_crop(offset, size)]).expand(batch, 3)
+        view = torch.cat([log_magnification.exp(), offset]).expand(batch, 3)
+        camera = WeakPerspectiveCamera(view)
         return HandPrediction(
             vertices_root=mesh.mean,
             joints_root=joints.mean,
-            joints_2d=project_weak_gaussian(joints, camera).mean,
+            joints_2d=normalised_to_crop(camera.project(joints).mean, size),
             vertex_scale=mesh.stddev,
             joint_scale=joints.stddev,
-            camera=camera,
-            distribution=mesh,
+            camera=view_to_crop(view, size),
+            distribution=GaussianHands(mesh, self.hand.joint_matrix, camera, size),
         )
 
     def training_step(self, batch: HandBatch, batch_idx: int) -> None:

@@ -152,9 +152,9 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """Losses and metrics of a validation batch."""
         self._evaluate("val", batch)
 
-    def test_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """Losses and metrics of a test batch."""
-        self._evaluate("test", batch)
+    def test_step(self, batch: HandBatch, batch_idx: int) -> HandPrediction:  # type: ignore[override]
+        """Losses and metrics of a test batch; the answer is for callbacks that measure more of it."""
+        return self._evaluate("test", batch)
 
     def predict_step(self, batch: HandBatch, batch_idx: int) -> PredictedBatch:
         """Answer for a batch from its images alone."""
@@ -177,7 +177,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             )
         return self.infer(image)
 
-    def _evaluate(self, stage: str, batch: HandBatch) -> None:
+    def _evaluate(self, stage: str, batch: HandBatch) -> HandPrediction:
         output = self._infer(batch.image)
         self._log_losses(stage, self.losses(output, batch), len(batch))
         prediction = self.predict(output)
@@ -191,6 +191,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             else:
                 metric.update(prediction.vertices_root, vertices, vertices_valid)
             self.log(f"{stage}/{name}", metric, on_epoch=True, prog_bar=True, batch_size=len(batch))
+        return prediction
 
     def _log_losses(self, stage: str, losses: Losses, batch_size: int) -> None:
         values = {f"{stage}/loss_{name}": value.detach() for name, value in losses.terms.items()}

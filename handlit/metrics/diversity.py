@@ -10,10 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from handlit.skeleton import JOINTS
-
-#: The joint that MHEntropy's poses are relative to, and the end of the bone whose length they are divided by.
-ROOT, BONE_END = JOINTS.index("middle_1"), JOINTS.index("middle_2")
+from handlit.geometry.alignment import BONE_ROOT
 
 
 def distances(hypotheses: Tensor, target: Tensor) -> Tensor:
@@ -76,29 +73,15 @@ def deviation(hypotheses: Tensor, kind: Literal["geometric", "rms"] = "rms") -> 
     return dimensions**0.5 * spread.prod(-1).pow(1 / dimensions)
 
 
-def bone_relative(joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints relative to the middle finger's base and in units of its first bone, as MHEntropy compares them.
-
-    Args:
-        joints: (..., 21, 3) in any unit.
-
-    Returns:
-        (..., 21, 3) without unit, and the bone's length (...,) in the joints' unit.
-    """
-    relative = joints - joints[..., ROOT : ROOT + 1, :]
-    length = relative[..., BONE_END, :].norm(dim=-1)
-    return relative / length[..., None, None], length
-
-
 def mhentropy_measures(
     pose: Tensor, points_2d: Tensor, true_pose: Tensor, true_2d: Tensor, length: Tensor, visible: Tensor
 ) -> dict[str, Tensor]:
     """The published measures for each image, under names that say which hypothesis counts.
 
     Args:
-        pose: (B, S, 21, 3) hypotheses from `bone_relative`.
+        pose: (B, S, 21, 3) hypotheses from `geometry.alignment.bone_relative`.
         points_2d: (B, S, 21, 2) pixels of a 256-pixel crop.
-        true_pose: (B, 21, 3) from `bone_relative`.
+        true_pose: (B, 21, 3) from `geometry.alignment.bone_relative`.
         true_2d: (B, 21, 2) pixels of the same crop.
         length: (B,) the true bone's length, millimetres.
         visible: (B, 21) bool.
@@ -113,7 +96,7 @@ def mhentropy_measures(
     errors_3d = distances(pose, true_pose) * length[:, None, None]
     errors_2d = distances(points_2d, true_2d)
     other = torch.ones_like(visible)
-    other[:, ROOT] = False
+    other[:, BONE_ROOT] = False
     masks = {"visible": visible & other, "occluded": ~visible & other, "all": torch.ones_like(visible)}
     seen, hidden, every = masks["visible"], masks["occluded"], masks["all"]
     measures = {

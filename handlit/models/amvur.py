@@ -1,12 +1,15 @@
 """The AMVUR network (CVPR 2023): one image feature, a hand-model prior, an attention posterior and a camera."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Normal
 
+from handlit.distributions.cameras import Camera, PerspectiveCamera, WeakPerspectiveCamera
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.hand.asset import HandAsset
 from handlit.hand.coarse import COARSE_VERTICES, coarse_upsampling
@@ -14,10 +17,20 @@ from handlit.hand.layer import HandLayer
 from handlit.models.attention_decoder import AttentionDecoder
 from handlit.models.backbones import Backbone
 from handlit.models.prior_net import HandPrior, PriorNet, RegressionHead
+from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
 
 #: Magnification before training, per metre: 24 cm fill the crop, so that a hand of 18 cm lies well inside it.
 INITIAL_MAGNIFICATION = 1 / 0.12
+#: Intrinsics before training: a depth of 0.6 m, the principal point in the middle of the crop.
+INITIAL_FOCAL = 0.6 * INITIAL_MAGNIFICATION
+#: Their standard deviations before training: of the logarithm of the focal lengths, and of the principal point.
+INITIAL_INTRINSICS_SCALE = (0.3, 0.3, 1.0, 1.0)
+#: Bounds of these standard deviations. A crop does not tell its intrinsics better than the lower one, and below it a
+#: single wrong prediction would outweigh the rest of the loss.
+INTRINSICS_SCALE_BOUNDS = (0.05, 3.0)
+
+CameraModel = Literal["weak_perspective", "perspective"]
 
 
 @dataclass
@@ -27,32 +40,47 @@ class AMVUROutput:
     Attributes:
         posterior: The answer: over wrist-relative vertices (B, 778, 3), metres, camera axes.
         prior: The hand model's answer, which regularises the posterior.
-        camera: (B, 3) weak perspective ``(s, tx, ty)`` from root-relative metres to [-1, 1] over the crop; s > 0.
+        camera: Projects root-relative points to [-1, 1] over the crop.
+        maps: The backbone's feature maps, which a texture is read from; empty without a texture branch.
     """
 
     posterior: MeshGaussian
     prior: HandPrior
-    camera: Tensor
+    camera: Camera
+    maps: tuple[Tensor, ...] = ()
 
 
 class CameraHead(nn.Module):
-    """Image feature to a weak-perspective camera in normalised crop coordinates.
+    """Image feature to a camera in normalised crop coordinates.
 
-    The magnification is the exponential of the network's output: positive, and as easily halved as doubled.
+    Magnification and focal lengths are the exponentials of the network's outputs: positive, and as easily halved as
+    doubled.
 
     Args:
         in_features: Width of the image feature.
+        model: ``"weak_perspective"``, or ``"perspective"`` with intrinsics, their uncertainty and a depth.
         hidden: Width inside the head.
     """
 
-    def __init__(self, in_features: int, hidden: int = 512) -> None:
+    def __init__(self, in_features: int, model: CameraModel = "weak_perspective", hidden: int = 512) -> None:
         super().__init__()
         self.head = RegressionHead(in_features, hidden, [math.log(INITIAL_MAGNIFICATION), 0.0, 0.0])
+        self.intrinsics_head = None
+        if model == "perspective":
+            mean = [math.log(INITIAL_FOCAL)] * 2 + [0.0, 0.0]
+            log_scale = [math.log(scale) for scale in INITIAL_INTRINSICS_SCALE]
+            self.intrinsics_head = RegressionHead(in_features, hidden, mean + log_scale)
 
-    def forward(self, feature: Tensor) -> Tensor:
-        """Cameras (B, 3) as ``(s, tx, ty)`` of features (B, in_features); ``uv = s xy + t``, xy in metres."""
+    def forward(self, feature: Tensor) -> Camera:
+        """Cameras of features (B, in_features)."""
         log_magnification, offset = self.head(feature).float().split((1, 2), dim=1)
-        return torch.cat([log_magnification.exp(), offset], dim=1)
+        view = torch.cat([log_magnification.exp(), offset], dim=1)
+        if self.intrinsics_head is None:
+            return WeakPerspectiveCamera(view)
+        mean, log_scale = self.intrinsics_head(feature).float().chunk(2, dim=1)
+        low, high = INTRINSICS_SCALE_BOUNDS
+        scale = log_scale.clamp(math.log(low), math.log(high)).exp()
+        return PerspectiveCamera(view, Normal(mean, scale, validate_args=False))
 
 
 class AMVURNetwork(nn.Module):
@@ -62,6 +90,8 @@ class AMVURNetwork(nn.Module):
         asset: The hand model. Its template gives the decoder's tokens, its bases the prior.
         tips: Vertices that stand for the finger tips; named by the source of the labels.
         backbone: Image network.
+        camera: Model of the camera; the paper supervises by meshes with the weak-perspective one and by 2D joints with
+            the perspective one.
         hidden: Width of each block of the decoder; the default is the paper's.
         layers: Transformer layers in each block.
         heads: Attention heads in each block.
@@ -70,6 +100,8 @@ class AMVURNetwork(nn.Module):
         attention_dropout: In the decoder, of the attention probabilities.
         num_components: Principal pose components of the prior.
         head_hidden: Width inside the prior's and the camera's heads.
+        texture: Builds the texture branch from the channels of the backbone's maps and the hand model; the backbone
+            must be built with ``maps``. It takes no part in the forward: whoever wants colours calls it.
 
     Attributes:
         hand: Hand layer of the prior; its `joint_matrix` regresses joints from any mesh.
@@ -81,6 +113,7 @@ class AMVURNetwork(nn.Module):
         tips: TipConvention,
         backbone: Backbone,
         *,
+        camera: CameraModel = "weak_perspective",
         hidden: Sequence[int] = (1024, 256, 64),
         layers: int = 4,
         heads: int = 4,
@@ -89,6 +122,7 @@ class AMVURNetwork(nn.Module):
         attention_dropout: float = 0.1,
         num_components: int = 30,
         head_hidden: int = 512,
+        texture: Callable[[Sequence[int], HandAsset], TextureDecoder] | None = None,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -109,7 +143,8 @@ class AMVURNetwork(nn.Module):
             dropout=dropout,
             attention_dropout=attention_dropout,
         )
-        self.camera_head = CameraHead(backbone.channels, hidden=head_hidden)
+        self.camera_head = CameraHead(backbone.channels, camera, hidden=head_hidden)
+        self.texture = texture(backbone.map_channels, asset) if texture is not None else None
 
     @property
     def hand(self) -> HandLayer:
@@ -125,6 +160,7 @@ class AMVURNetwork(nn.Module):
         Returns:
             Distributions and cameras.
         """
-        feature = self.backbone(images).pooled
-        posterior = MeshGaussian.from_log_variance(*self.decoder(feature))
-        return AMVUROutput(posterior, self.prior_net(feature), self.camera_head(feature))
+        features = self.backbone(images)
+        posterior = MeshGaussian.from_log_variance(*self.decoder(features.pooled))
+        prior, camera = self.prior_net(features.pooled), self.camera_head(features.pooled)
+        return AMVUROutput(posterior, prior, camera, features.maps)

@@ -7,8 +7,10 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handlit.models.weight_files import read_state_dict
 from handlit.types import InputError
 
 #: Strides of the maps that a backbone hands out, finest first: those of AMVUR's texture branch.
@@ -38,6 +40,10 @@ class Backbone(nn.Module):
     four branches (2048 channels), and the maps are the fused outputs of the last stage's first three branches, before
     that head. timm's ``features_only`` mode would drop the head.
 
+    A network without maps at stride 4, such as a plain vision transformer, gives its last map resampled to every stride
+    (a simple pyramid, after Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022,
+    without that paper's learned layers).
+
     Args:
         name: timm model, with or without a pretrained tag, e.g. ``"hrnet_w64"`` or ``"resnet50.a1_in1k"``.
         pretrained: Start from timm's ImageNet weights (downloaded once, then cached by timm).
@@ -49,6 +55,7 @@ class Backbone(nn.Module):
         map_channels: Channels of each map; empty without maps.
 
     Raises:
+        FileNotFoundError: There is no such checkpoint.
         InputError: There is no such network, its weights cannot be had, or the checkpoint does not fit.
     """
 
@@ -72,6 +79,7 @@ class Backbone(nn.Module):
         self._whole_hrnet = hasattr(self.model, "stages") and hasattr(self.model, "incre_modules")
 
         self._map_indices: list[int] = []
+        self._pyramid = False
         self.map_channels: tuple[int, ...] = ()
         if maps:
             self._map_indices, self.map_channels = self._choose_maps()
@@ -111,6 +119,10 @@ class Backbone(nn.Module):
         if self._whole_hrnet:
             return self._hrnet(images)
         final, maps = self.model.forward_intermediates(images, indices=self._map_indices)
+        if self._pyramid:
+            height, width = images.shape[-2:]
+            sizes = [(height // stride, width // stride) for stride in MAP_STRIDES]
+            maps = [F.interpolate(maps[0], size, mode="bilinear", antialias=True) for size in sizes]
         return Features(self._pool(final), tuple(maps))
 
     def _pool(self, features: Tensor) -> Tensor:
@@ -131,11 +143,14 @@ class Backbone(nn.Module):
         if self._whole_hrnet:
             channels = self.model.stage4_cfg["num_channels"][: len(MAP_STRIDES)]
             return list(range(len(MAP_STRIDES))), tuple(channels)
-        info = list(self.model.feature_info)
+        info = list(getattr(self.model, "feature_info", []))
+        if not info or not hasattr(self.model, "forward_intermediates"):
+            raise InputError(f"{self.name} hands out no feature maps: choose another backbone, or maps=False")
         deepest = {level["reduction"]: (index, level["num_chs"]) for index, level in enumerate(info)}
+        if MAP_STRIDES[0] not in deepest:
+            self._pyramid = True
+            return [len(info) - 1], (info[-1]["num_chs"],) * len(MAP_STRIDES)
         chosen = [deepest[stride] for stride in MAP_STRIDES if stride in deepest]
-        if not chosen or not hasattr(self.model, "forward_intermediates"):
-            raise InputError(f"{self.name} has no feature maps at strides {MAP_STRIDES}: choose another backbone")
         return [index for index, _ in chosen], tuple(channels for _, channels in chosen)
 
 
@@ -156,10 +171,7 @@ def _create(name: str, pretrained: bool) -> Any:
 
 def _load(model: Any, name: str, path: Path) -> None:
     """Load a classification network's weights except its classifier; anything else that does not match is an error."""
-    if not path.is_file():
-        raise InputError(f"backbone checkpoint {path} does not exist")
-    weights = torch.load(path, map_location="cpu", weights_only=True)
-    weights = weights.get("state_dict", weights)
+    weights = read_state_dict(path)
     classifier = model.pretrained_cfg["classifier"]
     prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     weights = {key: value for key, value in weights.items() if not key.startswith(tuple(f"{p}." for p in prefixes))}

@@ -47,12 +47,16 @@ class HandPrior:
         finger_pose: (B, 45) axis-angle with the mean pose included, radians.
         rotation: (B, 3, 3) global rotation from the hand model's frame to camera axes.
         betas: (B, 10) shape coefficients.
+        rotation_columns: (B, 3, 2) the network's own words for the first two columns of `rotation`, not orthonormal.
+        pose_coefficients: (B, num_components) principal components of the finger pose about its mean, radians.
     """
 
     distribution: MeshGaussian
     finger_pose: Tensor
     rotation: Tensor
     betas: Tensor
+    rotation_columns: Tensor
+    pose_coefficients: Tensor
 
     @property
     def pose(self) -> Tensor:
@@ -105,10 +109,11 @@ class PriorNet(nn.Module):
             for head in (self.pose_head, self.betas_head, self.rotation_head, self.log_variance_head)
         )
         with torch.autocast(feature.device.type, enabled=False):
-            rotation = roma.special_gramschmidt(columns.unflatten(1, (2, 3)).mT)
+            columns = columns.unflatten(1, (2, 3)).mT
+            rotation = roma.special_gramschmidt(columns)
             mesh = self.hand(pose, betas)
             # a global rotation moves the hand rigidly about its wrist, so it can follow the hand layer; this avoids
             # the way through axis-angle, whose gradient has no limit at half a turn
             vertices = (mesh.vertices - mesh.joints[:, :1]) @ rotation.mT
         distribution = MeshGaussian.from_log_variance(vertices, log_variance.unflatten(1, (NUM_VERTICES, 3)))
-        return HandPrior(distribution, self.hand.full_pose(pose), rotation, betas)
+        return HandPrior(distribution, self.hand.full_pose(pose), rotation, betas, columns, pose)

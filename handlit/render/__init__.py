@@ -1,6 +1,7 @@
 """Differentiable rendering of hands in plain torch."""
 
 from handlit.render.rasterizer import Fragments, Rasterizer, TorchRasterizer
+from handlit.render.screen import depth_test, faces_seen_whole, rasterize_screen, shown_at
 from handlit.render.shading import interpolate, lambert, render_lambert, vertex_normals
 from handlit.render.visibility import point_visibility
 
@@ -8,9 +9,13 @@ __all__ = [
     "Fragments",
     "Rasterizer",
     "TorchRasterizer",
+    "depth_test",
+    "faces_seen_whole",
     "interpolate",
     "lambert",
     "point_visibility",
+    "rasterize_screen",
     "render_lambert",
+    "shown_at",
     "vertex_normals",
 ]

@@ -111,8 +111,9 @@ def render_lambert(
     attributes = torch.cat([colours, vertex_normals(vertices_cam, faces), vertices_cam], dim=2)
     values = interpolate_covered(fragments, faces, attributes)
     colour, normal, point = values.split([channels, 3, 3], dim=1)
-    light = point.new_tensor(light_position)
-    return fragments.spread(lambert(colour, normal, light - point, ambient, diffuse))
+    # by component: a light made into a tensor would be sent to the device, which waits for it
+    to_light = torch.stack([at - p for at, p in zip(light_position, point.unbind(1), strict=True)]).t()
+    return fragments.spread(lambert(colour, normal, to_light, ambient, diffuse))
 
 
 def _dot(a: Tensor, b: Tensor) -> Tensor:

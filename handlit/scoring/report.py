@@ -14,6 +14,7 @@ from handlit.scoring.error_statistics import CURVE_THRESHOLDS
 from handlit.scoring.gallery import GalleryRow
 from handlit.scoring.hand_chart import hand_chart
 from handlit.scoring.joint_errors import JointErrorKind, joint_errors
+from handlit.scoring.page import colour_key, page, section, small_print
 from handlit.scoring.predicted_scale import ScaleCurve, scale_curve
 from handlit.scoring.result_card import ResultCard
 from handlit.skeleton import JOINTS, ORDERS, permutation
@@ -27,34 +28,6 @@ _CURVES = {
 }
 _KINDS: dict[JointErrorKind, str] = {"joints_root": "wrist-aligned", "joints_procrustes": "Procrustes-aligned"}
 _SEQUENCES = {"joints_root": "RA-MPJPE", "joints_procrustes": "PA-MPJPE", "vertices_procrustes": "PA-MPVPE"}
-
-_STYLE = """
-body { font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: #222;
-       background: #f4f4f2; margin: 0; }
-main { max-width: 66rem; margin: 0 auto; padding: 1.5rem 1.25rem 3rem; }
-h1 { font-size: 1.6rem; margin: .4rem 0 .2rem; } h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
-h3 { font-size: .95rem; margin: 1.1rem 0 .3rem; }
-section { background: #fff; border: 1px solid #e2e2de; border-radius: 10px; padding: 1rem 1.25rem 1.15rem;
-          margin-top: 1.1rem; }
-p { margin: .4rem 0; max-width: 52rem; } .note { color: #5c5c58; font-size: .86rem; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; margin: .4rem 0; }
-th, td { padding: .3rem .6rem; text-align: right; border-bottom: 1px solid #e8e8e4; white-space: nowrap; }
-th { font-weight: 600; } th:first-child, td:first-child { text-align: left; padding-left: 0; }
-tr:last-child td { border-bottom: 0; }
-td.side { color: #6a6a66; font-size: .84em; padding-left: 0; text-align: left; }
-td.text { text-align: left; white-space: normal; }
-.head td { font-size: 1.02rem; } .unit { color: #777; font-size: .84em; }
-.wide { overflow-x: auto; } .charts { display: flex; flex-wrap: wrap; gap: .6rem 1.4rem; align-items: flex-start; }
-svg { max-width: 100%; height: auto; font-family: inherit; }
-.key { margin: .6rem 0 0; } .key span { margin-right: 1.3rem; white-space: nowrap; }
-i { display: inline-block; width: .8rem; height: .8rem; border-radius: 2px; margin-right: .4rem;
-    vertical-align: -.06rem; }
-.shots { display: grid; gap: 3px 8px; justify-content: start; font-size: .82rem; align-items: start; }
-.shots img { display: block; width: 100%; height: auto; border-radius: 6px; } .shots div { min-width: 0; }
-.shots .name { grid-column: 1 / -1; margin-top: .5rem; color: #5c5c58; } .shots b { overflow-wrap: anywhere; }
-summary { cursor: pointer; font-weight: 600; } details + details { margin-top: .5rem; }
-.error { color: #a40000; } .warning { color: #7a5200; } code { font-size: .84em; overflow-wrap: anywhere; }
-"""
 
 
 def render_report(board: ScoreBoard, gallery: Sequence[GalleryRow] = ()) -> str:
@@ -70,34 +43,20 @@ def render_report(board: ScoreBoard, gallery: Sequence[GalleryRow] = ()) -> str:
     truth = board.ground_truth
     title = f"{truth.protocol.title}: scores of {len(truth):,} images"
     sections = [
-        _section("Headline numbers", _headlines(board)),
-        _section("Findings", _findings(board)),
-        _section("Pairs of predictions", _differences(board)),
-        _section("Share of points within a distance", _curve_charts(board)),
-        _section("Error of each joint", _joint_charts(board)),
-        _section("Joints in view and hidden joints", _visibility(board)),
-        _section("Error against predicted scale", _scales(board)),
-        _section("Sequences", _sequences(board)),
-        _section("Worst and median images", _gallery(board, gallery)),
-        _section("All numbers", _all_numbers(board)),
-        _section("How the predictions were made", _cards(board)),
+        section("Headline numbers", _headlines(board)),
+        section("Findings", _findings(board)),
+        section("Pairs of predictions", _differences(board)),
+        section("Share of points within a distance", _curve_charts(board)),
+        section("Error of each joint", _joint_charts(board)),
+        section("Joints in view and hidden joints", _visibility(board)),
+        section("Error against predicted scale", _scales(board)),
+        section("Sequences", _sequences(board)),
+        section("Worst and median images", _gallery(board, gallery)),
+        section("All numbers", _all_numbers(board)),
+        section("How the predictions were made", _cards(board)),
     ]
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title>'
-        f"<style>{_STYLE}</style></head>\n<body><main>\n<h1>{escape(title)}</h1>"
-        f'<p class="note">Ground truth: {escape(str(truth.source))}</p>{_key(board)}\n'
-        + "\n".join(filter(None, sections))
-        + "\n</main></body></html>\n"
-    )
-
-
-def _section(title: str, content: str) -> str:
-    return f"<section><h2>{escape(title)}</h2>{content}</section>" if content else ""
-
-
-def _note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
+    source = small_print(f"Ground truth: {truth.source}")
+    return page(title, f"{source}{_key(board)}", sections)
 
 
 def _colours(board: ScoreBoard) -> list[str]:
@@ -110,11 +69,7 @@ def _read(board: ScoreBoard) -> list[tuple[ScoredPrediction, str]]:
 
 
 def _key(board: ScoreBoard) -> str:
-    items = [
-        f'<span><i style="background:{fill}"></i>{escape(prediction.label)}</span>'
-        for prediction, fill in zip(board.predictions, _colours(board), strict=True)
-    ]
-    return f'<p class="key">{"".join(items)}</p>'
+    return colour_key([prediction.label for prediction in board.predictions], _colours(board))
 
 
 def _headlines(board: ScoreBoard) -> str:
@@ -132,7 +87,7 @@ def _headlines(board: ScoreBoard) -> str:
         "The zero prediction is what knowing nothing scores. Box source, training data and test-time augmentation move "
         "results by as much as methods do: state them."
     )
-    return _score_table(board, board.headline_rows, "head") + _note(notes)
+    return _score_table(board, board.headline_rows, "head") + small_print(notes)
 
 
 def _score_table(board: ScoreBoard, rows: Sequence[Row], style: str = "") -> str:
@@ -186,7 +141,7 @@ def _differences(board: ScoreBoard) -> str:
         "Differences on the same images, with paired bootstrap intervals (both predictions see the same draws). Bold: "
         "the interval leaves out zero. Not corrected for the number of pairs."
     )
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>{_note(note)}'
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>{small_print(note)}'
 
 
 def _curve_charts(board: ScoreBoard) -> str:
@@ -217,9 +172,11 @@ def _joint_charts(board: ScoreBoard) -> str:
         hands = "".join(hand_chart(label, fill, values, largest) for label, fill, values in groups)
         drawings.append(f'<div><h3>{title}, mm</h3><div class="charts">{hands}</div></div>')
         bars.append(bar_chart(f"Joint error, {title}", "mm", JOINTS, groups))
-    note = _note("Back of a right hand. Discs grow and darken with the error; hands of one alignment share a scale.")
+    note = small_print(
+        "Back of a right hand. Discs grow and darken with the error; hands of one alignment share a scale."
+    )
     details = f'<details><summary>As bars</summary><div class="charts">{"".join(bars)}</div></details>'
-    return f'<div class="charts">{"".join(drawings)}</div>{note}{details}'
+    return f'<div class="charts">{"".join(drawings)}</div>{small_print(note)}{details}'
 
 
 def _visibility(board: ScoreBoard) -> str:
@@ -242,7 +199,7 @@ def _visibility(board: ScoreBoard) -> str:
         "A joint is in view if at least half of the skin before it is: neither the hand nor the object (where its "
         f"mesh is at hand) is in front of it. Most often hidden: {often}. Without the wrist."
     )
-    return f'<div class="charts">{"".join(charts)}{_by_visible_count(board, board.visible)}</div>{_note(note)}'
+    return f'<div class="charts">{"".join(charts)}{_by_visible_count(board, board.visible)}</div>{small_print(note)}'
 
 
 def _by_visible_count(board: ScoreBoard, visible: np.ndarray) -> str:
@@ -283,7 +240,7 @@ def _scales(board: ScoreBoard) -> str:
         f"Wrist-aligned, without the wrist. Rank correlation of scale and error over all joints: {ranks}. A scale that "
         "knows the errors rises from left to right; 0 says nothing, 1 is a perfect order."
     )
-    return f'<div class="charts">{chart}</div>{_note(note)}'
+    return f'<div class="charts">{chart}</div>{small_print(note)}'
 
 
 def _sequences(board: ScoreBoard) -> str:
@@ -331,14 +288,14 @@ def _gallery(board: ScoreBoard, gallery: Sequence[GalleryRow]) -> str:
     note = (
         "RA-MPJPE below each picture. The worst are taken from different sequences. Hands are drawn where predicted: "
     )
-    return "".join(content) + _note(note + "at the given root, in the camera of the image.")
+    return "".join(content) + small_print(note + "at the given root, in the camera of the image.")
 
 
 def _all_numbers(board: ScoreBoard) -> str:
     note = "pa_…_proper: Procrustes without mirror images; mirrored_share: images whose best fit is a mirror image."
     return (
         f"<h3>Official, as in scores.txt</h3>{_score_table(board, board.official_rows())}"
-        f"<h3>As papers print them</h3>{_score_table(board, board.paper_rows())}{_note(note)}"
+        f"<h3>As papers print them</h3>{_score_table(board, board.paper_rows())}{small_print(note)}"
     )
 
 
@@ -354,7 +311,7 @@ def _cards(board: ScoreBoard) -> str:
         cells = [f'<td class="text"><code>{"–" if v is None else escape(str(v))}</code></td>' for v in values]
         lines.append(f"<tr><td>{escape(name)}</td>{''.join(cells)}</tr>")
     note = "From pred.card.json beside each file; a dash is not known, and a comparison without it says little."
-    return f'<div class="wide"><table>{"".join(lines)}</table></div>{_note(note)}'
+    return f'<div class="wide"><table>{"".join(lines)}</table></div>{small_print(note)}'
 
 
 def _findings(board: ScoreBoard) -> str:

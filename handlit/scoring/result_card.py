@@ -28,6 +28,7 @@ class ResultCard:
         training_data: What the weights were trained on.
         evaluation_data: What was predicted.
         box_source: Where the hand boxes of the evaluation images come from.
+        root_source: Where the roots that the predicted hands were put at come from.
         crop: Rule and size of the crops.
         test_time_augmentation: What was averaged over; "none" for a single pass.
         num_hypotheses: Hypotheses that the written prediction was made from; 1 for a point estimate.
@@ -41,6 +42,7 @@ class ResultCard:
     training_data: str | None = None
     evaluation_data: str | None = None
     box_source: str | None = None
+    root_source: str | None = None
     crop: str | None = None
     test_time_augmentation: str | None = None
     num_hypotheses: int | None = None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from handlit.render import point_visibility, vertex_normals
 from handlit.scoring.ground_truth import GroundTruth
@@ -71,13 +72,27 @@ def joint_visibility(truth: GroundTruth, scenes: Scenes, faces: np.ndarray, prog
             scenes.image_size,
         )
         joints = torch.from_numpy(truth.protocol.points_to_official(truth.joints[batch]))
-        nearest = torch.cdist(joints, torch.from_numpy(hand)).topk(SKIN_VERTICES, largest=False).indices
-        skin = torch.from_numpy(hand)
-        facing = (vertex_normals(skin, torch.from_numpy(faces)) * skin).sum(dim=2) < 0
-        around = torch.stack([facing, facing & seen])[:, :, None].expand(-1, -1, joints.shape[1], -1)
-        on_this_side, in_view = around.gather(3, nearest.expand(2, -1, -1, -1)).sum(dim=3)
-        visible[batch] = ((on_this_side > 0) & (in_view >= SEEN_SHARE * on_this_side)).numpy()
+        visible[batch] = joints_seen(joints, torch.from_numpy(hand), torch.from_numpy(faces), seen).numpy()
     return visible
+
+
+def joints_seen(joints_cam: Tensor, vertices_cam: Tensor, faces: Tensor, vertices_seen: Tensor) -> Tensor:
+    """Joints with at least half of the skin before them in view.
+
+    Args:
+        joints_cam: (B, 21, 3) camera frame, metres.
+        vertices_cam: (B, 778, 3) of the hand, the same.
+        faces: (1538, 3) of the hand.
+        vertices_seen: (B, 778) bool.
+
+    Returns:
+        (B, 21) bool.
+    """
+    nearest = torch.cdist(joints_cam, vertices_cam).topk(SKIN_VERTICES, largest=False).indices
+    facing = (vertex_normals(vertices_cam, faces) * vertices_cam).sum(dim=2) < 0
+    around = torch.stack([facing, facing & vertices_seen])[:, :, None].expand(-1, -1, joints_cam.shape[1], -1)
+    on_this_side, in_view = around.gather(3, nearest.expand(2, -1, -1, -1)).sum(dim=3)
+    return (on_this_side > 0) & (in_view >= SEEN_SHARE * on_this_side)
 
 
 def _batches(object_names: list[str]) -> list[np.ndarray]:

@@ -115,6 +115,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
         "training_data": "HO3D: elsewhere",
         "evaluation_data": "ho3d_v3: somewhere",
         "box_source": None,
+        "root_source": "given with the dataset",
         "crop": "plain, 8 px",
         "test_time_augmentation": "none",
         "num_hypotheses": 1,

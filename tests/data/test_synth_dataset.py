@@ -361,3 +361,19 @@ def test_sequences_of_one_split_differ_but_frames_share_the_subject(root):
     assert not np.allclose(metas[0]["handBeta"], metas[3]["handBeta"])
     assert not np.array_equal(metas[0]["handPose"], metas[1]["handPose"])
     assert json.loads((root / "synthesis.json").read_text())["format"] == generate.FORMAT
+
+
+def test_segmentation_in_the_smaller_published_size(root, tmp_path):
+    small = tmp_path / "small"
+    settings = {"seed": 3, "preset": PRESET, "workers": 0, "progress": False}
+    synthesise(small, "ho3d_v3", 2, 0, **settings, segmentation="160x120")
+    for name in names(small, "train"):
+        sequence, frame = name.split("/")
+        coded = cv2.imread(str(small / "train" / sequence / "seg" / f"{frame}.png"), cv2.IMREAD_UNCHANGED)
+        assert coded.shape == (120, 160, 3)
+        full = image_of(root, "train", name, "seg", ".png")
+        hand = cv2.resize(coded, (640, 480), interpolation=cv2.INTER_NEAREST)[..., 0] > 200
+        expected = full[..., 0] > 200
+        assert expected.sum() > 1000
+        assert (hand & expected).sum() / (hand | expected).sum() > 0.9
+        assert (coded[..., 1] > 200).any()

@@ -4,11 +4,13 @@ import torch
 
 from handlit.geometry.cameras import (
     crop_to_normalised,
+    crop_to_view,
     fit_root,
     flip_opengl,
     normalised_to_crop,
     project,
     project_weak,
+    view_to_crop,
 )
 
 INTRINSICS = torch.tensor([[600.0, 0.0, 320.0], [0.0, 610.0, 240.0], [0.0, 0.0, 1.0]])
@@ -60,3 +62,11 @@ def test_normalised_coordinates_span_the_crop_edge_to_edge() -> None:
     torch.testing.assert_close(crop_to_normalised(edges, 128), torch.tensor([[-1.0, 1.0], [0.0, 0.0]]))
     points = torch.rand(6, 2) * 128
     torch.testing.assert_close(normalised_to_crop(crop_to_normalised(points, 128), 128), points)
+
+
+def test_views_of_crops_and_pixels_are_inverse() -> None:
+    view, points = torch.tensor([[8.0, 0.2, -0.1]]), torch.randn(1, 5, 3)
+    camera = view_to_crop(view, 224)
+    expected = normalised_to_crop(project_weak(points, view), 224)
+    torch.testing.assert_close(project_weak(points, camera), expected)
+    torch.testing.assert_close(crop_to_view(camera, 224), view)

@@ -53,6 +53,36 @@ def test_box_outside_the_image_is_refused() -> None:
         crops.square_crop(np.array([700.0, 0, 800, 100]), (640, 480), "mhentropy")
 
 
+def test_an_unknown_object_box_counts_as_none() -> None:
+    box = np.array([100.0, 100, 200, 180])
+    without = crops.square_crop(box, (640, 480), "mhentropy")
+    unknown = crops.square_crop(box, (640, 480), "mhentropy", np.full(4, np.nan))
+    np.testing.assert_array_equal(np.append(*without), np.append(*unknown))
+
+
+def test_rules_against_their_definition_in_arrays() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(200):
+        low = rng.uniform(-50, (600, 440))
+        high = low + rng.uniform(60, 300, 2)
+        box, middle, size = np.concatenate([low, high]), (low + high) / 2, np.array([640, 480])
+        reach = np.maximum(np.minimum(high, size) + 10 - middle, middle - (np.maximum(low, 0) - 10)).max()
+        centre, side = crops.square_crop(box, (640, 480), "amvur")
+        np.testing.assert_allclose([*centre, side], [*middle, np.clip(4 * reach, 50, 640) * 200 / 224])
+        other = np.concatenate([middle - 20, middle + rng.uniform(10, 400, 2)])
+        first, last = np.minimum(middle - 0.75 * (high - low), other[:2]), middle + 0.75 * (high - low)
+        first, last = np.maximum(first, 0), np.minimum(np.maximum(last, other[2:]), size)
+        centre, side = crops.square_crop(box, (640, 480), "mhentropy", other)
+        np.testing.assert_allclose([*centre, side], [*(first + last) / 2, (last - first).max()])
+
+
+def test_mirroring_is_its_own_inverse_and_flips_columns() -> None:
+    flip = crops.mirroring(5)
+    image = np.arange(15, dtype=np.uint8).reshape(3, 5)
+    np.testing.assert_array_equal(cv2.warpAffine(image, flip, (5, 3)), image[:, ::-1])
+    np.testing.assert_allclose(crops.compose(flip, flip), np.eye(2, 3))
+
+
 def test_crop_maps_the_square_edge_to_edge() -> None:
     transform = crops.crop_transform(np.array([100.0, 60.0]), 50.0, 128)
     corners = np.array([[75.0, 35.0], [125.0, 85.0]])

@@ -2,13 +2,16 @@ import math
 
 import numpy as np
 import pytest
+import roma
 import torch
+from torch.distributions import Independent, Normal
 
 from handlit.distributions.mesh_gaussian import MeshGaussian
-from handlit.losses.gaussian import kl_per_coordinate, scale_nll
+from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
 from handlit.losses.joint_limits import JointLimits
+from handlit.losses.orientation import is_turned, orientation_guide
 from handlit.losses.points import l1_distance
-from handlit.losses.reduction import masked_mean
+from handlit.losses.reduction import masked_mean, mean_of_points
 
 
 def test_masked_mean_divides_by_the_valid_items():
@@ -36,6 +39,53 @@ def test_l1_distance_against_numpy():
     a, b = np.random.default_rng(0).normal(size=(2, 4, 21, 3))
     expected = np.abs(a - b).mean((1, 2))
     np.testing.assert_allclose(l1_distance(torch.tensor(a), torch.tensor(b)), expected)
+
+
+def test_mean_of_points_against_a_loop_and_without_points():
+    generator = torch.Generator().manual_seed(0)
+    values, valid = torch.randn(5, 7, 2, generator=generator), torch.rand(5, 7, generator=generator) < 0.5
+    valid[3] = False
+    expected = [
+        value[flag].mean() if flag.any() else torch.tensor(0.0) for value, flag in zip(values, valid, strict=True)
+    ]
+    values[~valid] = float("nan")
+    values.requires_grad_()
+    mean = mean_of_points(values, valid)
+    torch.testing.assert_close(mean, torch.stack(expected))
+    mean.sum().backward()
+    assert values.grad.isfinite().all()
+    assert not values.grad[~valid].any()
+    with pytest.raises(ValueError, match="validity"):
+        mean_of_points(torch.ones(2, 7, 3), torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_points_that_do_not_count_are_left_out_of_distance_and_likelihood():
+    distribution, target = gaussian(0, n=6), torch.randn(2, 6, 3)
+    valid = torch.tensor([True, False, True, True, False, False]).expand(2, 6)
+    few = Independent(Normal(distribution.mean[:, (0, 2, 3)], distribution.stddev[:, (0, 2, 3)]), 2)
+    torch.testing.assert_close(scale_nll(distribution, target, valid), scale_nll(few, target[:, (0, 2, 3)]))
+    torch.testing.assert_close(
+        l1_distance(distribution.mean, target, valid), l1_distance(few.mean, target[:, (0, 2, 3)])
+    )
+
+
+def test_standard_normal_energy_is_the_log_density_without_its_constant():
+    values = torch.randn(3, 10)
+    expected = -Normal(0, 1).log_prob(values).mean(1) - math.log(2 * math.pi) / 2
+    torch.testing.assert_close(standard_normal_energy(values), expected)
+
+
+@pytest.mark.parametrize("degrees", [0, 20, 31, 90, 179])
+def test_orientation_guide_speaks_up_beyond_its_tolerance(degrees):
+    target = roma.random_rotmat(2)
+    rotation = roma.rotvec_to_rotmat(torch.tensor([0.6, 0.0, 0.8]) * math.radians(degrees)) @ target
+    assert is_turned(rotation, target).tolist() == [degrees > 30] * 2
+    columns = (rotation[..., :2] * torch.tensor([0.5, 2.0])).requires_grad_()
+    guide = orientation_guide(columns, rotation, target)
+    expected = (columns - target[..., :2]).abs().mean((1, 2)) * (degrees > 30)
+    torch.testing.assert_close(guide, expected)
+    guide.sum().backward()
+    assert bool(columns.grad.any()) == (degrees > 30)
 
 
 def gaussian(seed: int, n: int = 778) -> MeshGaussian:

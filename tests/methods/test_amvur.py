@@ -1,3 +1,5 @@
+from functools import partial
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -5,25 +7,28 @@ import torch
 from jsonargparse import ArgumentParser
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
-from handlit.geometry.cameras import project_weak
-from handlit.methods.amvur import AMVUR, AMVURWeights
+from handlit.geometry.cameras import project, project_weak
+from handlit.methods.amvur import AMVUR
 from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
+from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.types import HandBatch, InputError, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def network(asset, tips) -> AMVURNetwork:
-    backbone = Backbone("resnet10t")
-    return AMVURNetwork(
-        asset, tips, backbone, hidden=(32, 16, 8), layers=1, dropout=0.0, attention_dropout=0.0, head_hidden=64
-    )
+def network(asset, tips, camera="weak_perspective") -> AMVURNetwork:
+    sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
+    return AMVURNetwork(asset, tips, Backbone("resnet10t"), camera=camera, **sizes)
 
 
-def method(**settings: object) -> AMVUR:
+def method(camera: str = "weak_perspective", **settings: object) -> AMVUR:
     torch.manual_seed(0)
-    return AMVUR(network, image_size=SIZE, **settings)
+    return AMVUR(partial(network, camera=camera), image_size=SIZE, **settings)
+
+
+def weak_method(**settings: object) -> AMVUR:
+    return method("perspective", supervision=WeakSupervision(**settings))
 
 
 def losses(module: AMVUR, batch: HandBatch) -> Losses:
@@ -53,15 +58,19 @@ def test_prediction_is_consistent_with_its_distribution():
     assert prediction.distribution.rsample((5,)).shape == (5, 4, 778, 3)
 
 
-def test_every_parameter_gets_a_gradient_from_the_loss():
-    module = method().train()
+@pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
+@pytest.mark.parametrize("supervision", [FullSupervision, WeakSupervision])
+def test_every_parameter_gets_a_gradient_from_the_loss(camera, supervision):
+    module = method(camera, supervision=supervision()).train()
     losses(module, hand_batch()).total.backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
 
 
 def test_loss_is_the_weighted_sum_of_its_terms():
-    weights = AMVURWeights(vertices=2.0, joints=3.0, joints_2d=5.0, nll=7.0, prior=0.5, kl=11.0, joint_limits=13.0)
-    result = losses(method(weights=weights).eval(), hand_batch())
+    supervision = FullSupervision(
+        vertices=2.0, joints=3.0, joints_2d=5.0, nll=7.0, prior=0.5, kl=11.0, joint_limits=13.0
+    )
+    result = losses(method(supervision=supervision).eval(), hand_batch())
     terms = {name: value.item() for name, value in result.terms.items()}
     factors = {"vertices": 2, "joints": 3, "joints_2d": 5, "nll": 7, "kl": 11, "joint_limits": 13}
     factors |= {"prior_vertices": 1, "prior_joints": 1.5, "prior_joints_2d": 2.5, "prior_nll": 3.5}
@@ -100,8 +109,9 @@ def test_labels_that_are_missing_count_nothing():
         torch.testing.assert_close(partial.terms[name], value, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_a_batch_without_labels_has_zero_loss_and_zero_gradient():
-    module = method().train()
+@pytest.mark.parametrize("make", [method, weak_method])
+def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make):
+    module = make().train()
     loss = losses(module, hand_batch(labelled=False)).total
     assert loss.item() == 0
     loss.backward()
@@ -110,8 +120,9 @@ def test_a_batch_without_labels_has_zero_loss_and_zero_gradient():
         assert not parameter.grad.any(), name
 
 
-def test_a_training_step_never_waits_for_the_device():
-    module, batch = method().train(), hand_batch()
+@pytest.mark.parametrize("make", [method, weak_method, partial(weak_method, visible_only=True)])
+def test_a_training_step_never_waits_for_the_device(make):
+    module, batch = make().train(), hand_batch()
     # tensors without values: whatever asks for one (item, nonzero, a boolean index) raises
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
         fake = batch._apply(mode.from_tensor)
@@ -119,6 +130,159 @@ def test_a_training_step_never_waits_for_the_device():
         loss.backward()
         with pytest.raises(DataDependentOutputException):
             loss.item()
+
+
+def poisoned(batch: HandBatch) -> HandBatch:
+    """The same batch with NaN wherever a 3D label was."""
+    for name in ("joints_cam", "vertices_cam", "pose", "betas", "root_cam"):
+        getattr(batch, name).fill_(float("nan"))
+    return batch
+
+
+@pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
+def test_weak_supervision_reads_no_3d_label(camera):
+    gradients = []
+    for batch in (hand_batch(), poisoned(hand_batch())):
+        module = method(camera, supervision=WeakSupervision()).train()
+        torch.manual_seed(1)
+        loss = losses(module, batch).total
+        assert loss.isfinite()
+        loss.backward()
+        gradients.append([loss.detach(), *(parameter.grad for parameter in module.parameters())])
+    assert all(torch.equal(clean, dirty) for clean, dirty in zip(*gradients, strict=True))
+
+
+def test_the_poison_is_one():
+    assert losses(method(), poisoned(hand_batch())).total.isnan()
+
+
+def test_weak_terms_against_numpy():
+    module, batch = weak_method().eval(), hand_batch()
+    with torch.no_grad():
+        output = module.infer(batch.image)
+        result, prediction = module.losses(output, batch), module.predict(output)
+    terms = {name: value.item() for name, value in result.terms.items()}
+    error = np.abs(prediction.joints_2d.double().numpy() - batch.joints_2d.double().numpy()) * 2 / SIZE
+    np.testing.assert_allclose(terms["joints_2d"], error.mean(), rtol=1e-4)
+    projected = output.camera.project(output.posterior.marginal(module.hand.joint_matrix, relative_to=0))
+    nll = -torch.distributions.Normal(projected.mean, projected.stddev).log_prob((2 * batch.joints_2d + 1) / SIZE - 1)
+    np.testing.assert_allclose(terms["nll_2d"], nll[:, 1:].mean(), rtol=1e-3)
+    np.testing.assert_allclose(terms["betas"], output.prior.betas.square().mean() / 2, rtol=1e-4)
+    np.testing.assert_allclose(terms["pose"], output.prior.pose_coefficients.square().mean() / 2, rtol=1e-4)
+    # the crops' intrinsics: focal length 120 pixels and the middle of 64 pixels
+    truth = torch.distributions.Normal(torch.tensor([120 / 32, 120 / 32, 1, 1]).log(), 0.02)
+    divergence = torch.distributions.kl_divergence(truth, output.camera.intrinsics)
+    np.testing.assert_allclose(terms["intrinsics"], divergence.mean(), rtol=1e-4)
+    assert terms.keys() == module.supervision.weights.keys()
+
+
+def test_the_posterior_does_not_teach_the_prior_in_weak_supervision():
+    module = weak_method().eval()
+    result = losses(module, hand_batch())
+    result.terms["kl"].backward()
+    assert not [name for name, p in module.network.prior_net.named_parameters() if p.grad is not None and p.grad.any()]
+    assert all(p.grad is not None for p in module.network.decoder.parameters())
+
+
+def test_hidden_joints_may_be_left_out():
+    samples = hand_samples(4)
+    for sample in samples:
+        sample.visible = torch.arange(21) % 2 == 0
+    batch = collate(samples)
+    module = weak_method(visible_only=True).eval()
+    expected = losses(module, batch).terms
+    batch.joints_2d[:, 1::2] += 1000
+    for name, value in losses(module, batch).terms.items():
+        torch.testing.assert_close(value, expected[name], msg=name)
+    every = losses(weak_method().eval(), batch).terms
+    assert every["joints_2d"] > 2 * expected["joints_2d"]
+
+
+def test_an_all_hidden_hand_counts_nothing():
+    samples = hand_samples(3)
+    for sample in samples:
+        sample.visible = torch.ones(21, dtype=torch.bool)
+    few = losses(weak_method(visible_only=True).eval(), collate(samples[:2])).terms
+    samples[2].visible = torch.zeros(21, dtype=torch.bool)
+    module = weak_method(visible_only=True).eval()
+    for name, value in losses(module, collate(samples)).terms.items():
+        torch.testing.assert_close(value, few[name], rtol=1e-4, atol=1e-5, msg=name)
+    alone = losses(module, collate(samples[2:])).total
+    assert alone == 0
+    alone.backward()
+    assert not [name for name, p in module.named_parameters() if p.grad is not None and p.grad.any()]
+
+
+@pytest.mark.parametrize("make", [method, weak_method])
+def test_hands_behind_the_camera_give_finite_losses_and_gradients(make):
+    module, batch = make().train(), hand_batch()
+    batch.vertices_cam[:, :, 2] -= 1
+    batch.root_cam[:, 2] -= 1
+    if module.network.camera_head.intrinsics_head is not None:
+        # so near that most of the predicted hand lies behind the camera
+        with torch.no_grad():
+            module.network.camera_head.head[-1].bias[0] = np.log(1e3)
+    loss = losses(module, batch).total
+    assert loss.isfinite()
+    loss.backward()
+    assert not [name for name, p in module.named_parameters() if not p.grad.isfinite().all()]
+
+
+@pytest.mark.parametrize("make", [method, weak_method])
+def test_broken_features_stop_the_training_by_name(tmp_path, make):
+    module = make()
+    with torch.no_grad():
+        next(module.network.backbone.parameters()).fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="hand/0000, hand/0001"):
+        trainer(tmp_path, max_epochs=1).fit(module, loader(hand_samples(2), 2))
+
+
+def test_the_camera_is_drawn_while_training_and_at_its_mean_otherwise():
+    module, batch = weak_method(), hand_batch()
+    output = module.eval().infer(batch.image)
+    fixed = module.losses(output, batch).total
+    assert torch.equal(fixed, module.losses(output, batch).total)
+    module.supervision.train()
+    assert not torch.equal(fixed, module.losses(output, batch).total)
+    assert torch.equal(module.predict(output).joints_2d, module.predict(output).joints_2d)
+
+
+def test_perspective_prediction():
+    module, batch = weak_method().eval(), hand_batch()
+    with torch.no_grad():
+        output = module.infer(batch.image)
+        prediction = module.predict(output)
+    focal, centre = output.camera.intrinsics.mean[:, :2].exp() * SIZE / 2, output.camera.intrinsics.mean[:, 2:]
+    matrix = torch.zeros(4, 3, 3)
+    matrix[:, (0, 1), (0, 1)], matrix[:, 2, 2] = focal, 1
+    matrix[:, :2, 2] = ((centre + 1) * SIZE - 1) / 2
+    points = prediction.joints_root + prediction.root_cam[:, None]
+    torch.testing.assert_close(prediction.joints_2d, project(points, matrix), rtol=1e-4, atol=1e-3)
+    # the weak perspective at the wrist's depth
+    magnification = focal.prod(1).sqrt() / prediction.root_cam[:, 2]
+    torch.testing.assert_close(prediction.camera[:, 0], magnification)
+    torch.testing.assert_close(prediction.camera[:, 1:], prediction.joints_2d[:, 0], rtol=1e-4, atol=1e-3)
+
+
+def test_either_mesh_may_be_the_answer():
+    batch = hand_batch()
+    module = method(answer="prior").eval()
+    output = module.infer(batch.image)
+    assert torch.equal(module.predict(output).distribution.mean, output.prior.distribution.mean)
+    torch.testing.assert_close(module.predict(output).vertices_root, output.prior.distribution.mean)
+    assert torch.equal(method().eval().predict(output).distribution.mean, output.posterior.mean)
+
+
+def test_weak_supervision_fits_and_turns_four_hands(tmp_path):
+    module = method("perspective", supervision=WeakSupervision(), learning_rate=1e-2, schedule="one_cycle")
+    module.network.backbone.model.requires_grad_(False).eval()
+    with torch.no_grad():
+        before = losses(module.eval(), hand_batch())
+    trainer(tmp_path, max_epochs=100, enable_checkpointing=False).fit(module, loader(hand_samples(4), 4))
+    with torch.no_grad():
+        after = losses(module.eval(), hand_batch())
+    for name in ("joints_2d", "prior_joints_2d", "orientation"):
+        assert after.terms[name] < 0.5 * before.terms[name], (name, before.terms[name], after.terms[name])
 
 
 def test_overfits_four_hands(tmp_path):
@@ -231,14 +395,20 @@ def test_configuration_builds_the_method():
                         "init_args": {"name": "mobilenetv3_small_050"},
                     },
                     "hidden": [32, 16, 8],
+                    "camera": "perspective",
                 },
             },
             "image_size": SIZE,
-            "weights": {"kl": 0.2},
+            "supervision": {
+                "class_path": "handlit.methods.supervision.WeakSupervision",
+                "init_args": {"visible_only": True},
+            },
         },
     }
     arguments = parser.parse_object({"model": config})
     module = parser.instantiate_classes(arguments).model
     assert isinstance(module, AMVUR)
     assert module.network.backbone.name == "mobilenetv3_small_050"
-    assert module.weights == AMVURWeights(kl=0.2)
+    assert isinstance(module.supervision, WeakSupervision)
+    assert module.supervision.visible_only
+    assert module.network.camera_head.intrinsics_head is not None

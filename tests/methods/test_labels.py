@@ -3,7 +3,7 @@ import torch
 from handlit.geometry.cameras import project
 from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
-from handlit.methods.labels import mesh_labels
+from handlit.methods.labels import image_labels, mesh_labels
 from handlit.types import collate
 from tests.methods.hands import hand_batch, hand_samples
 
@@ -39,3 +39,29 @@ def test_images_without_a_mesh_keep_the_datasets_joints():
 def test_an_unlabelled_image_is_marked_so():
     labels = mesh_labels(hand_batch(labelled=False), matrix())
     assert not labels.any_valid.any()
+
+
+def test_a_mesh_that_reaches_behind_the_camera_has_no_projection():
+    batch = hand_batch(2)
+    batch.vertices_cam[1, :, 2] -= 1.0
+    labels = mesh_labels(batch, matrix())
+    assert labels.vertices_valid.all()
+    assert labels.joints_2d_valid.tolist() == [True, False]
+    assert labels.joints_2d.isfinite().all()
+
+
+def test_image_labels_are_the_datasets_own():
+    samples = hand_samples(4)
+    seen = torch.arange(21) < 7
+    samples[0].visible = seen
+    samples[1].visible = torch.zeros(21, dtype=torch.bool)
+    samples[2].joints_2d = None
+    batch = collate(samples)
+    every = image_labels(batch)
+    assert torch.equal(every.joints_2d, batch.joints_2d)
+    assert every.valid.all(1).tolist() == [True, True, False, True]
+    labels = image_labels(batch, visible_only=True)
+    assert torch.equal(labels.valid[0], seen)
+    # hidden altogether, without 2D joints, without a word on visibility
+    assert labels.any_valid.tolist() == [True, False, False, True]
+    assert labels.valid[3].all()

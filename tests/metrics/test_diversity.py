@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from handlit.geometry.alignment import bone_relative
 from handlit.metrics.diversity import (
     best_of,
-    bone_relative,
     deviation,
     distances,
     joint_mean,

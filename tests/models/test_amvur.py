@@ -4,7 +4,13 @@ import pytest
 import torch
 from torch.distributions import kl_divergence
 
-from handlit.models.amvur import INITIAL_MAGNIFICATION, AMVURNetwork, CameraHead
+from handlit.models.amvur import (
+    INITIAL_INTRINSICS_SCALE,
+    INITIAL_MAGNIFICATION,
+    INTRINSICS_SCALE_BOUNDS,
+    AMVURNetwork,
+    CameraHead,
+)
 from handlit.models.backbones import Backbone
 from handlit.skeleton import TIP_VERTICES
 from tests.hand.synthetic_mano import synthetic_mano
@@ -27,14 +33,17 @@ def test_outputs(images):
     for distribution in (output.posterior, output.prior.distribution):
         assert distribution.batch_shape == (2,)
         assert distribution.event_shape == (778, 3)
-    assert output.camera.shape == (2, 3)
+    assert output.camera.view.shape == (2, 3)
     assert kl_divergence(output.posterior, output.prior.distribution).isfinite().all()
 
 
-def test_every_parameter_gets_a_gradient(images):
-    module = network().train()
+@pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
+def test_every_parameter_gets_a_gradient(images, camera):
+    module = network(camera=camera).train()
     output = module(module.backbone.normalise(images))
-    loss = -output.posterior.log_prob(torch.randn(2, 778, 3)).sum() + output.camera.square().sum()
+    loss = -output.posterior.log_prob(torch.randn(2, 778, 3)).sum() + output.camera.view.square().sum()
+    if output.camera.intrinsics is not None:
+        loss = loss + output.camera.rsample().root_cam.square().sum()
     (loss + kl_divergence(output.posterior, output.prior.distribution).sum()).backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
 
@@ -58,9 +67,20 @@ def test_hand_model_is_not_in_the_checkpoint():
 def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive():
     head = CameraHead(24)
     torch.testing.assert_close(
-        head(torch.randn(2, 24)), torch.tensor([[INITIAL_MAGNIFICATION, 0, 0]] * 2), rtol=0.05, atol=0.05
+        head(torch.randn(2, 24)).view, torch.tensor([[INITIAL_MAGNIFICATION, 0, 0]] * 2), rtol=0.05, atol=0.05
     )
     with torch.no_grad():
         head.head[-1].bias.copy_(torch.tensor([-3.0, 0.5, -0.5]))
-        camera = head(torch.randn(2, 24))
+        camera = head(torch.randn(2, 24)).view
     torch.testing.assert_close(camera[:, 0], torch.full((2,), math.exp(-3)), rtol=0.05, atol=0)
+
+
+def test_perspective_camera_starts_at_arms_length_and_its_uncertainty_is_bounded():
+    head = CameraHead(24, "perspective")
+    camera = head(torch.randn(2, 24))
+    torch.testing.assert_close(camera.root_cam, torch.tensor([[0.0, 0.0, 0.6]] * 2), rtol=0.05, atol=0.02)
+    torch.testing.assert_close(camera.intrinsics.stddev, torch.tensor([INITIAL_INTRINSICS_SCALE] * 2), rtol=0.1, atol=0)
+    for bias, bound in ((-50.0, INTRINSICS_SCALE_BOUNDS[0]), (50.0, INTRINSICS_SCALE_BOUNDS[1])):
+        with torch.no_grad():
+            head.intrinsics_head[-1].bias[4:] = bias
+        torch.testing.assert_close(head(torch.randn(2, 24)).intrinsics.stddev, torch.full((2, 4), bound))

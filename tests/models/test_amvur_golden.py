@@ -1,159 +1,106 @@
-"""The network against numbers recorded from AMVUR's released code, with weights, image and hand made by formulas."""
+"""The released network, whole and at full size, against numbers recorded from AMVUR's released code."""
+
+import json
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-import timm
+import pytest
 import torch
 
-from handlit.hand.coarse import COARSE_VERTICES
-from handlit.hand.layer import HandLayer
-from handlit.models.attention_decoder import AttentionDecoder
-from handlit.models.backbones import Backbone
+from handlit.models.amvur_reference import AMVURReferenceNetwork, ReferenceOutput
+from handlit.models.amvur_reference.cameras import ReferencePerspectiveCamera, renderer_view
+from handlit.models.released_weights import convert_amvur
 from tests.hand.synthetic_mano import synthetic_mano
+from tests.models.released_amvur import image, released_state_dict
 
-PERIOD = 10007
-TRANSFORMERS = {
-    "trans_encoder.0": (2051, 1024, 4096, 512, 512),
-    "trans_encoder.1": (512, 256, 1024, 128, 512),
-    "trans_encoder.2": (128, 64, 256, 3, 512),
-    "trans_texture": (448, 216, 216, 3, 1024),
-}
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "amvur_network.json").read_text())
+MODES = ("orthographic", "perspective")
 
 
-def released_shapes() -> dict[str, tuple[int, ...]]:
-    """Name and shape of every floating-point entry of the released state_dict."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def linear(name: str, out: int, inside: int) -> None:
-        shapes[f"{name}.weight"], shapes[f"{name}.bias"] = (out, inside), (out,)
-
-    with torch.device("meta"):
-        hrnet = timm.create_model("hrnet_w64").state_dict()
-    shapes |= {f"backbone.{k}": tuple(v.shape) for k, v in hrnet.items() if not k.endswith("num_batches_tracked")}
-    for prefix, (inside, hidden, feedforward, out, positions) in TRANSFORMERS.items():
-        for layer in (f"{prefix}.bert.encoder.layer.{i}" for i in range(4)):
-            for part in (
-                "attention.self.query",
-                "attention.self.key",
-                "attention.self.value",
-                "attention.output.dense",
-            ):
-                linear(f"{layer}.{part}", hidden, hidden)
-            linear(f"{layer}.intermediate.dense", feedforward, hidden)
-            linear(f"{layer}.output.dense", hidden, feedforward)
-            for part in ("attention.output.LayerNorm", "output.LayerNorm"):
-                shapes[f"{layer}.{part}.weight"] = shapes[f"{layer}.{part}.bias"] = (hidden,)
-        for part in ("pooler.dense", "cross_attention.query", "cross_attention.key", "cross_attention.value"):
-            linear(f"{prefix}.bert.{part}", hidden, hidden)
-        shapes[f"{prefix}.bert.position_embeddings.weight"] = (positions, hidden)
-        shapes[f"{prefix}.position_embeddings.weight"] = (positions, inside)
-        linear(f"{prefix}.bert.img_embedding", hidden, inside)
-        linear(f"{prefix}.cls_head", out, hidden)
-        linear(f"{prefix}.residual", out, inside)
-        if out == 3:
-            linear(f"{prefix}.cls_head_var", 3, hidden)
-            linear(f"{prefix}.residual_var", 3, inside)
-    for name in ("upsampling", "upsampling_var"):
-        linear(name, 778, 195)
-    heads = {"orth_fc": 3, "orth_fc_var": 3, "rot_reg": 3, "trans_reg": 3, "scale_reg": 1, "ks_reg": 4, "ks_var_reg": 4}
-    for name, out in heads.items():
-        linear(f"{name}.0", 512, 2048)
-        linear(f"{name}.1", out, 512)
-    linear("pose_projection1_", 512, 2048)
-    linear("pose_projection2_", 80, 512)
-    linear("samp_3D_scale.0", 512, 2397)
-    linear("samp_3D_scale.1", 1, 512)
-    linear("samp_2D_scale.0", 1, 42)
-    linear("samp_ks_scale.0", 1, 4)
-    return shapes
+@pytest.fixture(scope="module")
+def outputs() -> dict[str, Any]:
+    released = released_state_dict()
+    assert len(released) == 2328
+    check = GOLDEN["check"]
+    np.testing.assert_allclose(released["backbone.conv1.weight"].flatten()[:3], check["conv1"], atol=1e-6)
+    np.testing.assert_allclose(released["upsampling.weight"].flatten()[:3], check["upsampling"], atol=1e-6)
+    pixels = image()
+    np.testing.assert_allclose(pixels.double().sum(), -376.127542, atol=1e-3)
+    network = AMVURReferenceNetwork(synthetic_mano()).eval()
+    network.load_state_dict(convert_amvur(released, network.state_dict()).weights)
+    del released
+    results: dict[str, Any] = {}
+    with torch.no_grad():
+        results["feature"] = network.backbone(pixels).pooled
+        for mode in MODES:
+            network.camera = mode  # type: ignore[assignment]
+            output = network(pixels)
+            results[mode] = output, network.colours(output)
+        noise = torch.tensor([[1.0, -0.5, 2.0, 0.3]])
+        results["drawn"] = network(pixels, noise)
+    return results
 
 
-class Formula:
-    """Weights of the released names, each a formula of its position."""
-
-    def __init__(self) -> None:
-        self.shapes = released_shapes()
-        assert len(self.shapes) == 2003
-        self.position = {name: k for k, name in enumerate(sorted(self.shapes))}
-
-    def __call__(self, name: str) -> torch.Tensor:
-        shape = self.shapes[name]
-        angles = np.arange(PERIOD) * 12.9898 + (self.position[name] % 997) * 78.233
-        uniform = np.resize((np.sin(angles) * 43758.5453) % 1, shape)
-        if len(shape) >= 2:
-            values = (2 * uniform - 1) * np.sqrt(3 / np.prod(shape[1:]))
-        elif name.endswith("running_var"):
-            values = 0.5 + uniform
-        elif name.endswith("weight"):
-            values = 0.2 + 0.3 * uniform if name.startswith("backbone.") else 0.5 + uniform
-        else:
-            values = 0.1 * (uniform - 0.5)
-        return torch.from_numpy(values).float()
-
-    def linear(self, *names: str) -> dict[str, torch.Tensor]:
-        """Weight and bias of one linear layer, or of several stacked on their outputs."""
-        return {part: torch.cat([self(f"{name}.{part}") for name in names]) for part in ("weight", "bias")}
+def compare(measured: torch.Tensor, expected: object, rtol: float = 1e-4, atol: float = 2e-5) -> None:
+    np.testing.assert_allclose(measured, expected, rtol=rtol, atol=atol)
 
 
-def load_decoder(decoder: AttentionDecoder, released: Formula) -> None:
-    for i, block in enumerate(decoder.blocks):
-        bert = f"trans_encoder.{i}.bert"
-        block.position.data.copy_(released(f"{bert}.position_embeddings.weight")[:216])
-        block.embedding.load_state_dict(released.linear(f"{bert}.img_embedding"))
-        cross = [f"{bert}.cross_attention.{part}" for part in ("query", "key", "value")]
-        block.cross_attention.query.load_state_dict(released.linear(cross[0]))
-        block.cross_attention.key_value.load_state_dict(released.linear(*cross[1:]))
-        for j, layer in enumerate(block.layers):
-            prefix = f"{bert}.encoder.layer.{j}"
-            own = [f"{prefix}.attention.self.{part}" for part in ("query", "key", "value")]
-            layer.query_key_value.load_state_dict(released.linear(*own))
-            layer.attention_out.load_state_dict(released.linear(f"{prefix}.attention.output.dense"))
-            layer.attention_norm.load_state_dict(released.linear(f"{prefix}.attention.output.LayerNorm"))
-            layer.expand.load_state_dict(released.linear(f"{prefix}.intermediate.dense"))
-            layer.contract.load_state_dict(released.linear(f"{prefix}.output.dense"))
-            layer.output_norm.load_state_dict(released.linear(f"{prefix}.output.LayerNorm"))
-        block.head.load_state_dict(released.linear(f"trans_encoder.{i}.cls_head"))
-        block.residual.load_state_dict(released.linear(f"trans_encoder.{i}.residual"))
-    decoder.log_variance_head.load_state_dict(released.linear("trans_encoder.2.cls_head_var"))
-    decoder.upsampling.load_state_dict(released.linear("upsampling"))
-    decoder.upsampling_log_variance.load_state_dict(released.linear("upsampling_var"))
+def test_feature_and_maps(outputs: dict[str, Any]) -> None:
+    feature, golden = outputs["feature"], GOLDEN["feature"]
+    compare(feature[0, :4], golden["first4"], atol=1e-6)
+    compare(torch.stack([feature.mean(), feature.std(), feature.max()]), [golden[k] for k in ("mean", "std", "max")])
+    for each, expected in zip(outputs["orthographic"][0].maps, GOLDEN["maps_mean_std"], strict=True):
+        compare(torch.stack([each.mean(), each.std()]), expected)
 
 
-@torch.no_grad()
-def test_released_network_gives_the_recorded_numbers():
-    released = Formula()
-    np.testing.assert_allclose(released("upsampling.weight")[0, :3], [0.117820, 0.078346, -0.115162], atol=1e-6)
+@pytest.mark.parametrize("mode", MODES)
+def test_meshes_joints_and_log_variances(outputs: dict[str, Any], mode: str) -> None:
+    output: ReferenceOutput = outputs[mode][0]
+    golden = GOLDEN[mode]
+    vertices = output.attention.vertices[0]
+    compare(vertices[0], golden["amvur_vertex_0"])
+    compare(vertices[777], golden["amvur_vertex_777"])
+    compare(vertices.mean(0), golden["amvur_vertices_mean"])
+    compare(vertices.std(0), golden["amvur_vertices_std"])
+    compare(output.attention.log_variance[0, 0], golden["amvur_vertex_logvar_0"])
+    compare(output.attention.joints[0, 20], golden["amvur_joint_20"])
+    compare(output.attention.joint_log_variance[0, 20], golden["amvur_joint_logvar_20"])
+    compare(output.prior.vertices[0, 0], golden["mano_vertex_0"])
+    compare(output.prior.vertices[0].mean(0), golden["mano_vertices_mean"])
+    compare(output.prior.log_variance[0, 0], golden["mano_vertex_logvar_0"])
+    compare(output.prior.joints[0, 20], golden["mano_joint_20"])
+    compare(output.amplitude.squeeze(), GOLDEN["amplitude_3d"])
 
-    backbone = Backbone("hrnet_w64", maps=True).eval()
-    own = backbone.model.state_dict()
-    for name, tensor in own.items():
-        if not name.endswith("num_batches_tracked"):
-            tensor.copy_(released(f"backbone.{name}"))
-    y, x = np.meshgrid(np.arange(224), np.arange(224), indexing="ij")
-    image = torch.tensor(np.stack([np.sin(0.05 * x + 0.03 * y * (c + 1) + c) for c in range(3)])[None]).float()
-    np.testing.assert_allclose(image.double().sum(), -376.127542, atol=1e-3)
-    features = backbone(image)
-    feature = features.pooled
-    np.testing.assert_allclose(feature[0, :4], [0.0344968587, 0.0013345375, 0.0, 0.0107192565], rtol=1e-4, atol=1e-6)
-    np.testing.assert_allclose(
-        [feature.mean(), feature.std(), feature.max()], [0.0165812019, 0.0246033557, 0.1428336054], rtol=5e-4
-    )
-    for each, mean in zip(features.maps, (0.2386972308, 0.2860815525, 0.2806331813), strict=True):
-        np.testing.assert_allclose(each.mean(), mean, rtol=1e-4)
 
-    hand = HandLayer(synthetic_mano(), flat_hand_mean=False, tips="manopth")
-    rest = hand(torch.zeros(45), global_orient=torch.zeros(3))
-    decoder = AttentionDecoder(
-        2048,
-        rest.joints - rest.joints[0],
-        rest.vertices[list(COARSE_VERTICES)] - rest.joints[0],
-        torch.zeros(778, 195),
-    ).eval()
-    load_decoder(decoder, released)
-    mean, log_variance = decoder(feature)
-    close = {"rtol": 1e-4, "atol": 2e-5}
-    np.testing.assert_allclose(mean[0, 0], [-4.1923270226, 0.7750875354, 0.0261033550], **close)
-    np.testing.assert_allclose(mean[0, 777], [5.3437023163, -1.0168321133, -0.0693418235], **close)
-    np.testing.assert_allclose(mean.mean((0, 1)), [-0.8992570043, 0.1947595775, 0.0355825871], **close)
-    np.testing.assert_allclose(log_variance[0, 0], [1.2198814154, 0.2921856642, -2.2380120754], **close)
-    tip = HandLayer(synthetic_mano(), tips="amvur").regress_joints(mean)[0, 20]
-    np.testing.assert_allclose(tip, [-12.5297794342, 2.6083447933, 0.3992561102], **close)
+@pytest.mark.parametrize("mode", MODES)
+def test_colours(outputs: dict[str, Any], mode: str) -> None:
+    for vertex in (0, 100, 777):
+        compare(outputs[mode][1][0, vertex], GOLDEN[mode][f"reference_colour_{vertex}"], rtol=1e-3, atol=1e-3)
+
+
+def test_orthographic_camera(outputs: dict[str, Any]) -> None:
+    output, golden = outputs["orthographic"][0], GOLDEN["orthographic"]
+    compare(output.camera.values[0], golden["camera"])
+    compare(output.attention.joints_2d[0, 20], golden["amvur_j2d_20"])
+    compare(output.attention.joint_2d_log_variance[0, 20], golden["amvur_j2d_logvar_20"])
+    compare(output.prior.joint_2d_log_variance[0, 20], golden["mano_j2d_logvar_20"])
+    translation, _ = renderer_view(output.camera)
+    # recorded with x and y pointing the other way
+    compare(translation[0] * torch.tensor([-1, -1, 1]), golden["renderer_T"])
+    compare((translation[0, 2] - output.prior.vertices[0, :, 2].mean()).abs() + 20, golden["zfar"])
+
+
+def test_perspective_camera(outputs: dict[str, Any]) -> None:
+    output, golden = outputs["perspective"][0], GOLDEN["perspective"]
+    camera: ReferencePerspectiveCamera = output.camera
+    compare(camera.mean[0], golden["kappa_mu"])
+    compare(camera.log_variance_of_mean[0], golden["kappa_logvar"])
+    assert torch.equal(camera.drawn, camera.mean)
+    drawn = outputs["drawn"]
+    noise = camera.amplitude * torch.tensor([[1.0, -0.5, 2.0, 0.3]]) * (camera.log_variance_of_mean / 2).exp()
+    compare(drawn.camera.drawn, (camera.mean + noise).abs())
+    # another draw moves the image points alone
+    assert torch.equal(drawn.attention.vertices, output.attention.vertices)
+    assert not torch.allclose(drawn.attention.joints_2d, output.attention.joints_2d)
+    assert torch.equal(drawn.camera.texture_points(drawn.prior.vertices), camera.texture_points(output.prior.vertices))

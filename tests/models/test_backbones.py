@@ -10,9 +10,20 @@ def images(size: int = 64, batch: int = 2) -> torch.Tensor:
     return torch.randint(0, 256, (batch, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto", "efficientnet_b0", "test_vit"])
-def test_pooled_and_maps_have_the_announced_channels(name):
-    size = 160 if name == "test_vit" else 64
+NETWORKS = {
+    "resnet10t": 64,
+    "mobilenetv3_small_050": 64,
+    "mobilenetv4_conv_small_050": 64,
+    "convnext_atto": 64,
+    "convnextv2_atto": 64,
+    "efficientnet_b0": 64,
+    "test_vit": 160,
+    "vit_tiny_patch16_224": 224,
+}
+
+
+@pytest.mark.parametrize(("name", "size"), NETWORKS.items())
+def test_pooled_and_maps_have_the_announced_channels(name, size):
     plain, mapped = Backbone(name).eval(), Backbone(name, maps=True).eval()
     mapped.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -23,7 +34,7 @@ def test_pooled_and_maps_have_the_announced_channels(name):
     torch.testing.assert_close(features.pooled, pooled.pooled)
     assert tuple(each.shape[1] for each in features.maps) == mapped.map_channels
     strides = [size // each.shape[-1] for each in features.maps]
-    assert strides == ([16] if name == "test_vit" else [4, 8, 16])
+    assert strides == [4, 8, 16]
 
 
 def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps():
@@ -71,7 +82,7 @@ def test_checkpoint_that_does_not_fit_is_an_error(tmp_path):
     torch.save(weights, tmp_path / "weights.pth")
     with pytest.raises(InputError, match=r"1 missing \['conv1.0.weight'\]"):
         Backbone("resnet10t", checkpoint=str(tmp_path / "weights.pth"))
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(FileNotFoundError, match="does not exist"):
         Backbone("resnet10t", checkpoint=str(tmp_path / "nothing.pth"))
 
 
@@ -87,3 +98,24 @@ def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch):
     monkeypatch.setattr(timm, "create_model", offline)
     with pytest.raises(InputError, match=r"no network.*pretrained=False"):
         Backbone("resnet10t", pretrained=True)
+
+
+def test_simple_pyramid_resamples_the_last_map():
+    backbone = Backbone("test_vit", maps=True).eval()
+    normalised = backbone.normalise(images(160))
+    with torch.no_grad():
+        maps = backbone(normalised).maps
+        last = backbone.model.forward_intermediates(normalised)[1][-1]
+    torch.testing.assert_close(maps[2], last)
+    torch.testing.assert_close(maps[0].mean((2, 3)), last.mean((2, 3)), atol=0.05, rtol=0)
+    assert maps[0].shape[-2:] == (40, 40)
+
+
+def test_network_without_maps_is_refused():
+    class Mapless(torch.nn.Module):
+        pass
+
+    backbone = Backbone("resnet10t")
+    backbone.model = Mapless()
+    with pytest.raises(InputError, match="no feature maps"):
+        backbone._choose_maps()

@@ -8,16 +8,16 @@ import torch
 
 from handlit.data.synthesis.appearance import PAN_MARGIN, to_linear
 from handlit.data.synthesis.grasp import Subject
-from handlit.data.synthesis.scene import IMAGE_HEIGHT, IMAGE_WIDTH, Scene
+from handlit.data.synthesis.scene import Scene
 from handlit.render.rasterizer import TorchRasterizer
 from handlit.render.shading import vertex_normals
 
 #: Values of `Picture.parts`.
 NOTHING, HAND, ARM, OBJECT = 0, 1, 2, 3
 #: Light that enters skin leaves it around the corner, red more than blue: by how much shading wraps, per channel.
-SKIN_WRAP = np.array([0.35, 0.2, 0.14], dtype=np.float32)
+SKIN_WRAP = np.array([0.35, 0.2, 0.14])
 #: Strength and exponent of the highlight, by part.
-GLOSS = np.array([0.0, 0.1, 0.05, 0.22], dtype=np.float32)
+GLOSS = np.array([0.0, 0.1, 0.05, 0.22])
 SHININESS = 22.0
 #: Over this length of the arm the colours of the wrist become the arm's, metres.
 SKIN_FADE = 0.12
@@ -32,9 +32,9 @@ class Picture:
     """What the camera sees.
 
     Attributes:
-        image: (480, 640, 3) uint8 RGB.
-        depth: (480, 640) float32 metres, background included.
-        parts: (480, 640) uint8: `NOTHING`, `HAND`, `ARM` or `OBJECT`.
+        image: (H, W, 3) uint8 RGB.
+        depth: (H, W) float32 metres, background included.
+        parts: (H, W) uint8: `NOTHING`, `HAND`, `ARM` or `OBJECT`.
     """
 
     image: np.ndarray
@@ -45,6 +45,9 @@ class Picture:
 class Painter:
     """Draws the frames of one scene; what its frames share is prepared once.
 
+    Colours are computed in float64: in float32 the last bit of a sum of products depends on where its arrays happen to
+    lie in memory, and now and then that bit decides between two grey levels.
+
     Args:
         scene: The sequence.
         subject: The hand model that it was drawn with.
@@ -52,6 +55,9 @@ class Painter:
 
     def __init__(self, scene: Scene, subject: Subject) -> None:
         self.scene = scene
+        height, width = scene.background_depth.shape
+        #: Height and width of the image, pixels.
+        self.size = (height - 2 * PAN_MARGIN, width - 2 * PAN_MARGIN)
         hand_count, arm_count = scene.vertices.shape[1], scene.arm_vertices.shape[1]
         body = [subject.asset.faces, scene.forearm.faces(subject.loop, hand_count)]
         self.body_faces = torch.from_numpy(np.concatenate(body))
@@ -66,22 +72,24 @@ class Painter:
         albedo = np.concatenate([scene.skin, arm, arm[-1:]])
         # per vertex: a colour for skin and cloth, texture coordinates (and a spare) for the object
         uv = np.pad(scene.solid.uv, ((0, 0), (0, 1)))
-        self.attributes = np.concatenate([albedo, uv]).astype(np.float32)
-        self.texture = to_linear(scene.texture).astype(np.float32)
+        self.attributes = np.concatenate([albedo, uv])
+        self.texture = to_linear(scene.texture)
         self.rasterise = TorchRasterizer()
 
-    def draw(self, frame: int, rng: np.random.Generator) -> Picture:
+    def draw(self, frame: int, rng: np.random.Generator, intrinsics: np.ndarray | None = None) -> Picture:
         """Draw a frame.
 
         Args:
             frame: Number within the sequence.
             rng: Source of the sensor's noise.
+            intrinsics: (3, 3) of this frame's view, pixels; None for the scene's own.
         """
         scene = self.scene
+        intrinsics = (scene.intrinsics if intrinsics is None else intrinsics).copy()
         left, top = (PAN_MARGIN * (1 + scene.pan[frame])).astype(int)
-        window = np.s_[top : top + IMAGE_HEIGHT, left : left + IMAGE_WIDTH]
+        window = np.s_[top : top + self.size[0], left : left + self.size[1]]
         image, depth = scene.background[window].copy(), scene.background_depth[window].copy()
-        parts = np.zeros((IMAGE_HEIGHT, IMAGE_WIDTH), dtype=np.uint8)
+        parts = np.zeros(self.size, dtype=np.uint8)
 
         body = np.concatenate([scene.vertices[frame], scene.arm_vertices[frame]])
         rotation = scene.object_rotation[frame]
@@ -90,10 +98,9 @@ class Painter:
         front = _facing_camera(vertices, self.faces)
         faces = self.faces[front]
         # only the part of the image that they cover is drawn
-        box = _bounding_window(vertices, scene.intrinsics)
+        box = _bounding_window(vertices, intrinsics, self.size)
         rows, columns = box
         size = (rows.stop - rows.start, columns.stop - columns.start)
-        intrinsics = scene.intrinsics.copy()
         intrinsics[:2, 2] -= columns.start, rows.start
         with torch.inference_mode():
             fragments = self.rasterise(
@@ -106,8 +113,9 @@ class Painter:
         seen = fragments.faces.numpy()
         pixel = np.divmod(fragments.pixels.numpy(), size[1])
         normals = np.concatenate([body_normals, scene.solid.normals @ rotation.T])
-        table = np.concatenate([normals, self.attributes], axis=1, dtype=np.float32)
-        values = np.einsum("pc,pcd->pd", fragments.weights.numpy(), table[faces[seen]])
+        table = np.concatenate([normals, self.attributes], axis=1, dtype=np.float64)
+        weights, corners = fragments.weights.double().numpy(), faces[seen]
+        values = sum(weights[:, corner, None] * table[corners[:, corner]] for corner in range(3))
         part = self.part_of_face[front][seen]
         albedo = self._albedo(values[:, 3:], part)
 
@@ -129,10 +137,10 @@ class Painter:
         return attributes
 
     def _shade(self, normals: np.ndarray, rays: np.ndarray, albedo: np.ndarray, part: np.ndarray) -> np.ndarray:
-        light, to_light = self.scene.light, self.scene.light.direction.astype(np.float32)
+        light, to_light = self.scene.light, self.scene.light.direction
         normals = normals / (np.sqrt((normals * normals).sum(axis=1, keepdims=True)) + 1e-9)
         cosine = normals @ to_light
-        wrap = np.where((part == OBJECT)[:, None], np.float32(0.05), SKIN_WRAP)
+        wrap = np.where((part == OBJECT)[:, None], 0.05, SKIN_WRAP)
         diffuse = ((cosine[:, None] + wrap) / (1 + wrap)).clip(0)
         upward = (0.5 - 0.5 * normals[:, 1])[:, None]
         ambient = light.ground + (light.sky - light.ground) * upward
@@ -142,13 +150,13 @@ class Painter:
         return albedo * (ambient + light.key * diffuse) + light.key * highlight[:, None]
 
 
-def _bounding_window(vertices: np.ndarray, intrinsics: np.ndarray) -> tuple[slice, slice]:
+def _bounding_window(vertices: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> tuple[slice, slice]:
     """Rows and columns of the image that the vertices in front of the camera may cover; at least one pixel."""
     visible = vertices[vertices[:, 2] > 0.02]
     points = (visible @ intrinsics.T)[:, :2] / visible[:, 2:]
-    size = np.array([IMAGE_WIDTH, IMAGE_HEIGHT])
-    low = np.floor(points.min(axis=0) - 2).clip(0, size - 1).astype(int)
-    high = np.ceil(points.max(axis=0) + 3).clip(low + 1, size).astype(int)
+    end = np.array(size[::-1])
+    low = np.floor(points.min(axis=0) - 2).clip(0, end - 1).astype(int)
+    high = np.ceil(points.max(axis=0) + 3).clip(low + 1, end).astype(int)
     return slice(low[1], high[1]), slice(low[0], high[0])
 
 
@@ -160,7 +168,7 @@ def _facing_camera(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
 def _rays(pixel: tuple[np.ndarray, np.ndarray], intrinsics: np.ndarray) -> np.ndarray:
     """(P, 3) unit vectors from the camera through pixels, given by row and column."""
-    rays = np.ones((len(pixel[0]), 3), dtype=np.float32)
+    rays = np.ones((len(pixel[0]), 3))
     rays[:, 0] = (pixel[1] - intrinsics[0, 2]) / intrinsics[0, 0]
     rays[:, 1] = (pixel[0] - intrinsics[1, 2]) / intrinsics[1, 1]
     return rays / np.sqrt((rays * rays).sum(axis=1, keepdims=True))

@@ -21,6 +21,8 @@ from handlit.skeleton import reorder
 
 Layout = Literal["ho3d_v2", "ho3d_v3"]
 Split = Literal["train", "evaluation"]
+#: Width and height of the segmentation images; both were published.
+SegmentationSize = Literal["640x480", "160x120"]
 
 #: Metres per unit of a depth image.
 DEPTH_SCALE = 0.00012498664727900177
@@ -135,16 +137,20 @@ def encode_meta(meta: dict[str, Any]) -> bytes:
     return pickle.dumps(meta, protocol=2).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-def write_frame(files: dict[str, Path], picture: Picture, meta: dict[str, Any]) -> None:
+def write_frame(
+    files: dict[str, Path], picture: Picture, meta: dict[str, Any], segmentation_size: SegmentationSize
+) -> None:
     """Write the four files of a frame, the annotation last.
 
     Args:
         files: Of `frame_files`.
         picture: Image, depth and parts.
         meta: Of `frame_meta`.
+        segmentation_size: Of the segmentation; the smaller one keeps the third of every four pixels, both ways.
     """
     rgb = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
-    segmentation = np.take(SEGMENTATION_COLOURS[:, ::-1], picture.parts, axis=0)
+    parts = picture.parts if segmentation_size == "640x480" else picture.parts[2::4, 2::4]
+    segmentation = np.take(SEGMENTATION_COLOURS[:, ::-1], parts, axis=0)
     images = {"rgb": rgb, "depth": encode_depth(picture.depth), "seg": segmentation}
     for kind, image in images.items():
         suffix = files[kind].suffix
@@ -169,17 +175,18 @@ def write_list(path: Path, names: Iterable[str]) -> None:
 
 
 def write_truth(path: Path, frames: Iterable[np.ndarray]) -> None:
-    """Write ``evaluation_xyz.json`` or ``evaluation_verts.json``: a list of (P, 3) points per frame.
+    """Write ``evaluation_xyz.json`` or its kin: a list with an array per frame.
 
     Args:
         path: File to write.
-        frames: (P, 3) float32 arrays, OpenGL axes, metres, in the order of ``evaluation.txt``; consumed one by one.
+        frames: Arrays of one shape, a number's is (); in the order of the split's list; consumed one by one.
     """
     temporary = path.with_name(path.name + ".part")
     with temporary.open("wb") as file:
         file.write(b"[")
         for number, points in enumerate(frames):
             file.write(b"," if number else b"")
-            file.write(orjson.dumps(np.ascontiguousarray(points), option=orjson.OPT_SERIALIZE_NUMPY))
+            content = np.ascontiguousarray(points) if points.ndim else points.item()
+            file.write(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
         file.write(b"]")
     temporary.replace(path)

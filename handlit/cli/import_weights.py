@@ -1,0 +1,98 @@
+"""Released weights to files that handlit loads, with an account of every key."""
+
+import argparse
+from collections import Counter
+from pathlib import Path
+from typing import Literal, get_args
+
+import pytorch_lightning as pl
+import torch
+
+from handlit.methods.amvur_reference import AMVURReference
+from handlit.models.backbones import Backbone
+from handlit.models.released_weights import Conversion, convert_amvur, convert_amvur_backbone, convert_hrnet
+from handlit.models.weight_files import read_state_dict
+from handlit.types import InputError
+
+WeightSource = Literal["amvur", "hrnet"]
+WeightPart = Literal["network", "backbone"]
+
+
+def import_weights(arguments: list[str]) -> None:
+    """Turn released weights into a file that handlit loads, with an account of every key."""
+    parser = argparse.ArgumentParser("python main.py import-weights", description=import_weights.__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE", help="the released file")
+    parser.add_argument("--from", dest="source", choices=get_args(WeightSource), required=True, help="whose it is")
+    parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="file to write")
+    parser.add_argument("--part", choices=get_args(WeightPart), help="AMVUR's whole network (default) or its backbone")
+    import_file(**vars(parser.parse_args(arguments)))
+
+
+def import_file(file: Path, source: WeightSource, out: Path, part: WeightPart | None = None) -> Conversion:
+    """Translate released weights, and print and write what became of each of their keys.
+
+    Args:
+        file: The released state_dict.
+        source: Whose weights they are: AMVUR's, or those of the official HRNet-W64 ImageNet classifier.
+        out: File to write. A ``network`` becomes a checkpoint of the method `AMVURReference`, a ``backbone`` a file
+            for `Backbone`'s ``checkpoint``. ``OUT.keys.txt`` beside it has a line for every key.
+        part: What to write; AMVUR's whole network by default. HRNet is a backbone.
+
+    Returns:
+        Weights and account.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        FileExistsError: The output exists.
+        InputError: The weights cannot be read, or do not fit.
+    """
+    if out.exists():
+        raise FileExistsError(f"{out} exists: choose another --out, or remove it")
+    if source == "hrnet" and part == "network":
+        raise InputError("HRNet's weights are a backbone's: drop --part network")
+    weights = read_state_dict(file)
+    try:
+        conversion, checkpoint = _converted(weights, source, part)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_name(f"{out.name}.keys.txt").write_text("".join(f"{line}\n" for line in conversion.lines()))
+    unfinished = out.with_name(f"{out.name}.part")
+    torch.save(checkpoint, unfinished)
+    unfinished.replace(out)
+    print("\n".join(_summary(len(weights), conversion, file, out)))
+    return conversion
+
+
+def _converted(
+    weights: dict[str, torch.Tensor], source: WeightSource, part: WeightPart | None
+) -> tuple[Conversion, dict[str, object]]:
+    if source == "amvur" and part != "backbone":
+        # the weights do not depend on the hand model, so the stand-in serves for their names and shapes
+        network = AMVURReference().network
+        conversion = convert_amvur(weights, network.state_dict())
+        network.load_state_dict(conversion.weights)
+        state = {f"network.{key}": tensor for key, tensor in conversion.weights.items()}
+        # what Lightning asks of a checkpoint
+        return conversion, {
+            "state_dict": state,
+            "pytorch-lightning_version": pl.__version__,
+            "epoch": 0,
+            "global_step": 0,
+        }
+    model = Backbone("hrnet_w64").model
+    convert = convert_amvur_backbone if source == "amvur" else convert_hrnet
+    conversion = convert(weights, model.state_dict())
+    model.load_state_dict(conversion.weights)
+    return conversion, {"state_dict": conversion.weights}
+
+
+def _summary(keys: int, conversion: Conversion, file: Path, out: Path) -> list[str]:
+    lines = [f"{file}: {keys} keys", f"  {len(conversion.used):5d} used"]
+    for reason, count in Counter(conversion.ignored.values()).items():
+        lines.append(f"  {count:5d} ignored: {reason}")
+    if conversion.missing:
+        lines.append(f"  {len(conversion.missing):5d} missing and not needed (counters of batches, set to zero)")
+    if conversion.unexpected:
+        lines.append(f"  {len(conversion.unexpected):5d} UNEXPECTED: {', '.join(conversion.unexpected[:5])} ...")
+    return [*lines, f"written: {out}, and every key's fate: {out}.keys.txt"]

@@ -1,0 +1,47 @@
+"""A Gaussian over meshes as a method's answer: hands are drawn with their joints and projections."""
+
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from handlit.distributions.cameras import Camera
+from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.geometry.cameras import normalised_to_crop
+from handlit.types import Hypotheses
+
+_WRIST = 0
+
+
+class GaussianHands(MeshGaussian):
+    """A `MeshGaussian` that fulfils `HandDistribution`.
+
+    Args:
+        mesh: Distribution of the vertices, wrist at the origin.
+        joint_matrix: (21, 778), `HandLayer.joint_matrix`.
+        camera: Projects root-relative points to [-1, 1] over the crop.
+        image_size: Side of the square crops, pixels.
+    """
+
+    def __init__(self, mesh: MeshGaussian, joint_matrix: Tensor, camera: Camera, image_size: int) -> None:
+        super().__init__(mesh.mean, mesh.stddev)
+        self.joint_matrix = joint_matrix
+        self.camera = camera
+        self.image_size = image_size
+
+    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+        """See `HandDistribution.hypotheses`; every joint and projection is that of the drawn mesh.
+
+        The density is that of the mesh, at temperature 1 whatever the temperature of the drawing.
+        """
+        drawn = self.tempered(temperature).rsample(torch.Size((count,)))
+        with torch.autocast(drawn.device.type, enabled=False):
+            joints = (self.joint_matrix.float() @ drawn).transpose(0, 1)
+        joints = joints - joints[:, :, _WRIST, None]
+        points = joints.flatten(1, 2)
+        projected = self.camera.project(Normal(points, torch.zeros_like(points), validate_args=False)).mean
+        return Hypotheses(
+            joints_root=joints,
+            joints_2d=normalised_to_crop(projected, self.image_size).unflatten(1, joints.shape[1:3]),
+            vertices_root=drawn.transpose(0, 1) if vertices else None,
+            log_prob=self.log_prob(drawn).T,
+        )

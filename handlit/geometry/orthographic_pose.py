@@ -1,0 +1,51 @@
+"""The orientation in which points look, seen from far away, as they do in an image: in closed form."""
+
+import torch
+from torch import Tensor
+
+#: Added to the covariance of the points relative to its trace: flat sets have no thickness to solve for.
+_RIDGE = 1e-3
+
+
+def fit_orthographic_rotation(points: Tensor, points_2d: Tensor, valid: Tensor) -> Tensor:
+    """Rotation of points whose parallel projection, moved and scaled, resembles image points.
+
+    The first step of DeMenthon and Davis ("Model-Based Object Pose in 25 Lines of Code", IJCV 1995): the linear map
+    (2, 3) that takes the centred points to the centred image points in the least squares, made orthonormal (the nearest
+    two rows in the Frobenius norm); the third row completes a proper rotation, so a flat right hand is told from its
+    back by the order of its fingers. It is coarse: the scatter of the points across a flat hand is small, and with it
+    the tilt badly known.
+
+    Args:
+        points: (B, N, 3) in their own frame.
+        points_2d: (B, N, 2), x right and y down.
+        valid: (B, N) bool, pairs that count.
+
+    Returns:
+        (B, 3, 3) rotations to camera axes; finite, but without meaning for fewer than four valid pairs. Computed
+        without waiting for the device.
+    """
+    weight = valid[..., None].to(points.dtype)
+    count = weight.sum(1, keepdim=True).clamp(min=1)
+    points, points_2d = (
+        torch.where(valid[..., None], values - (weight * values).sum(1, keepdim=True) / count, torch.zeros_like(values))
+        for values in (points, torch.where(valid[..., None], points_2d, torch.zeros_like(points_2d)))
+    )
+    covariance = points.mT @ points
+    tiny = torch.finfo(points.dtype).tiny
+    ridge = _RIDGE * covariance.diagonal(dim1=1, dim2=2).mean(1).clamp(min=tiny**0.5)
+    eye = torch.eye(3, dtype=points.dtype, device=points.device)
+    # linalg.inv would look for an error on the host
+    inverse, _ = torch.linalg.inv_ex(covariance + ridge[:, None, None] * eye)
+    linear = points_2d.mT @ points @ inverse
+    linear = linear / linear.flatten(1).norm(dim=1).clamp(min=tiny**0.5)[:, None, None]
+    # (M M')^(-1/2) M, with the closed form of a 2 x 2 matrix's root
+    square = linear @ linear.mT
+    root_det = (square[:, 0, 0] * square[:, 1, 1] - square[:, 0, 1].square()).clamp(min=1e-12).sqrt()
+    root = square + root_det[:, None, None] * eye[:2, :2]
+    a, b, d = root[:, 0, 0], root[:, 0, 1], root[:, 1, 1]
+    adjugate = torch.stack([torch.stack([d, -b], 1), torch.stack([-b, a], 1)], 1)
+    first, second = (adjugate @ linear).unbind(1)
+    first = torch.nn.functional.normalize(first, dim=1, eps=1e-6)
+    second = torch.nn.functional.normalize(second - (first * second).sum(1, keepdim=True) * first, dim=1, eps=1e-6)
+    return torch.stack([first, second, torch.linalg.cross(first, second)], 1)

@@ -1,0 +1,62 @@
+"""Soft uniform priors and the Laplace likelihood of MHEntropy (ICCV 2023, section 3): log-densities of single items."""
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def soft_box(values: Tensor, bound: float, strength: float) -> Tensor:
+    """Unnormalised log-density of a box with soft walls: ``-strength sum_i relu(|v_i| / bound - 1)^2``.
+
+    Flat, and so without a gradient, inside.
+
+    Args:
+        values: (..., D).
+        bound: Half the box's side, in the values' unit.
+        strength: Steepness of the walls.
+
+    Returns:
+        (...,), at most 0.
+    """
+    return -strength * (values.abs() / bound - 1).relu().square().sum(-1)
+
+
+def soft_ball(values: Tensor, radius: float, strength: float) -> Tensor:
+    """Unnormalised log-density of a ball with a soft wall: ``-strength relu(||v|| / radius - 1)^2``.
+
+    Args:
+        values: (..., D).
+        radius: Of the ball, in the values' unit.
+        strength: Steepness of the wall.
+
+    Returns:
+        (...,), at most 0.
+    """
+    # the norm's slope at the centre is not defined; nothing is asked for inside
+    squared = values.square().sum(-1).clamp(min=torch.finfo(values.dtype).tiny)
+    return -strength * (squared.sqrt() / radius - 1).relu().square()
+
+
+def laplace_log_likelihood(
+    points: Tensor, target: Tensor, mask: Tensor, scale: float, dead_zone: float = 1e-4
+) -> Tensor:
+    """Log-likelihood of seen points under a Laplace distribution, summed over points and coordinates.
+
+    ``sum_k sum_d -max(|p_kd - t_kd|, dead_zone) / scale - log(2 scale)``; points outside the mask contribute nothing,
+    which is what a uniform distribution over hidden points means. Errors below `dead_zone` have no gradient.
+
+    Args:
+        points: (..., J, D).
+        target: (..., J, D); what lies outside the mask may be anything.
+        mask: (..., J) bool.
+        scale: b of the distribution, in the points' unit.
+        dead_zone: In the points' unit.
+
+    Returns:
+        (...,) nats; 0 for an empty mask.
+    """
+    mask = mask[..., None]
+    error = torch.where(mask, points - target, 0.0).abs().clamp(min=dead_zone)
+    density = torch.where(mask, -error / scale - math.log(2 * scale), 0.0)
+    return density.sum((-2, -1))

@@ -1,0 +1,148 @@
+"""The baseline that shows what a distribution is worth: AMVUR's network without prior and without scales."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handlit.distributions.cameras import Camera
+from handlit.distributions.gaussian_hands import GaussianHands
+from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, view_to_crop
+from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.layer import HandLayer
+from handlit.losses.gaussian import scale_nll
+from handlit.losses.points import l1_distance
+from handlit.losses.reduction import masked_mean
+from handlit.methods.labels import mesh_labels
+from handlit.methods.method import HandMethod, Losses
+from handlit.methods.schedules import Schedule, configure_adam
+from handlit.models.amvur import AMVURNetwork
+from handlit.skeleton import TipConvention
+from handlit.types import HandBatch, HandPrediction
+
+_WRIST = 0
+
+
+@dataclass
+class MeshAndCamera:
+    """What the network says.
+
+    Attributes:
+        mesh: Over wrist-relative vertices, with one scale for all.
+        camera: Projects root-relative points to [-1, 1] over the crop.
+    """
+
+    mesh: MeshGaussian
+    camera: Camera
+
+
+class Deterministic(HandMethod[MeshAndCamera]):
+    """Backbone, attention decoder and camera of `AMVURNetwork`, trained with absolute errors alone.
+
+    So that it answers the same `HandPrediction` as every method, all vertex coordinates share one standard deviation.
+    It is a parameter that the likelihood of the training meshes fits and nothing else sees: the same data and the same
+    criterion as AMVUR's scales, so that likelihoods can be compared.
+
+    The network's prior and log-variances are there, since the network is the same, but are neither computed nor
+    trained.
+
+    Args:
+        network: Builds the network from the hand model and the finger-tip convention.
+        mano_path: MANO file or folder; the stand-in hand without it.
+        tips: Vertices that stand for the finger tips in the dataset's labels.
+        image_size: Side of the square crops, pixels.
+        vertices: Weight of the mean absolute error of the mesh, per metre.
+        joints: The same of the joints regressed from it, wrist at the origin, per metre.
+        joints_2d: The same of their projections, per unit of normalised crop coordinates (the crop is 2 wide).
+        initial_scale: Standard deviation of a vertex coordinate before training, metres.
+        learning_rate: Of Adam; the highest one for ``one_cycle``.
+        schedule: See `AMVUR`.
+        step_epochs: See `AMVUR`.
+        warmup: See `AMVUR`.
+        fused: See `AMVUR`.
+    """
+
+    def __init__(
+        self,
+        network: Callable[[HandAsset, TipConvention], AMVURNetwork],
+        mano_path: str | None = None,
+        tips: TipConvention = "ho3d",
+        image_size: int = 224,
+        vertices: float = 100.0,
+        joints: float = 100.0,
+        joints_2d: float = 5.0,
+        initial_scale: float = 0.02,
+        learning_rate: float = 5e-5,
+        schedule: Schedule = "step",
+        step_epochs: int = 20,
+        warmup: float = 0.1,
+        fused: bool = True,
+    ) -> None:
+        super().__init__(image_size)
+        self.network = network(load_hand(mano_path), tips)
+        decoder = self.network.decoder
+        for unused in (self.network.prior_net, decoder.log_variance_head, decoder.upsampling_log_variance):
+            unused.requires_grad_(False)
+        self.log_scale = torch.nn.Parameter(torch.tensor(math.log(initial_scale)))
+        self.weights = {"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": 1.0}
+        self.learning_rate = learning_rate
+        self.schedule: Schedule = schedule
+        self.step_epochs = step_epochs
+        self.warmup = warmup
+        self.fused = fused
+
+    @property
+    def hand(self) -> HandLayer:
+        """Hand layer that regresses the joints."""
+        return self.network.hand
+
+    def infer(self, image: Tensor) -> MeshAndCamera:
+        """Mesh and camera for images (B, 3, H, W), uint8."""
+        feature = self.network.backbone(self.network.backbone.normalise(image)).pooled
+        vertices, _ = self.network.decoder(feature)
+        log_variance = (2 * self.log_scale).expand_as(vertices)
+        return MeshAndCamera(MeshGaussian.from_log_variance(vertices, log_variance), self.network.camera_head(feature))
+
+    def losses(self, output: MeshAndCamera, batch: HandBatch) -> Losses:
+        """Absolute errors of vertices, joints and projections, and the likelihood that fits the scale alone."""
+        labels = mesh_labels(batch, self.hand.joint_matrix)
+        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        projected = output.camera.project(joints).mean
+        target_2d = crop_to_normalised(labels.joints_2d, self.image_size)
+        terms = {
+            "vertices": masked_mean(l1_distance(output.mesh.mean, labels.vertices_root), labels.vertices_valid),
+            "joints": masked_mean(l1_distance(joints.mean, labels.joints_root), labels.joints_valid),
+            "joints_2d": masked_mean(l1_distance(projected, target_2d), labels.joints_2d_valid),
+            "nll": masked_mean(scale_nll(output.mesh, labels.vertices_root), labels.vertices_valid),
+        }
+        return Losses(torch.stack([self.weights[name] * value for name, value in terms.items()]).sum(), terms)
+
+    def predict(self, output: MeshAndCamera) -> HandPrediction:
+        """The mesh with its one scale."""
+        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        return HandPrediction(
+            vertices_root=output.mesh.mean,
+            joints_root=joints.mean,
+            joints_2d=normalised_to_crop(output.camera.project(joints).mean, self.image_size),
+            vertex_scale=output.mesh.stddev,
+            joint_scale=joints.stddev,
+            camera=view_to_crop(output.camera.view, self.image_size),
+            distribution=GaussianHands(output.mesh, self.hand.joint_matrix, output.camera, self.image_size),
+            root_cam=output.camera.root_cam,
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Adam with the chosen schedule."""
+        return configure_adam(
+            [parameter for parameter in self.parameters() if parameter.requires_grad],
+            self.trainer,
+            learning_rate=self.learning_rate,
+            schedule=self.schedule,
+            step_epochs=self.step_epochs,
+            warmup=self.warmup,
+            fused=self.fused,
+        )

@@ -1,0 +1,159 @@
+"""MHEntropy (ICCV 2023): many hands for one image, learned from the joints that are seen in it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from handlit.distributions.posed_hands import PosedHands
+from handlit.geometry.alignment import bone_relative
+from handlit.geometry.cameras import crop_to_normalised
+from handlit.hand.asset import load_hand
+from handlit.hand.layer import HandLayer
+from handlit.losses.soft_uniform import laplace_log_likelihood, soft_ball, soft_box
+from handlit.methods.method import HandMethod, Losses
+from handlit.models.mhentropy import MHEntropyNetwork
+from handlit.skeleton import TipConvention
+from handlit.types import HandBatch, HandPrediction
+
+Supervision = Literal["visible_2d", "all_2d", "2d_and_3d"]
+
+
+@dataclass
+class MHEntropyWeights:
+    """Weights of the loss terms and the widths behind them; the defaults are published.
+
+    Attributes:
+        likelihood_2d: Log-likelihood of image points.
+        likelihood_3d: Log-likelihood of joints, with 3D supervision only.
+        prior_pose: Soft box of +-2 around the finger coefficients.
+        prior_orient: Soft ball of radius pi around the global rotation.
+        prior_shape: Soft box of +-0.03 around the shape coefficients.
+        entropy: Mean log-density of the draws: what keeps hypotheses apart. 0 lets them collapse.
+        scale_2d: b of the Laplace distribution of image points, in [-1, 1] over the crop.
+        scale_3d: The same of joints, in lengths of the middle finger's first bone.
+    """
+
+    likelihood_2d: float = 1.0
+    likelihood_3d: float = 1.0
+    prior_pose: float = 1.0
+    prior_orient: float = 1.0
+    prior_shape: float = 1.0
+    entropy: float = 1.0
+    scale_2d: float = 0.03
+    scale_3d: float = 0.03
+
+
+class MHEntropy(HandMethod[PosedHands]):
+    """Maximises the likelihood of the seen joints and the entropy of the hands that explain them.
+
+    ``loss = mean_b { -mean_n [log p(uv | hand_n) + log p(hand_n)] + mean_n log q(hand_n | image) }`` over N hands drawn
+    from the flow q: the evidence lower bound whose last term is minus the entropy. Joints that are hidden contribute
+    nothing, so that only priors and entropy shape them.
+
+    The point estimate is the hand at the centre of the flow's base.
+
+    Args:
+        network: The network.
+        mano_path: MANO file or folder; the stand-in hand without it.
+        tips: Vertices that stand for the finger tips in the dataset's labels.
+        image_size: Side of the square crops, pixels.
+        weights: Of the loss terms.
+        supervision: ``"visible_2d"``: image points of seen joints, as published; an image whose joints' visibility is
+            not known contributes priors and entropy only. ``"all_2d"``: all image points. ``"2d_and_3d"``: all image
+            points, and joints.
+        num_draws: N, hypotheses of each training image.
+        learning_rate: Of Adam.
+        milestones: Epochs after which the learning rate falls to a tenth.
+        fused: One kernel for all of Adam's updates, several times faster.
+    """
+
+    def __init__(
+        self,
+        network: MHEntropyNetwork,
+        mano_path: str | None = None,
+        tips: TipConvention = "ho3d",
+        image_size: int = 256,
+        weights: MHEntropyWeights | None = None,
+        supervision: Supervision = "visible_2d",
+        num_draws: int = 10,
+        learning_rate: float = 2e-4,
+        milestones: Sequence[int] = (150, 250),
+        fused: bool = True,
+    ) -> None:
+        super().__init__(image_size)
+        self.network = network
+        self._hand = HandLayer(load_hand(mano_path), pose_space="pca", flat_hand_mean=False, tips=tips)
+        self.weights = weights or MHEntropyWeights()
+        self.supervision: Supervision = supervision
+        self.num_draws = num_draws
+        self.learning_rate = learning_rate
+        self.milestones = list(milestones)
+        self.fused = fused
+
+    @property
+    def hand(self) -> HandLayer:
+        """Hand layer that makes hands of what the flow draws."""
+        return self._hand
+
+    def infer(self, image: Tensor) -> PosedHands:
+        """Distribution over hands for images (B, 3, H, W), uint8."""
+        output = self.network(self.network.normalise(image))
+        return PosedHands(output.flow, self.hand, output.orient, output.betas, output.view, self.image_size)
+
+    def losses(self, output: PosedHands, batch: HandBatch) -> Losses:
+        """Weighted sum of the terms of `MHEntropyWeights`, each a mean over draws and images."""
+        weights = self.weights
+        drawn, log_density = output.flow.rsample_with_log_prob((self.num_draws,))
+        parameters = output.parameters(drawn)
+        joints = output.joints(parameters)
+
+        seen = batch.valid["joints_2d"][:, None]
+        if self.supervision == "visible_2d":
+            seen = seen & batch.visible & batch.valid["visible"][:, None]
+        else:
+            seen = seen.expand(-1, joints.shape[-2])
+        target = crop_to_normalised(batch.joints_2d, self.image_size)
+        terms = {
+            "likelihood_2d": -laplace_log_likelihood(output.project(joints), target, seen, weights.scale_2d),
+            "prior_pose": -soft_box(parameters.fingers, 2.0, 50.0),
+            "prior_orient": -soft_ball(parameters.orient, pi, 5.0),
+            "prior_shape": -soft_box(parameters.betas, 0.03, 50.0),
+            "entropy": log_density,
+        }
+        if self.supervision == "2d_and_3d":
+            known = batch.valid["joints_cam"][:, None].expand(-1, joints.shape[-2])
+            relative, true = bone_relative(joints)[0], bone_relative(batch.joints_cam)[0]
+            terms["likelihood_3d"] = -laplace_log_likelihood(relative, true, known, weights.scale_3d)
+        means = {name: term.mean() for name, term in terms.items()}
+        total = torch.stack([getattr(weights, name) * mean for name, mean in means.items()]).sum()
+        return Losses(total, means)
+
+    def predict(self, output: PosedHands) -> HandPrediction:
+        """The hand at the flow's centre; scales are those of its draws."""
+        centre = output.centre()
+        assert centre.vertices_root is not None
+        assert centre.pose is not None
+        assert centre.betas is not None
+        vertex_scale, joint_scale = output.scales()
+        joints = centre.joints_root[:, 0]
+        return HandPrediction(
+            vertices_root=centre.vertices_root[:, 0],
+            joints_root=joints,
+            joints_2d=centre.joints_2d[:, 0],
+            vertex_scale=vertex_scale,
+            joint_scale=joint_scale,
+            camera=output.camera(joints),
+            distribution=output,
+            pose=centre.pose[:, 0],
+            betas=centre.betas[:, 0],
+        )
+
+    def configure_optimizers(self) -> Any:
+        """Adam, a tenth of the learning rate after each milestone."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.learning_rate, fused=self.fused)
+        scheduler = torch.optim.lr_scheduler.MultiStepLR(optimizer, self.milestones, gamma=0.1)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}

@@ -1,0 +1,268 @@
+"""What AMVUR (CVPR 2023) learns from: meshes, or 2D joints and calibrated cameras alone.
+
+The published code puts its losses on samples drawn with learned amplitudes. Here each loss has one job: absolute errors
+train the means, likelihoods the scales (`losses.gaussian.scale_nll`), and divergences are those of the Gaussians that
+the prediction consists of.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from handlit.distributions.cameras import Camera, normalised_intrinsics
+from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.geometry.cameras import crop_to_normalised
+from handlit.geometry.orthographic_pose import fit_orthographic_rotation
+from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
+from handlit.losses.joint_limits import JointLimits
+from handlit.losses.orientation import is_turned, orientation_guide
+from handlit.losses.points import l1_distance
+from handlit.losses.reduction import masked_mean
+from handlit.methods.labels import image_labels, mesh_labels
+from handlit.methods.method import Losses
+from handlit.models.amvur import AMVUROutput
+from handlit.types import HandBatch
+
+T = TypeVar("T")
+
+_WRIST = 0
+#: How well the intrinsics of a dataset's crops are known, of each entry of `Camera.intrinsics`: 2 % of the focal
+#: length, a hundredth of the crop. Keeps the divergence from rewarding certainty beyond that.
+CALIBRATION_SCALE = 0.02
+
+
+class Supervision(nn.Module, ABC):
+    """Compares the network's output with the labels that a training regime may see.
+
+    Uncertain intrinsics are drawn while training and at their mean otherwise.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.joint_limits = JointLimits()
+
+    @abstractmethod
+    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+        """Weighted sum of the regime's terms; labels that an image lacks count nothing.
+
+        Args:
+            output: What the network says.
+            batch: The labels.
+            joint_matrix: (21, 778), `HandLayer.joint_matrix`.
+        """
+
+    def camera(self, output: AMVUROutput) -> Camera:
+        """The camera that joints are projected with."""
+        return output.camera.rsample() if self.training else output.camera
+
+
+class FullSupervision(Supervision):
+    """Meshes, joints and their projections.
+
+    The paper minimises ``-ln Q(V | I) + KL(Q || P)`` for the attention posterior Q and the hand-model prior P, both
+    diagonal Gaussians over the vertices; its code adds reconstruction terms for the meshes, joints and projections of
+    both. All terms are means over vertices or joints and coordinates.
+
+    Args:
+        vertices: Weight of the mean absolute error of the mean mesh, per metre.
+        joints: The same of the joints regressed from it, wrist at the origin, per metre.
+        joints_2d: The same of their projections, per unit of normalised crop coordinates (the crop is 2 wide).
+        nll: Of the negative log-likelihood of the true mesh, per nat and coordinate; trains the scales.
+        prior: Factor on these four terms for the prior's mesh.
+        kl: Divergence of the posterior from the prior, per nat and coordinate.
+        joint_limits: Excess of the prior's finger rotations over their anatomical range, per radian.
+        intrinsics: Divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
+    """
+
+    def __init__(
+        self,
+        vertices: float = 100.0,
+        joints: float = 100.0,
+        joints_2d: float = 5.0,
+        nll: float = 1.0,
+        prior: float = 1.0,
+        kl: float = 0.1,
+        joint_limits: float = 0.02,
+        intrinsics: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.weights = {
+            **_both({"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": nll}, prior),
+            "kl": kl,
+            "joint_limits": joint_limits,
+            "intrinsics": intrinsics,
+        }
+
+    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+        """See `Supervision.forward`."""
+        labels = mesh_labels(batch, joint_matrix)
+        target_2d = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
+        camera = self.camera(output)
+
+        def reconstruction(mesh: MeshGaussian) -> dict[str, Tensor]:
+            joints = mesh.marginal(joint_matrix, relative_to=_WRIST)
+            projected = camera.project(joints).mean
+            return {
+                "vertices": masked_mean(l1_distance(mesh.mean, labels.vertices_root), labels.vertices_valid),
+                "joints": masked_mean(l1_distance(joints.mean, labels.joints_root), labels.joints_valid),
+                "joints_2d": masked_mean(l1_distance(projected, target_2d), labels.joints_2d_valid),
+                "nll": masked_mean(scale_nll(mesh, labels.vertices_root), labels.vertices_valid),
+            }
+
+        prior = output.prior.distribution
+        labelled = labels.any_valid
+        terms = {
+            **reconstruction(output.posterior),
+            **_of_prior(reconstruction(prior)),
+            "kl": masked_mean(kl_per_coordinate(output.posterior, prior), labelled),
+            "joint_limits": masked_mean(self.joint_limits(output.prior.finger_pose), labelled),
+            **_intrinsics(output.camera, batch, labelled),
+        }
+        return _weighted(terms, self.weights)
+
+
+class WeakSupervision(Supervision):
+    """2D joints and the crops' intrinsics: no 3D label is read.
+
+    The projections of both meshes are compared with the 2D joints, and their likelihood, to which the vertices' scales
+    are propagated, trains the scales. Depth and size come from what is known beforehand: the hand model, with Gaussian
+    priors on its pose and shape coefficients and the anatomical limits of its joints, gives the prior's mesh; the
+    divergence gives it to the attention branch; the intrinsics turn size in the image into distance.
+
+    Started from any orientation, the error of the projections has local minima with the hand turned over. So the
+    prior's rotation is also led to within 30 degrees of the one that fits its own joints to the 2D joints in closed
+    form (`geometry.orthographic_pose`), and until it is there, the attention branch is taught by the prior's hand in
+    the fitted orientation; the projections do the rest.
+
+    The published code has no such guide and no 2D loss on the attention branch, and submits the prior's mesh. It has
+    no prior on the pose coefficients, no shape at all, and ties all scales to one metre (``PV``, here `prior_scale`
+    with its own scale).
+
+    Args:
+        joints_2d: Weight of the mean absolute error of projected joints, per unit of normalised crop coordinates (the
+            crop is 2 wide).
+        nll_2d: Of the negative log-likelihood of the 2D joints, per nat and coordinate; trains the scales. The wrist is
+            left out: it is where the camera says.
+        prior: Factor on these two terms for the prior's mesh.
+        kl: Divergence of the posterior from the prior, per nat and coordinate; trains the posterior only.
+        lifted: Mean absolute error of the posterior's mesh against the mesh that teaches it, per metre: the divergence
+            alone, divided by the large variances of the start, moves it too slowly.
+        orientation: Error of the prior's rotation where it is more than 30 degrees from the fitted one, see
+            `orientation_guide`.
+        joint_limits: Excess of the prior's finger rotations over their anatomical range, per radian.
+        pose: Standard-normal energy of the prior's principal pose components, per nat and component.
+        betas: The same of its shape coefficients.
+        prior_scale: Divergence of the prior's scales from `initial_scale`, per nat and coordinate: what no 2D joint
+            shows, such as the scale along the line of sight, stays there.
+        initial_scale: Standard deviation of a vertex coordinate that nothing is known about, metres.
+        intrinsics: Divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
+        visible_only: Use only joints that are seen, where the data says which; the paper uses all.
+    """
+
+    def __init__(
+        self,
+        joints_2d: float = 5.0,
+        nll_2d: float = 0.1,
+        prior: float = 1.0,
+        kl: float = 0.1,
+        lifted: float = 50.0,
+        orientation: float = 3.0,
+        joint_limits: float = 1.0,
+        pose: float = 0.1,
+        betas: float = 0.1,
+        prior_scale: float = 0.01,
+        initial_scale: float = 0.02,
+        intrinsics: float = 0.03,
+        visible_only: bool = False,
+    ) -> None:
+        super().__init__()
+        self.initial_scale = initial_scale
+        self.visible_only = visible_only
+        self.weights = {
+            **_both({"joints_2d": joints_2d, "nll_2d": nll_2d}, prior),
+            "kl": kl,
+            "lifted": lifted,
+            "orientation": orientation,
+            "joint_limits": joint_limits,
+            "pose": pose,
+            "betas": betas,
+            "prior_scale": prior_scale,
+            "intrinsics": intrinsics,
+        }
+
+    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+        """See `Supervision.forward`."""
+        labels = image_labels(batch, self.visible_only)
+        target = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
+        labelled = labels.any_valid
+        camera = self.camera(output)
+        fingers = labels.valid[:, _WRIST + 1 :]
+
+        def reconstruction(mesh: MeshGaussian) -> dict[str, Tensor]:
+            projected = camera.project(mesh.marginal(joint_matrix, relative_to=_WRIST))
+            moving = Normal(projected.mean[:, _WRIST + 1 :], projected.stddev[:, _WRIST + 1 :], validate_args=False)
+            nll = scale_nll(_as_event(moving), target[:, _WRIST + 1 :], fingers)
+            return {
+                "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.valid), labelled),
+                "nll_2d": masked_mean(nll, fingers.any(1)),
+            }
+
+        prior = output.prior
+        rotation = prior.rotation.detach()
+        with torch.autocast(rotation.device.type, enabled=False):
+            unturned = prior.distribution.mean.detach() @ rotation
+            fitted = fit_orthographic_rotation(joint_matrix @ unturned, target, labels.valid)
+            teacher = torch.where(is_turned(rotation, fitted)[:, None, None], fitted, rotation)
+            # the prior alone knows what hands are: it teaches the attention branch and is not taught by it
+            known = MeshGaussian(unturned @ teacher.mT, prior.distribution.stddev.detach())
+        uninformed = MeshGaussian(known.mean, torch.full_like(known.stddev, self.initial_scale))
+        spread = MeshGaussian(known.mean, prior.distribution.stddev)
+        terms = {
+            **reconstruction(output.posterior),
+            **_of_prior(reconstruction(prior.distribution)),
+            "kl": masked_mean(kl_per_coordinate(output.posterior, known), labelled),
+            "lifted": masked_mean(l1_distance(output.posterior.mean, known.mean), labelled),
+            "orientation": masked_mean(orientation_guide(prior.rotation_columns, rotation, fitted), labelled),
+            "joint_limits": masked_mean(self.joint_limits(prior.finger_pose), labelled),
+            "pose": masked_mean(standard_normal_energy(prior.pose_coefficients), labelled),
+            "betas": masked_mean(standard_normal_energy(prior.betas), labelled),
+            "prior_scale": masked_mean(kl_per_coordinate(spread, uninformed), labelled),
+            **_intrinsics(output.camera, batch, labelled),
+        }
+        return _weighted(terms, self.weights)
+
+
+def _both(weights: Mapping[str, float], prior: float) -> dict[str, float]:
+    """Weights of the terms that posterior and prior have in common."""
+    return {**weights, **_of_prior({name: prior * weight for name, weight in weights.items()})}
+
+
+def _of_prior(values: Mapping[str, T]) -> dict[str, T]:
+    return {f"prior_{name}": value for name, value in values.items()}
+
+
+def _intrinsics(camera: Camera, batch: HandBatch, labelled: Tensor) -> dict[str, Tensor]:
+    """Divergence of the crop's intrinsics, as well as they are known, from the predicted ones.
+
+    In this direction the predicted uncertainty becomes that of the prediction. The published code has the other one,
+    against a Gaussian so wide that it says nothing (variance e for numbers about 1).
+    """
+    if camera.intrinsics is None:
+        return {}
+    known = normalised_intrinsics(batch.intrinsics, batch.image.shape[-1])
+    truth = Normal(known, torch.full_like(known, CALIBRATION_SCALE), validate_args=False)
+    divergence = kl_per_coordinate(_as_event(truth), _as_event(camera.intrinsics))
+    return {"intrinsics": masked_mean(divergence, labelled)}
+
+
+def _as_event(normal: Normal) -> Independent:
+    """All but the batch dimension as one event."""
+    return Independent(normal, normal.mean.dim() - 1, validate_args=False)
+
+
+def _weighted(terms: dict[str, Tensor], weights: Mapping[str, float]) -> Losses:
+    return Losses(torch.stack([weights[name] * value for name, value in terms.items()]).sum(), terms)

@@ -1,0 +1,87 @@
+"""The MHEntropy network (ICCV 2023): an image feature, a deterministic head, and a flow over the finger pose."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from handlit.distributions.flow import FlowDistribution
+from handlit.distributions.realnvp import ConditionalRealNVP
+from handlit.distributions.spline_flow import ConditionalSplineFlow
+from handlit.models.backbones import Backbone
+
+_FINGERS, _ORIENT, _BETAS = 45, 3, 10
+_FLOWS: dict[str, type[ConditionalRealNVP] | type[ConditionalSplineFlow]] = {
+    "realnvp": ConditionalRealNVP,
+    "spline": ConditionalSplineFlow,
+}
+
+
+@dataclass
+class MHEntropyOutput:
+    """What the network says about a batch of images.
+
+    Attributes:
+        flow: Over the finger coefficients, or over them, global rotation and shape.
+        orient: (B, 3) global rotation, axis-angle, radians.
+        betas: (B, 10) shape coefficients.
+        view: (B, 3) weak perspective ``(s, tx, ty)``, see `distributions.posed_hands.PosedHands`.
+    """
+
+    flow: FlowDistribution
+    orient: Tensor
+    betas: Tensor
+    view: Tensor
+
+
+class MHEntropyNetwork(nn.Module):
+    """Image to a distribution over hand poses, a shape and a camera.
+
+    Args:
+        backbone: Image network; the paper's is ResNet-50.
+        features: Width of the image feature that everything is read from.
+        hidden: Widths inside the flow's networks.
+        steps: Pairs of couplings in the flow.
+        stochastic: ``"fingers"``: the flow draws the finger pose, as published; the palm is then the same in every
+            hypothesis. ``"all"``: it also moves global rotation and shape about the deterministic head's answer.
+        pixel_range: ``"unit"``: pixels from -1 to 1, as published. ``"backbone"``: the statistics of the backbone's
+            own training.
+        flow: ``"realnvp"``: affine couplings, as published. ``"spline"``: rational-quadratic splines in their place.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        features: int = 512,
+        hidden: Sequence[int] = (512, 512),
+        steps: int = 6,
+        stochastic: Literal["fingers", "all"] = "fingers",
+        pixel_range: Literal["unit", "backbone"] = "unit",
+        flow: Literal["realnvp", "spline"] = "realnvp",
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pixel_range = pixel_range
+        self.feature = nn.Linear(backbone.channels, features)
+        self.det_head = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Linear(features, 16))
+        drawn = _FINGERS if stochastic == "fingers" else _FINGERS + _ORIENT + _BETAS
+        self.flow = _FLOWS[flow](drawn, features, hidden, steps)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """Pixels (B, 3, H, W) uint8 RGB to the network's range, float32."""
+        if self.pixel_range == "backbone":
+            return self.backbone.normalise(images)
+        return images.contiguous(memory_format=torch.channels_last).float() / 127.5 - 1
+
+    def forward(self, images: Tensor) -> MHEntropyOutput:
+        """Look at images.
+
+        Args:
+            images: (B, 3, H, W) from `normalise`.
+        """
+        feature = self.feature(self.backbone(images).pooled)
+        orient, betas, log_magnification, offset = self.det_head(feature).float().split((3, 10, 1, 2), dim=1)
+        view = torch.cat([log_magnification.exp(), offset], dim=1)
+        return MHEntropyOutput(self.flow(feature), orient, betas, view)

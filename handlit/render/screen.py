@@ -1,0 +1,98 @@
+"""Drawing and hiding of meshes that a camera has already projected, whatever its kind."""
+
+import torch
+from torch import Tensor
+
+from handlit.render.rasterizer import Fragments, Rasterizer, flat_corners
+
+
+def rasterize_screen(
+    rasterizer: Rasterizer, points_2d: Tensor, depths: Tensor, faces: Tensor, image_size: tuple[int, int]
+) -> Fragments:
+    """Rasterise vertices that are given on the screen.
+
+    Every vertex is put on its own line of sight at its depth, before a camera of unit intrinsics: so a rasteriser with
+    a pinhole draws any projection. For a weak perspective add a distance to the depths that is large against the
+    object: faces come out where they were projected, and the weights inside a face differ from those of an exactly
+    parallel projection by its depth range over that distance.
+
+    Args:
+        rasterizer: Any backend.
+        points_2d: (B, V, 2) pixels.
+        depths: (B, V) metres; what lies nearer than the rasteriser's ``near`` is not drawn.
+        faces: (F, 3) or (B, F, 3); rows with a negative entry are padding.
+        image_size: Height and width, pixels.
+
+    Returns:
+        What each pixel sees; differentiable in points and depths.
+    """
+    vertices = torch.cat([points_2d, torch.ones_like(depths)[..., None]], dim=-1) * depths[..., None]
+    unit = torch.eye(3, dtype=vertices.dtype, device=vertices.device).expand(len(vertices), 3, 3)
+    return rasterizer(vertices, faces, unit, image_size)
+
+
+@torch.no_grad()
+def depth_test(fragments: Fragments, points_2d: Tensor, depths: Tensor, tolerance_m: float = 0.005) -> Tensor:
+    """Points that a rasterised scene does not hide, as a shadow map tells: quickly, and without waiting for the device.
+
+    A point is seen if it is before the camera, inside the image, and the surface at its pixel is not nearer by more
+    than the tolerance. `point_visibility` is exact instead, also between pixels and at grazing angles.
+
+    Args:
+        fragments: The scene.
+        points_2d: (B, N, 2) pixels, in the camera of the scene; coordinates that are not finite are not seen.
+        depths: (B, N) of the points, metres.
+        tolerance_m: What a surface may change in depth from a point to the centre of its pixel.
+
+    Returns:
+        (B, N) bool.
+    """
+    surface = torch.where(fragments.mask, fragments.depth, torch.inf)
+    free = (depths > 0) & (_read(surface, points_2d) > depths - tolerance_m)
+    return _inside(points_2d, fragments.size) & free
+
+
+@torch.no_grad()
+def shown_at(mask: Tensor, points_2d: Tensor) -> Tensor:
+    """What a mask says at the pixels nearest to points.
+
+    Args:
+        mask: (B, H, W) bool.
+        points_2d: (B, N, 2) pixels.
+
+    Returns:
+        (B, N) bool; False outside the image and for coordinates that are not finite.
+    """
+    return _inside(points_2d, tuple(mask.shape)) & _read(mask, points_2d)
+
+
+def faces_seen_whole(fragments: Fragments, faces: Tensor, visible: Tensor) -> Tensor:
+    """Pixels whose face has no hidden corner: there no colour is mixed from what the camera does not see.
+
+    Args:
+        fragments: What each pixel sees.
+        faces: (F, 3) or (B, F, 3), as given to the rasteriser.
+        visible: (B, V) bool.
+
+    Returns:
+        (B, H, W) bool; False on the background.
+    """
+    batch, num_vertices = visible.shape
+    corners, _ = flat_corners(faces, batch, num_vertices)
+    corners = corners.index_select(1, fragments.faces)
+    return fragments.spread(visible.flatten().take(corners).all(dim=0))
+
+
+def _inside(points_2d: Tensor, size: tuple[int, ...]) -> Tensor:
+    """(B, N) bool, whether pixels (B, N, 2) lie on images of a size (B, H, W)."""
+    _, height, width = size
+    u, v = points_2d.unbind(-1)
+    return (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
+
+
+def _read(images: Tensor, points_2d: Tensor) -> Tensor:
+    """(B, N) values of images (B, H, W) at the pixels nearest to points (B, N, 2); the border's outside."""
+    _, height, width = images.shape
+    u, v = points_2d.nan_to_num().round().unbind(-1)
+    column, row = u.clamp(0, width - 1).long(), v.clamp(0, height - 1).long()
+    return images.flatten(1).gather(1, row * width + column)

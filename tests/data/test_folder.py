@@ -1,0 +1,219 @@
+"""Own pictures: boxes or labels in, crops out, left hands mirrored, and clear messages."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from handlit.data.folder import HandFolder, read_label_mask
+from handlit.geometry.cameras import project
+from handlit.hand.asset import load_hand
+from handlit.hand.layer import HandLayer
+from handlit.types import InputError
+
+HAND = {"box": [40, 30, 120, 110], "hand": "right"}
+
+
+def write_folder(folder: Path, boxes: object, size: tuple[int, int] = (200, 160)) -> Path:
+    rng = np.random.default_rng(0)
+    image = cv2.resize(rng.integers(0, 255, (16, 20, 3), dtype=np.uint8), size, interpolation=cv2.INTER_CUBIC)
+    cv2.imwrite(str(folder / "a.png"), image)
+    (folder / "boxes.json").write_text(json.dumps(boxes))
+    return folder
+
+
+def predict_batch(root: Path, **options):
+    module = HandFolder(str(root), image_size=64, crop="plain", **options)
+    module.setup("predict")
+    return module, next(iter(module.predict_dataloader()))
+
+
+def test_left_hand_is_the_mirrored_crop(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND, {**HAND, "hand": "left"}]})
+    _, batch = predict_batch(tmp_path)
+    assert batch.key == ["a.png#0", "a.png#1"]
+    difference = batch.image[0].flip(-1).float() - batch.image[1].float()
+    assert difference.abs().max() <= 1
+    assert torch.linalg.det(batch.crop_transform[:, :, :2]).sign().tolist() == [1, -1]
+    assert not batch.valid["root_cam"].any()
+
+
+def test_mirrored_camera_shows_mirrored_points_at_mirrored_pixels(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND, {**HAND, "hand": "left"}]})
+    _, batch = predict_batch(tmp_path)
+    point = torch.tensor([-0.05, 0.02, 0.5])
+    right = batch.intrinsics[0] @ point
+    left = batch.intrinsics[1] @ (point * torch.tensor([-1.0, 1, 1]))
+    torch.testing.assert_close(63 - left[0] / left[2], right[0] / right[2])
+
+
+def test_camera_is_taken_or_assumed(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND, {**HAND, "camera": [300, 310, 90, 70]}]})
+    module, _ = predict_batch(tmp_path, assumed_fov_deg=90)
+    assumed, given = module.datasets["predict"].frames.intrinsics
+    assert assumed[0, 0] == pytest.approx(100)  # half of 200 pixels at 45 degrees
+    assert assumed[:2, 2].tolist() == [99.5, 79.5]
+    assert given.tolist() == [[300, 0, 90], [0, 310, 70], [0, 0, 1]]
+    assert module.camera_assumed("a.png#0")
+    assert not module.camera_assumed("a.png#1")
+
+
+@pytest.mark.parametrize(
+    ("boxes", "message"),
+    [
+        ({}, "at least one file"),
+        ([], "at least one file"),
+        ({"a.png": HAND}, "list of hands"),
+        ({"a.png": [{"box": [0, 0, 5, 5]}]}, "'right' or 'left'"),
+        ({"a.png": [{"hand": "right"}]}, "needs 'box'"),
+        ({"a.png": [{"hand": "right", "box": [0, 0, "5", 5]}]}, "four finite numbers"),
+        ({"a.png": [{"hand": "left", "box": [9, 9, 3, 3]}]}, "is empty"),
+        ({"a.png": [{**HAND, "camera": [1, 2]}]}, "'camera' must be four"),
+    ],
+)
+def test_bad_boxes_are_explained(tmp_path: Path, boxes: object, message: str) -> None:
+    write_folder(tmp_path, boxes)
+    with pytest.raises(InputError, match=message):
+        predict_batch(tmp_path)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"annotations\.json is missing"):
+        predict_batch(tmp_path / "nowhere")
+    write_folder(tmp_path, {"b.png": [HAND]})
+    with pytest.raises(FileNotFoundError, match=r"names b\.png"):
+        predict_batch(tmp_path)
+    (tmp_path / "boxes.json").write_text("{")
+    with pytest.raises(InputError, match="not valid JSON"):
+        predict_batch(tmp_path)
+
+
+CAMERA = [300.0, 310.0, 90.0, 70.0]
+
+
+def labelled(side: str = "right", **changes) -> dict:
+    """A hand with every label, in the picture's own camera; a left hand is a right one mirrored in x."""
+    rng = np.random.default_rng(1)
+    pose, betas = torch.from_numpy(0.2 * rng.normal(size=48)), torch.from_numpy(0.3 * rng.normal(size=10))
+    layer = HandLayer(load_hand(None), tips="manopth", dtype=torch.float64)
+    mesh = layer(pose[3:], betas, pose[:3])
+    joints = mesh.joints - mesh.joints[0] + torch.tensor([0.05, 0.02, 0.5])
+    pose = pose.view(16, 3)
+    if side == "left":
+        joints, pose = joints * torch.tensor([-1.0, 1, 1]), pose * torch.tensor([1.0, -1, -1])
+    matrix = torch.tensor([[CAMERA[0], 0, CAMERA[2]], [0, CAMERA[1], CAMERA[3]], [0, 0, 1]], dtype=torch.float64)
+    hand = {
+        "hand": side,
+        "camera": CAMERA,
+        "joints_cam": joints.tolist(),
+        "joints_2d": project(joints, matrix).tolist(),
+        "pose": pose.flatten().tolist(),
+        "betas": betas.tolist(),
+        "visible": [True] * 20 + [False],
+        "split": "train",
+    }
+    return {key: value for key, value in {**hand, **changes}.items() if value is not None}
+
+
+def train_batch(root: Path, stage: str = "fit", **options):
+    module = HandFolder(str(root), image_size=64, crop="plain", batch_size=4, **options)
+    module.setup(stage)
+    loader = {"fit": module.train_dataloader, "test": module.test_dataloader}[stage]()
+    return module.on_after_batch_transfer(next(iter(loader)), 0)
+
+
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_labels_agree_with_each_other(tmp_path: Path, side: str) -> None:
+    """Vertices from the pose, joints and pixels are one right hand, also of a mirrored left one."""
+    write_folder(tmp_path, {"a.png": [labelled(side, split="test")]})
+    batch = train_batch(tmp_path, "test")
+    assert all(batch.valid[name].all() for name in ("joints_cam", "vertices_cam", "pose", "betas", "root_cam"))
+    torch.testing.assert_close(batch.vertices_cam[:, 444], batch.joints_cam[:, 12], atol=1e-6, rtol=0)
+    torch.testing.assert_close(batch.vertices_cam[:, 745], batch.joints_cam[:, 4], atol=1e-6, rtol=0)
+    torch.testing.assert_close(project(batch.joints_cam, batch.intrinsics), batch.joints_2d, atol=1e-3, rtol=0)
+    assert batch.visible[0, :20].all()
+    assert not batch.visible[0, 20]
+    # in the picture's own pixels they are what the file says
+    source = (batch.joints_2d[0] - batch.crop_transform[0, :, 2]) @ batch.crop_transform[0, :, :2].inverse().T
+    expected = torch.tensor(labelled(side)["joints_2d"])
+    torch.testing.assert_close(source, expected, atol=1e-3, rtol=0)
+
+
+def test_partial_labels_train_together(tmp_path: Path) -> None:
+    flat = labelled(joints_cam=None, camera=None, pose=None, betas=None, visible=None)
+    write_folder(tmp_path, {"a.png": [labelled(), flat, {**HAND, "split": "val"}, {**HAND, "split": "train"}]})
+    batch = train_batch(tmp_path)
+    rows = {key: row for row, key in enumerate(batch.key)}
+    assert sorted(rows) == ["a.png#0", "a.png#1", "a.png#3"]
+    for name, known in (("joints_cam", [0]), ("joints_2d", [0, 1]), ("vertices_cam", [0]), ("visible", [0])):
+        assert [number for number in (0, 1, 3) if batch.valid[name][rows[f"a.png#{number}"]]] == known
+    torch.testing.assert_close(batch.joints_2d[rows["a.png#1"]], batch.joints_2d[rows["a.png#0"]], atol=1e-3, rtol=0)
+
+
+def test_masks_name_hand_and_object(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [{**HAND, "split": "test", "mask": "m.png"}]})
+    mask = np.zeros((160, 200), np.uint8)
+    mask[60:80, 70:90], mask[30:50, 70:90] = 1, 2
+    cv2.imwrite(str(tmp_path / "m.png"), mask)
+    batch = train_batch(tmp_path, "test", masks=True)
+    # the crop's side is 120 pixels of the source
+    for name in ("hand_mask", "object_mask"):
+        assert getattr(batch, name).sum() == pytest.approx(400 * (64 / 120) ** 2, rel=0.15)
+    rows = [getattr(batch, name)[0].nonzero()[:, 0].float().mean() for name in ("object_mask", "hand_mask")]
+    assert rows[1] - rows[0] == pytest.approx(30 * 64 / 120, abs=1)
+    cv2.imwrite(str(tmp_path / "m.png"), mask * 100)
+    with pytest.raises(InputError, match=r"m\.png.*values up to 200"):
+        read_label_mask(tmp_path / "m.png")
+
+
+def scaled(factor: float, *axes: float) -> list:
+    return (np.array(labelled()["joints_cam"]) * factor * (axes or (1, 1, 1))).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"joints_cam": scaled(1000)}, "millimetres"),
+        ({"joints_cam": scaled(1, 1, -1, -1)}, "negative z.*OpenGL"),
+        ({"joints_cam": labelled()["joints_cam"][:20]}, "21 x 3"),
+        ({"camera": None}, "needs 'camera'"),
+        ({"camera": [1.2, 1.2, 0.5, 0.5]}, "in pixels"),
+        ({"camera": [300, 310, 900, 70], "joints_2d": None}, "all joints lie outside the 200x160"),
+        ({"camera": [300, 310, 120, 70]}, "away from 'joints_2d'"),
+        ({"root_cam": [0, 0, 0.7]}, "not the wrist"),
+        ({"pose": [90.0] * 48}, "radians"),
+        ({"betas": [0.0] * 9}, "shape 10"),
+        ({"visible": [1] * 21}, "true or false"),
+        ({"split": "training"}, "'split' must be one of train"),
+        ({"keypoints": []}, "unknown key 'keypoints'"),
+    ],
+)
+def test_bad_labels_are_explained(tmp_path: Path, changes: dict, message: str) -> None:
+    write_folder(tmp_path, {"a.png": [labelled(), labelled(**changes)]})
+    with pytest.raises(InputError, match=f"a\\.png, hand 1: .*{message}"):
+        predict_batch(tmp_path)
+
+
+def test_splits_that_are_needed_are_named(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND]})
+    for stage, split in (("fit", "train"), ("validate", "val"), ("test", "test")):
+        with pytest.raises(InputError, match=f"'split': '{split}'"):
+            HandFolder(str(tmp_path)).setup(stage)
+
+
+def test_two_lists_are_one_too_many(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND]})
+    (tmp_path / "annotations.json").write_text("{}")
+    with pytest.raises(InputError, match="keep one of them"):
+        predict_batch(tmp_path)
+
+
+def test_annotations_are_read_once_until_they_change(tmp_path: Path) -> None:
+    write_folder(tmp_path, {"a.png": [HAND]})
+    predict_batch(tmp_path)
+    assert (tmp_path / ".handlit").is_dir()
+    write_folder(tmp_path, {"a.png": [HAND, HAND]})
+    assert len(predict_batch(tmp_path)[1]) == 2

@@ -1,0 +1,183 @@
+"""The table of measures: the right numbers in the right places, for any batching."""
+
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from handlit.metrics.calibration import coverage
+from handlit.metrics.diversity import deviation
+from handlit.metrics.hypotheses import JOINT_COLUMNS, HypothesisTable, image_columns, measure
+from handlit.types import OPTIONAL_LABELS, HandBatch, HandPrediction, Hypotheses
+
+
+@dataclass
+class Listed:
+    """A distribution that hands out given hypotheses one after the other."""
+
+    joints: Tensor
+    points_2d: Tensor
+    meshes: Tensor
+    taken: int = 0
+
+    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+        rows = slice(self.taken, self.taken + count)
+        self.taken += count
+        return Hypotheses(self.joints[:, rows], self.points_2d[:, rows], self.meshes[:, rows] if vertices else None)
+
+
+def case(images: int = 6, count: int = 12, seed: int = 0) -> tuple[HandPrediction, HandBatch]:
+    torch.manual_seed(seed)
+    joints_cam = 0.05 * torch.randn(images, 21, 3) + torch.tensor([0.0, 0, 0.5])
+    root = joints_cam[:, :1]
+    vertices = 0.05 * torch.randn(images, 778, 3)
+    points = 112 + 40 * torch.randn(images, 21, 2)
+    labels = {
+        name: torch.zeros(images, *(shape or (224, 224)), dtype=dtype)
+        for name, (shape, dtype) in OPTIONAL_LABELS.items()
+    }
+    labels |= {
+        "joints_cam": joints_cam,
+        "root_cam": root[:, 0],
+        "vertices_cam": vertices + root,
+        "joints_2d": points,
+        "visible": torch.rand(images, 21) < 0.6,
+    }
+    batch = HandBatch(
+        key=[str(number) for number in range(images)],
+        index=torch.arange(images),
+        image=torch.zeros(images, 3, 224, 224, dtype=torch.uint8),
+        intrinsics=torch.eye(3).expand(images, 3, 3),
+        crop_transform=torch.zeros(images, 2, 3),
+        valid={name: torch.ones(images, dtype=torch.bool) for name in OPTIONAL_LABELS},
+        **labels,
+    )
+    joints = (joints_cam - root)[:, None] + 0.01 * torch.randn(images, count, 21, 3)
+    joints[:, :, 0] = 0
+    distribution = Listed(
+        joints,
+        points[:, None] + 5 * torch.randn(images, count, 21, 2),
+        vertices[:, None] + 0.01 * torch.randn(images, count, 778, 3),
+    )
+    prediction = HandPrediction(
+        vertices_root=vertices + 0.003,
+        joints_root=joints_cam - root + 0.002,
+        joints_2d=points + 3,
+        vertex_scale=torch.full((images, 778, 3), 0.01),
+        joint_scale=torch.full((images, 21, 3), 0.01),
+        camera=torch.ones(images, 3),
+        distribution=distribution,
+    )
+    return prediction, batch
+
+
+def rows(batch: HandBatch, keep: Tensor) -> HandBatch:
+    """Some images of a batch."""
+    values = {name: value[keep] for name, value in vars(batch).items() if isinstance(value, Tensor)}
+    flags = {name: flag[keep] for name, flag in batch.valid.items()}
+    return replace(batch, key=[batch.key[int(row)] for row in keep], valid=flags, **values)
+
+
+def test_every_column_is_what_its_name_says() -> None:
+    prediction, batch = case()
+    columns = measure(prediction, batch, num_hypotheses=12, chunk=5, counts=(1, 10, 50))
+    drawn = prediction.distribution
+    assert isinstance(drawn, Listed)
+    true = batch.joints_cam - batch.joints_cam[:, :1]
+    errors = (drawn.joints - true[:, None]).norm(dim=-1) * 1000
+    checks = {
+        "error_mode_mm": torch.full((6, 21), 2 * 3**0.5),
+        "error_mode_px": torch.full((6, 21), 3 * 2**0.5),
+        "error_average_mm": errors.mean(1),
+        "error_mean_mm": (drawn.joints.mean(1) - true).norm(dim=-1) * 1000,
+        "error_average_px": (drawn.points_2d - batch.joints_2d[:, None]).norm(dim=-1).mean(1),
+        "spread_mm": deviation(drawn.joints) * 1000,
+        "scale_mm": torch.full((6, 21), 10 * 3**0.5),
+    }
+    for name, expected in checks.items():
+        joints = slice(1 if name in ("spread_mm", "scale_mm") else 0, None)
+        torch.testing.assert_close(columns.joints[name][:, joints], expected[:, joints], atol=2e-3, rtol=1e-4)
+    assert set(columns.joints) == set(JOINT_COLUMNS)
+    assert columns.joints["crps_mm"][:, 0].isnan().all()
+    assert not columns.joints["crps_mm"][:, 1:].isnan().any()
+
+    mesh = (drawn.meshes - (batch.vertices_cam - batch.root_cam[:, None])[:, None]).norm(dim=-1).mean(-1) * 1000
+    assert set(columns.images) == set(image_columns((1, 10, 50)))
+    torch.testing.assert_close(columns.images["mpvpe_best_of_10_mm"], mesh[:, :10].amin(1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(columns.images["mpjpe_best_of_1_mm"], errors[:, 0].mean(-1), atol=1e-3, rtol=0)
+    assert columns.images["mpjpe_best_of_50_mm"].isnan().all()
+    expected = torch.full((6,), 3 * 3**0.5, dtype=torch.float64)
+    torch.testing.assert_close(columns.images["mpvpe_mode_mm"], expected, atol=1e-3, rtol=0)
+
+
+def test_chunks_change_nothing() -> None:
+    whole, parts = (measure(*case(), num_hypotheses=12, chunk=chunk) for chunk in (12, 5))
+    for kind in ("joints", "images"):
+        for name, values in getattr(whole, kind).items():
+            torch.testing.assert_close(getattr(parts, kind)[name], values, equal_nan=True, atol=1e-4, rtol=1e-5)
+
+
+def test_labels_that_are_missing_leave_no_number() -> None:
+    prediction, batch = case()
+    for name in ("joints_cam", "joints_2d", "vertices_cam", "visible"):
+        batch.valid[name] = torch.arange(6) > 0
+    columns = measure(prediction, batch, num_hypotheses=12)
+    for name, values in [*columns.joints.items(), *columns.images.items()]:
+        assert values[0].isnan().all(), name
+    assert columns.images["mpjpe_best_of_10_mm"][1:].isfinite().all()
+
+
+def test_a_single_hypothesis() -> None:
+    prediction, batch = case(count=1)
+    columns = measure(prediction, batch, num_hypotheses=1)
+    torch.testing.assert_close(columns.joints["error_average_mm"], columns.joints["error_mean_mm"], equal_nan=True)
+    assert columns.joints["spread_px"].abs().sum() == 0
+    assert columns.images["mpjpe_best_of_10_mm"].isnan().all()
+
+
+def test_the_table_is_the_same_for_any_batches() -> None:
+    _, batch = case()
+    columns = measure(*case(), num_hypotheses=12)
+    whole = HypothesisTable()
+    whole.update(columns, batch)
+    split = HypothesisTable()
+    # the last image comes a second time, as from a sampler that evens out the processes
+    for keep in (torch.tensor([4, 1, 5]), torch.tensor([0]), torch.tensor([3, 2, 5])):
+        part = replace(
+            columns,
+            joints={name: values[keep] for name, values in columns.joints.items()},
+            images={name: values[keep] for name, values in columns.images.items()},
+        )
+        split.update(part, rows(batch, keep))
+    first, second = whole.compute(), split.compute()
+    assert first.keys() == second.keys()
+    assert first["index"].tolist() == list(range(6))
+    for name, values in first.items():
+        torch.testing.assert_close(second[name], values, equal_nan=True, atol=0, rtol=0)
+    split.reset()
+    split.update(columns, batch)
+    assert len(split.compute()["index"]) == 6
+
+
+@pytest.mark.parametrize(("factor", "calibrated"), [(1.0, True), (0.5, False)])
+def test_a_gaussian_of_known_width_comes_out_as_it_is(factor: float, calibrated: bool) -> None:
+    torch.manual_seed(0)
+    prediction, batch = case(images=150, count=100)
+    true = batch.joints_cam - batch.joints_cam[:, :1]
+    mean = true + 0.01 * torch.randn(150, 21, 3)
+    drawn = mean[:, None] + factor * 0.01 * torch.randn(150, 100, 21, 3)
+    assert isinstance(prediction.distribution, Listed)
+    prediction.distribution.joints = drawn
+    ranks = measure(prediction, batch, num_hypotheses=100).joints["rank"][:, 1:].flatten()
+    covered = coverage(ranks, [0.5, 0.9])
+    if calibrated:
+        torch.testing.assert_close(covered, torch.tensor([0.5, 0.9]), atol=0.04, rtol=0)
+    else:
+        # the truth's squared radius is chi-square with 3 degrees of freedom; the ball that holds a share p of the
+        # samples reaches only to half of what would hold that share of it
+        chi = torch.distributions.Chi2(3.0)
+        quantiles = torch.tensor([2.366, 6.251])
+        samples = chi.sample((200000,))
+        expected = torch.stack([(samples < q * factor**2).float().mean() for q in quantiles])
+        torch.testing.assert_close(covered, expected, atol=0.04, rtol=0)
