@@ -17,7 +17,7 @@ from handlit.data.base import HandDataModule, SubmissionProtocol
 from handlit.data.frames import FrameTable
 from handlit.data.ho3d_annotations import ListName, Version, annotation_identity, read_frames
 from handlit.data.images import decode, read_bytes
-from handlit.data.index import cached_arrays, cached_frames
+from handlit.data.index import cached_arrays, cached_frames, fingerprint
 from handlit.data.samples import ErrorPolicy
 from handlit.data.visibility import visibility_from_depth, visibility_from_mesh
 from handlit.geometry.crops import CropRule
@@ -209,11 +209,17 @@ class HO3D(HandDataModule):
         official: SubmissionProtocol = "ho3d_v2" if version == "v2" else "ho3d_v3"
         self.protocol: SubmissionProtocol | None = official if split == "official" else None
         self._tables: dict[ListName, FrameTable] = {}
+        self._test_table: FrameTable | None = None
 
     def prepare_data(self) -> None:
         """Build the index that the run needs, in one process for all."""
-        fit = self.trainer is None or self.trainer.state.fn in ("fit", "validate")
-        self.table("train" if fit or self.split != "official" else "evaluation")
+        stage = "fit" if self.trainer is None else str(self.trainer.state.fn)
+        if self.split != "official" or stage in ("fit", "validate"):
+            self.table("train")
+        elif stage == "test":
+            self.test_table()
+        else:
+            self.table("evaluation")
 
     def table(self, name: ListName) -> FrameTable:
         """The labels of a list file's frames, from the index, which is built if it is missing or out of date."""
@@ -222,12 +228,22 @@ class HO3D(HandDataModule):
             frames = cached_frames(
                 name, self.root, identity, lambda: read_frames(self.root, name, self.version, self.masks_root)
             )
-            if self.visibility != "none" and name == "train":
-                frames = self._with_visibility(frames, identity)
-            self._tables[name] = frames
+            # the evaluation list says too little of its hands to tell what is seen of them
+            self._tables[name] = self._with_visibility(name, frames, identity) if name == "train" else frames
         return self._tables[name]
 
-    def _with_visibility(self, frames: FrameTable, identity: str) -> FrameTable:
+    def test_table(self) -> FrameTable:
+        """The evaluation list with its public ground truth, and what is seen of these hands."""
+        if self._test_table is None:
+            frames = with_ground_truth(self.table("evaluation"), self.root, self.version)
+            annotations = annotation_identity(self.root, "evaluation", self.version, self.masks_root)
+            truth = [self.root / f"evaluation_{kind}.json" for kind in ("xyz", "verts")]
+            self._test_table = self._with_visibility(
+                "test", frames, fingerprint(self.root, truth, settings=annotations)
+            )
+        return self._test_table
+
+    def _with_visibility(self, name: str, frames: FrameTable, identity: str) -> FrameTable:
         def from_depth() -> dict[str, np.ndarray]:
             return {"visible": visibility_from_depth(self.root, frames, read_depth, read_masks)}
 
@@ -235,11 +251,13 @@ class HO3D(HandDataModule):
             joints, vertices = visibility_from_mesh(self.root, frames, self.hand, read_masks)
             return {"visible": joints, "vertices_visible": vertices}
 
+        if self.visibility == "none":
+            return frames
         if self.visibility == "depth":
-            return replace(frames, **cached_arrays("train-seen-in-depth", self.root, identity, from_depth))
+            return replace(frames, **cached_arrays(f"{name}-seen-in-depth", self.root, identity, from_depth))
         # another hand model has other vertices
         model = hashlib.blake2b(load_hand(self.mano_path).template.tobytes(), digest_size=4).hexdigest()
-        return replace(frames, **cached_arrays(f"train-seen-of-mesh-{model}", self.root, identity, from_mesh))
+        return replace(frames, **cached_arrays(f"{name}-seen-of-mesh-{model}", self.root, identity, from_mesh))
 
     def setup(self, stage: str) -> None:
         """Open the index and choose the frames of the stage."""
@@ -252,8 +270,7 @@ class HO3D(HandDataModule):
         if stage == "predict" and "predict" not in self.datasets:
             self.datasets["predict"] = self.make_dataset(self.root, self.table("evaluation"))
         if stage == "test" and "test" not in self.datasets:
-            frames = with_ground_truth(self.table("evaluation"), self.root, self.version)
-            self.datasets["test"] = self.make_dataset(self.root, frames)
+            self.datasets["test"] = self.make_dataset(self.root, self.test_table())
 
     def _setup_mhentropy(self) -> None:
         if "train" in self.datasets:

@@ -1,6 +1,6 @@
 """AMVUR (CVPR 2023): an attention posterior over the mesh, tied to a hand-model prior."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -40,9 +40,9 @@ class AMVUR(HandMethod[AMVUROutput]):
         tips: Vertices that stand for the finger tips in the dataset's labels.
         image_size: Side of the square crops, pixels.
         learning_rate: Of Adam; the highest one for ``one_cycle``.
-        schedule: ``"step"``: a tenth every `step_epochs` epochs, as published. ``"one_cycle"``: a rise and a cosine
+        schedule: ``"step"``: a tenth after each milestone, as published. ``"one_cycle"``: a rise and a cosine
             fall over the whole run, for runs of a few epochs.
-        step_epochs: See `schedule`.
+        milestones: Epochs, see `schedule`.
         warmup: Part of a ``one_cycle`` run in which the learning rate rises.
         fused: One kernel for all of Adam's updates, several times faster; Lightning refuses it with gradient clipping
             under ``16-mixed``.
@@ -62,7 +62,7 @@ class AMVUR(HandMethod[AMVUROutput]):
         image_size: int = 224,
         learning_rate: float = 5e-5,
         schedule: Schedule = "step",
-        step_epochs: int = 20,
+        milestones: Sequence[int] = (20,),
         warmup: float = 0.1,
         fused: bool = True,
         photometric: float = 0.0,
@@ -74,7 +74,7 @@ class AMVUR(HandMethod[AMVUROutput]):
         self.answer = answer
         self.learning_rate = learning_rate
         self.schedule: Schedule = schedule
-        self.step_epochs = step_epochs
+        self.milestones = milestones
         self.warmup = warmup
         self.fused = fused
         self.photometric = photometric
@@ -158,7 +158,7 @@ class AMVUR(HandMethod[AMVUROutput]):
             self.trainer,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
-            step_epochs=self.step_epochs,
+            milestones=self.milestones,
             warmup=self.warmup,
             fused=self.fused,
         )

@@ -1,7 +1,7 @@
 """The baseline that shows what a distribution is worth: AMVUR's network without prior and without scales."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,7 +61,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
         initial_scale: Standard deviation of a vertex coordinate before training, metres.
         learning_rate: Of Adam; the highest one for ``one_cycle``.
         schedule: See `AMVUR`.
-        step_epochs: See `AMVUR`.
+        milestones: See `AMVUR`.
         warmup: See `AMVUR`.
         fused: See `AMVUR`.
     """
@@ -78,7 +78,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
         initial_scale: float = 0.02,
         learning_rate: float = 5e-5,
         schedule: Schedule = "step",
-        step_epochs: int = 20,
+        milestones: Sequence[int] = (20,),
         warmup: float = 0.1,
         fused: bool = True,
     ) -> None:
@@ -91,7 +91,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
         self.weights = {"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": 1.0}
         self.learning_rate = learning_rate
         self.schedule: Schedule = schedule
-        self.step_epochs = step_epochs
+        self.milestones = milestones
         self.warmup = warmup
         self.fused = fused
 
@@ -142,7 +142,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
             self.trainer,
             learning_rate=self.learning_rate,
             schedule=self.schedule,
-            step_epochs=self.step_epochs,
+            milestones=self.milestones,
             warmup=self.warmup,
             fused=self.fused,
         )

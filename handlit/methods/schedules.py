@@ -1,6 +1,6 @@
 """Adam with the learning-rate schedules that methods offer."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -18,7 +18,7 @@ def configure_adam(
     *,
     learning_rate: float,
     schedule: Schedule,
-    step_epochs: int,
+    milestones: Sequence[int],
     warmup: float,
     fused: bool,
 ) -> Any:
@@ -28,9 +28,9 @@ def configure_adam(
         parameters: What is trained.
         trainer: Knows the run's length.
         learning_rate: The highest one.
-        schedule: ``"step"``: a tenth every `step_epochs` epochs. ``"one_cycle"``: a rise and a cosine fall over the
+        schedule: ``"step"``: a tenth after each of the `milestones`. ``"one_cycle"``: a rise and a cosine fall over the
             whole run.
-        step_epochs: See `schedule`.
+        milestones: Epochs, see `schedule`.
         warmup: Part of a ``one_cycle`` run in which the learning rate rises.
         fused: One kernel for all of Adam's updates.
 
@@ -39,7 +39,7 @@ def configure_adam(
     """
     optimizer = torch.optim.Adam(parameters, lr=learning_rate, fused=fused)
     if schedule == "step":
-        scheduler: Any = torch.optim.lr_scheduler.StepLR(optimizer, step_size=step_epochs, gamma=0.1)
+        scheduler: Any = torch.optim.lr_scheduler.MultiStepLR(optimizer, list(milestones), gamma=0.1)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "epoch"}}
     steps = trainer.estimated_stepping_batches
     if steps == float("inf"):

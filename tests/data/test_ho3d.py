@@ -255,3 +255,17 @@ def test_whole_sequences_are_held_out() -> None:
     assert held.sum() == 6
     assert not hold_out_captures(keys, 0).any()
     assert not hold_out_captures(keys[:3], 0.5).any()
+
+
+@pytest.mark.parametrize("visibility", ["depth", "mesh"])
+def test_the_test_split_knows_what_is_seen(tmp_path: Path, visibility: str) -> None:
+    """The evaluation list's own labels do not tell; its public ground truth does."""
+    synthesise(tmp_path, "ho3d_v3", train=4, evaluation=4, seed=3, workers=0, progress=False)
+    module = HO3D(str(tmp_path), visibility=visibility, num_workers=0, batch_size=4)
+    module.setup("test")
+    batch = module.on_after_batch_transfer(next(iter(module.test_dataloader())), 0)
+    assert batch.valid["visible"].all()
+    assert batch.valid["vertices_visible"].all() == (visibility == "mesh")
+    assert 0.2 < batch.visible.float().mean() < 1
+    module.setup("predict")
+    assert not next(iter(module.predict_dataloader())).valid["visible"].any()

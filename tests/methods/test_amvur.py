@@ -364,7 +364,7 @@ def test_crops_of_another_size_are_refused():
 
 @pytest.mark.parametrize("schedule", ["step", "one_cycle"])
 def test_schedules(tmp_path, schedule):
-    module = method(learning_rate=1e-3, schedule=schedule, step_epochs=2, warmup=0.5)
+    module = method(learning_rate=1e-3, schedule=schedule, milestones=(2,), warmup=0.5)
     rates = []
 
     class Note(pl.Callback):

@@ -140,7 +140,7 @@ def sample_loose_scene(
     light = sample_light(rng)
     in_front = rng.random() < occlusion
     reach = 0.05 if in_front else 0.12
-    aside, gap = reach * in_ball(1, 1.0, rng)[0, :2], rng.uniform(0.003, 0.05)
+    aside, gap = reach * in_ball(1, 1.0, rng)[0, :2], rng.uniform(0.006, 0.05)
     numbers = {
         "pose": np.concatenate([rotation_vectors(_sample_rotation(preset, rng)), fingers]),
         "betas": rng.normal(0, preset.shape_spread, size=10).clip(-2.5, 2.5),

@@ -1,0 +1,121 @@
+"""Looks at a folder of own pictures: every picture and every hand of its list, whatever is wrong with them."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handlit.data.folder import NUMBERS, check_hand, read_hands, read_label_mask
+from handlit.data.frames import FrameTable
+from handlit.data.images import read_image
+from handlit.data.parallel import in_processes
+from handlit.data.verification.pictures import DAMAGE
+from handlit.data.verification.report import Report
+from handlit.data.verification.split import Split
+from handlit.skeleton import TipConvention
+from handlit.types import InputError
+
+#: Endings of pictures; other files in the folder are nobody's concern.
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+#: The one split: hands of all splits and of none.
+SPLIT = "hands"
+#: Pictures that a process decodes at a time.
+CHUNK = 32
+_LABELS = [name for name in NUMBERS if name not in ("box", "camera")]
+
+
+def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None) -> Iterator[Split]:
+    """All hands of the folder; what is wrong with its files goes into the report.
+
+    Every picture is decoded: hands are checked against their picture's size.
+    """
+    counts = report.counts.setdefault(SPLIT, {})
+    try:
+        path, pictures = read_hands(root)
+    except DAMAGE as error:
+        report.add("damaged lists", SPLIT, str(error))
+        return
+    present = [name for name in pictures if (root / name).is_file()]
+    missing = [name for name in pictures if name not in set(present)]
+    report.add("missing images", SPLIT, f"pictures that {path.name} lists are missing", missing)
+    chunks = [present[start : start + CHUNK] for start in range(0, len(present), CHUNK)]
+    parts = in_processes(partial(_picture_sizes, root), chunks, "pictures", workers)
+    sizes = {name: size for part in parts for name, size in part.items()}
+    unreadable = [size for size in sizes.values() if isinstance(size, str)]
+    report.add("unreadable images", SPLIT, "image files cannot be decoded", unreadable)
+    counts |= {"listed": len(pictures), "images": len(present), "images unreadable": len(unreadable)}
+
+    rows: list[dict[str, Any]] = []
+    damaged: list[str] = []
+    missing_masks: list[str] = []
+    unlabelled: list[str] = []
+    for name, hands in pictures.items():
+        size = sizes.get(name)
+        if not isinstance(size, tuple):
+            continue
+        if not isinstance(hands, list):
+            damaged.append(f"{name} must hold a list of hands")
+            continue
+        for number, hand in enumerate(hands):
+            key = f"{name}#{number}"
+            try:
+                values = check_hand(hand, size, f"{name}, hand {number}")
+            except InputError as error:
+                damaged.append(str(error))
+                continue
+            mask = hand.get("mask") or ""
+            if mask and not (isinstance(mask, str) and (root / mask).is_file()):
+                missing_masks.append(f"{key}: {mask}")
+                mask = ""
+            if not set(_LABELS) & values.keys():
+                unlabelled.append(key)
+            rows.append({"key": key, "size": size, "left": hand["hand"] == "left", "mask": mask, **values})
+    counts |= {"hands": len(rows) + len(damaged), "without annotation": len(unlabelled), "damaged": len(damaged)}
+    report.add("damaged annotations", SPLIT, "hands are not as documented", damaged)
+    report.add("without annotation", SPLIT, "hands have a box and no label: for prediction", unlabelled, "note")
+    report.add("missing segmentations", SPLIT, "masks that hands name are missing", missing_masks)
+    used = {*pictures, *(row["mask"] for row in rows), *(name.split(": ", 1)[1] for name in missing_masks)}
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
+    counts["extra files"] = len(extra)
+    report.add("extra files", SPLIT, f"pictures that {path.name} does not name", extra, "note")
+    if rows:
+        yield Split(SPLIT, _table(rows), tips, read_label_mask)
+
+
+def _table(rows: list[dict[str, Any]]) -> FrameTable:
+    """Hands that passed; their pictures have been decoded and are not named again."""
+    columns = {
+        key: np.stack([row.get(key, np.full(NUMBERS[key], np.nan)) for row in rows])
+        for key in _LABELS
+        if any(key in row for row in rows)
+    }
+    intrinsics = np.full((len(rows), 3, 3), np.nan)
+    for matrix, row in zip(intrinsics, rows, strict=True):
+        if "camera" in row:
+            fx, fy, cx, cy = row["camera"]
+            matrix[:] = [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]
+    return FrameTable(
+        keys=np.array([row["key"] for row in rows]),
+        images=np.full(len(rows), ""),
+        image_sizes=np.array([row["size"] for row in rows]),
+        intrinsics=intrinsics,
+        boxes=np.stack([row["box"] for row in rows]),
+        mirrored=np.array([row["left"] for row in rows]),
+        masks=np.array([row["mask"] for row in rows]),
+        **columns,
+    )
+
+
+def _picture_sizes(root: Path, names: list[str]) -> dict[str, tuple[int, int] | str]:
+    """Width and height of each picture, or what is wrong with it."""
+    sizes: dict[str, tuple[int, int] | str] = {}
+    for name in names:
+        try:
+            height, width = read_image(root / name).shape[:2]
+            sizes[name] = (width, height)
+        except DAMAGE as error:
+            sizes[name] = str(error)
+    return sizes

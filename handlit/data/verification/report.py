@@ -1,0 +1,150 @@
+"""What a verification found: counts, measures and findings, as JSON, as text and on the console."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from handlit.types import InputError
+
+Severity = Literal["problem", "note"]
+
+#: How many of the frames or files that a finding is about are named.
+MAX_EXAMPLES = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was found.
+
+    Attributes:
+        kind: What it is, one of a fixed vocabulary, e.g. ``"missing images"``.
+        split: Where; "" for the whole dataset.
+        message: In words, with the likely cause and the way out.
+        severity: A problem makes the verification fail, a note does not.
+        count: How many frames, files or joints it is about.
+        examples: The first of them, each perhaps with what is wrong with it.
+    """
+
+    kind: str
+    split: str
+    message: str
+    severity: Severity = "problem"
+    count: int = 1
+    examples: tuple[str, ...] = ()
+
+
+@dataclass
+class Report:
+    """The result of `verify`.
+
+    Attributes:
+        root: The dataset's folder.
+        dataset: What it was recognised as.
+        hand: The hand model that meshes were computed with.
+        mode: ``"full"`` if every picture was decoded, otherwise ``"sample"``.
+        counts: For each split, how many frames are listed, present, missing and so on.
+        measures: For each split, figures of its labels; units are in their names.
+        findings: In the order in which they were found.
+        seconds: How long it took.
+    """
+
+    root: str
+    dataset: str
+    hand: str
+    mode: Literal["sample", "full"]
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    measures: dict[str, dict[str, float]] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def problems(self) -> list[Finding]:
+        """What makes the verification fail."""
+        return [finding for finding in self.findings if finding.severity == "problem"]
+
+    def add(
+        self, kind: str, split: str, message: str, items: Sequence[str] = ("",), severity: Severity = "problem"
+    ) -> None:
+        """Add a finding about these items; nothing if there are none."""
+        if items:
+            examples = tuple(item for item in items[:MAX_EXAMPLES] if item)
+            self.findings.append(Finding(kind, split, message, severity, len(items), examples))
+
+    def to_json(self) -> str:
+        """The whole report; numbers as they are, names of frames and files cut to the first ones."""
+        return json.dumps({"problems": len(self.problems), **asdict(self)}, indent=2)
+
+    def print(self, console: Console) -> None:
+        """Print counts, measures and findings as tables."""
+        console.print(
+            f"[bold]{escape(self.root)}[/bold]: {self.dataset}; hand model: {escape(self.hand)}; pictures: "
+            f"{'all' if self.mode == 'full' else 'a sample'}; {self.seconds:.1f} s"
+        )
+        for title, columns in (("frames and files", self.counts), ("labels", self.measures)):
+            _print_columns(console, title, {split: dict(values) for split, values in columns.items() if values})
+        for severity, colour in (("note", "cyan"), ("problem", "red")):
+            for finding in (item for item in self.findings if item.severity == severity):
+                where = f"{finding.split}: " if finding.split else ""
+                number = f" ({finding.count})" if finding.count > 1 else ""
+                console.print(
+                    f"[{colour}]{severity}[/{colour}] {escape(where)}[bold]{finding.kind}[/bold]{number}: "
+                    f"{escape(finding.message)}"
+                )
+                for example in finding.examples:
+                    console.print(f"    {escape(example)}")
+                left_out = finding.count - len(finding.examples)
+                if finding.examples and left_out > 0:
+                    console.print(f"    and {left_out} more")
+        verdict = f"[red]{len(self.problems)} problems[/red]" if self.problems else "[green]no problems[/green]"
+        console.print(verdict)
+
+    def write(self, path: Path) -> Path:
+        """Write the report as JSON, and as text beside it.
+
+        Args:
+            path: Of the JSON file, ``NAME.json``.
+
+        Returns:
+            The text file, ``NAME.txt``.
+
+        Raises:
+            InputError: The name does not end in ``.json``.
+        """
+        if path.suffix != ".json":
+            raise InputError(f"the report {path} must be named NAME.json; its text is written beside it as NAME.txt")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = path.with_suffix(".txt")
+        with text.open("w", encoding="utf-8") as file:
+            self.print(Console(file=file, width=120))
+        # the JSON appears last and whole: who waits for it finds both
+        part = path.with_name(path.name + ".part")
+        part.write_text(self.to_json() + "\n", encoding="utf-8")
+        os.replace(part, path)
+        return text
+
+
+def _print_columns(console: Console, title: str, columns: dict[str, dict[str, float]]) -> None:
+    if not columns:
+        return
+    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+    table.add_column("")
+    for split in columns:
+        table.add_column(escape(split), justify="right")
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    for name in names:
+        table.add_row(name, *(_figure(values.get(name)) for values in columns.values()))
+    console.print(table)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
