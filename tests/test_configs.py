@@ -26,9 +26,10 @@ def test_experiment_is_parsed(path: Path, capsys: pytest.CaptureFixture[str]) ->
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
 def test_experiment_opens_with_its_command(path: Path) -> None:
     first = path.read_text().splitlines()[0]
-    # released weights are for predicting
-    command = "predict" if "reference" in path.stem else "fit"
-    assert first.startswith(f"# python main.py {command} --config configs/experiment/{path.name}")
+    # released weights are for predicting and testing
+    commands = ("predict", "test") if "reference" in path.stem else ("fit",)
+    opening = [f"# python main.py {command} --config configs/experiment/{path.name}" for command in commands]
+    assert first.startswith(tuple(opening))
 
 
 def test_every_model_and_data_file_is_used_by_an_experiment() -> None:

@@ -16,6 +16,9 @@ SKIN = (0.88, 0.67, 0.56)
 BACKGROUND = 245
 #: Standard deviation that the scale map shows in its brightest colour, metres.
 SCALE_RANGE_M = 0.03
+#: RGB of what is seen in the image and of what is hidden, as in MHEntropy's figures (ICCV 2023).
+SEEN, HIDDEN = (45, 95, 235), (25, 165, 70)
+INK = (40, 40, 40)
 
 
 def draw_skeleton(image: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:
@@ -30,15 +33,57 @@ def draw_skeleton(image: np.ndarray, joints_2d: np.ndarray) -> np.ndarray:
     """
     canvas = np.ascontiguousarray(image.copy())
     width = max(1, round(max(image.shape[:2]) / 120))
-    # cv2 draws at sub-pixel positions given as fixed-point numbers with 4 fractional bits
-    places = [tuple(np.round(point * 16).astype(int).tolist()) if _drawable(point) else None for point in joints_2d]
-    for number, (parent, child) in enumerate(BONES):
-        start, end = places[parent], places[child]
+    for number, (start, end) in enumerate(_bones(joints_2d)):
         if start is not None and end is not None:
             colour = FINGER_COLOURS[number // (len(BONES) // len(FINGERS))]
             cv2.line(canvas, start, end, colour, width, cv2.LINE_AA, shift=4)
             cv2.circle(canvas, end, int(width * 1.5 * 16), colour, -1, cv2.LINE_AA, shift=4)
     return canvas
+
+
+def draw_skeletons(image: np.ndarray, joints_2d: np.ndarray, bone_colours: np.ndarray) -> np.ndarray:
+    """Draw many skeletons of one hand over each other, thin and translucent: dense where they agree.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        joints_2d: (S, 21, 2) pixels of the image.
+        bone_colours: (20, 3) uint8 RGB of the bones, in the order of `skeleton.BONES`.
+
+    Returns:
+        (H, W, 3) uint8 RGB. Joints that are not finite are left out.
+    """
+    width = max(1, round(max(image.shape[:2]) / 220))
+    # a place that a quarter of the skeletons cross is nearly opaque
+    opacity = 1 - 0.1 ** min(1.0, 4 / max(1, len(joints_2d)))
+    canvas = image.astype(np.float32)
+    for joints in joints_2d:
+        layer = np.zeros(image.shape[:2], np.uint8)
+        colours = np.zeros_like(image)
+        for (start, end), colour in zip(_bones(joints), bone_colours.tolist(), strict=True):
+            if start is not None and end is not None:
+                # the colour reaches past the line's soft edge, which the layer alone decides
+                cv2.line(colours, start, end, colour, width + 4, cv2.LINE_8, shift=4)
+                cv2.line(layer, start, end, 255, width, cv2.LINE_AA, shift=4)
+        cover = opacity * layer[..., None].astype(np.float32) / 255
+        canvas += cover * (colours - canvas)
+    return canvas.round().astype(np.uint8)
+
+
+def _bones(joints_2d: np.ndarray) -> list[tuple[tuple[int, int] | None, tuple[int, int] | None]]:
+    """Ends of the bones as cv2's fixed-point numbers with 4 fractional bits; None where one cannot be drawn."""
+    places = [tuple(np.round(point * 16).astype(int).tolist()) if _drawable(point) else None for point in joints_2d]
+    return [(places[parent], places[child]) for parent, child in BONES]
+
+
+def visibility_colours(visible: np.ndarray) -> np.ndarray:
+    """Colours (20, 3) uint8 of bones: `SEEN` where both joints of (21,) bool are seen, else `HIDDEN`."""
+    return np.array([SEEN if visible[parent] and visible[child] else HIDDEN for parent, child in BONES], np.uint8)
+
+
+def spread_colours(spread: Tensor, range_m: float = SCALE_RANGE_M) -> np.ndarray:
+    """Colours (20, 3) uint8 of bones by the spread (21,) of the joint at their far end, metres."""
+    colours = _viridis(spread / range_m)[[child for _, child in BONES]]
+    return (colours * 255).round().byte().cpu().numpy()
 
 
 def _drawable(point: np.ndarray) -> bool:
@@ -81,19 +126,70 @@ def draw_mesh(
     return np.where(covered, blended, image).round().astype(np.uint8)
 
 
-def scale_colours(vertex_scale: Tensor) -> Tensor:
-    """Colours that show how uncertain each vertex is: dark blue is sure, yellow is 30 mm or more.
+def scale_colours(vertex_scale: Tensor, range_m: float = SCALE_RANGE_M) -> Tensor:
+    """Colours that show how uncertain each vertex is, from dark blue to yellow.
 
     Args:
-        vertex_scale: (V, 3) standard deviation per coordinate, metres.
+        vertex_scale: (V, 3) standard deviation per coordinate, metres; its length decides.
+        range_m: What yellow stands for, and everything above it, metres.
 
     Returns:
         (V, 3) RGB in [0, 1].
     """
-    length = vertex_scale.norm(dim=-1) / SCALE_RANGE_M
-    level = (length.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+    return _viridis(vertex_scale.norm(dim=-1) / range_m)
+
+
+def _viridis(shares: Tensor) -> Tensor:
+    """RGB (N, 3) in [0, 1] of numbers (N,), clamped to [0, 1]."""
+    level = (shares.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
     bgr = cv2.applyColorMap(level[:, None], cv2.COLORMAP_VIRIDIS)[:, 0]
-    return torch.from_numpy(bgr[:, ::-1].copy()).float().to(vertex_scale.device) / 255
+    return torch.from_numpy(bgr[:, ::-1].copy()).float().to(shares.device) / 255
+
+
+def add_colour_bar(image: np.ndarray, range_m: float = SCALE_RANGE_M) -> np.ndarray:
+    """Draw the bar of `scale_colours` into a picture's lower edge, from 0 to its range in millimetres.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        range_m: What yellow stands for, metres.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    canvas = np.ascontiguousarray(image.copy())
+    font, thick = height / 560, max(1, round(height / 400))
+    top, bottom = round(0.90 * height), round(0.93 * height)
+    left, right = round(0.1 * width), round(0.9 * width)
+    cv2.rectangle(canvas, (0, round(0.88 * height)), (width, height), (BACKGROUND,) * 3, -1)
+    shades = (_viridis(torch.linspace(0, 1, right - left)) * 255).round().byte().numpy()
+    canvas[top:bottom, left:right] = shades
+    for share in (0.0, 0.5, 1.0):
+        text = f"{1000 * range_m * share:g}" + (" mm" if share == 1 else "")
+        (length, tall), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, font, thick)
+        place = (min(round(left + share * (right - left) - length / 2), width - length - 2), bottom + tall + thick * 4)
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, font, INK, thick, cv2.LINE_AA)
+    return canvas
+
+
+def add_legend(image: np.ndarray, entries: Sequence[tuple[str, tuple[int, int, int]]]) -> np.ndarray:
+    """Write words in their colours along a picture's lower edge.
+
+    Args:
+        image: (H, W, 3) uint8 RGB; not changed.
+        entries: Word and RGB colour.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
+    canvas = np.ascontiguousarray(image.copy())
+    font, thick = height / 560, max(1, round(height / 400))
+    cv2.rectangle(canvas, (0, round(0.92 * height)), (width, height), (BACKGROUND,) * 3, -1)
+    for number, (word, colour) in enumerate(entries):
+        place = (round((0.04 + number / len(entries)) * width), round(0.975 * height))
+        cv2.putText(canvas, word, place, cv2.FONT_HERSHEY_SIMPLEX, font, colour, thick, cv2.LINE_AA)
+    return canvas
 
 
 def side_view(vertices_root: Tensor) -> tuple[Tensor, Tensor]:
@@ -131,7 +227,7 @@ def contact_sheet(rows: Sequence[Sequence[np.ndarray]], titles: Sequence[str], c
     sheet = np.full((header + len(rows) * (cell + gap), columns * (cell + gap), 3), BACKGROUND, np.uint8)
     for column, title in enumerate(titles):
         place = (column * (cell + gap) + 6, header - 9)
-        cv2.putText(sheet, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, (40, 40, 40), 1, cv2.LINE_AA)
+        cv2.putText(sheet, title, place, cv2.FONT_HERSHEY_SIMPLEX, 0.45, INK, 1, cv2.LINE_AA)
     for row, pictures in enumerate(rows):
         for column, picture in enumerate(pictures):
             factor = cell / max(picture.shape[:2])

@@ -101,7 +101,7 @@ class PredictionPictures(pl.Callback):
         if trainer.is_global_zero and self.rows:
             path = self._folder(trainer) / SHEET
             rows = [self.rows[index] for index in sorted(self.rows)]
-            _write_image(path, drawing.contact_sheet(rows, TITLES, CELL))
+            write_image(path, drawing.contact_sheet(rows, TITLES, CELL))
             print(f"pictures of the predictions: {path}")
 
     def _folder(self, trainer: pl.Trainer) -> Path:
@@ -163,26 +163,59 @@ class PredictedHand:
         """(21, 3) in the source picture's camera, metres."""
         return self.joints_root * self.mirror + self.root_cam
 
+    def enlarged(self, side: int) -> tuple[np.ndarray, Tensor]:
+        """The crop as a picture (side, side, 3), and the matrix (3, 3) from crop pixels to its pixels."""
+        grow = side / self.image.shape[0]
+        crop = cv2.resize(self.image, (side, side), interpolation=cv2.INTER_CUBIC)
+        # pixel centres: (u + 0.5) grows, not u
+        return crop, torch.tensor([[grow, 0, (grow - 1) / 2], [0, grow, (grow - 1) / 2], [0, 0, 1]])
+
     def sheet_row(self) -> list[np.ndarray]:
         """The hand's pictures for a contact sheet, in the order of `TITLES`."""
-        grow = CELL / self.image.shape[0]
-        crop = cv2.resize(self.image, (CELL, CELL), interpolation=cv2.INTER_CUBIC)
-        # pixel centres: (u + 0.5) grows, not u
-        to_cell = torch.tensor([[grow, 0, (grow - 1) / 2], [0, grow, (grow - 1) / 2], [0, 0, 1]])
+        crop, to_cell = self.enlarged(CELL)
         intrinsics = to_cell @ self.intrinsics_crop
-        joints = (self.joints_2d * grow + (grow - 1) / 2).numpy()
         vertices = self.vertices_root + self.root_crop
-        blank = np.full((CELL, CELL, 3), drawing.BACKGROUND, np.uint8)
+        blank = np.full_like(crop, drawing.BACKGROUND)
         turned, unit_intrinsics = drawing.side_view(self.vertices_root)
         side_intrinsics = unit_intrinsics * unit_intrinsics.new_tensor([[CELL], [CELL], [1]])
         colours = drawing.scale_colours(self.vertex_scale)
         return [
             crop,
-            drawing.draw_skeleton(crop, joints),
+            drawing.draw_skeleton(crop, apply_affine(to_cell, self.joints_2d).numpy()),
             drawing.draw_mesh(crop, vertices, self.faces_crop, intrinsics),
             drawing.draw_mesh(blank, turned, self.faces_crop, side_intrinsics, opacity=1),
             drawing.draw_mesh(blank, vertices, self.faces_crop, intrinsics, colours, opacity=1),
         ]
+
+    def numbers(self) -> dict[str, Tensor]:
+        """Everything in the source picture's camera and pixels, by the names of `CONVENTIONS`."""
+        numbers = {
+            "vertices_cam": self.vertices_cam,
+            "joints_cam": self.joints_cam,
+            "joints_2d": project(self.joints_cam, self.intrinsics),
+            "root_cam": self.root_cam,
+            "intrinsics": self.intrinsics,
+            "vertex_scale": self.vertex_scale,
+            "joint_scale": self.joint_scale,
+            "faces": self.faces,
+        }
+        if self.pose is not None:
+            # mirroring x keeps the x of a rotation vector and turns its y and z round
+            turned = torch.tensor([1.0, -1.0, -1.0]) if self.side == "left" else torch.ones(3)
+            numbers["pose"] = (self.pose.view(16, 3) * turned).view(48)
+        if self.betas is not None:
+            numbers["betas"] = self.betas
+        return numbers
+
+
+def apply_affine(matrix: Tensor, points_2d: Tensor) -> Tensor:
+    """Points (..., 2) moved by an affine matrix (3, 3)."""
+    return points_2d @ matrix[:2, :2].T + matrix[:2, 2]
+
+
+def file_stem(key: str) -> str:
+    """Name for the files of the hand with this key."""
+    return key.replace("/", "_").replace("#", "_")
 
 
 def export(hand: PredictedHand, picture: np.ndarray, intrinsics_assumed: bool, folder: Path) -> None:
@@ -194,46 +227,35 @@ def export(hand: PredictedHand, picture: np.ndarray, intrinsics_assumed: bool, f
         intrinsics_assumed: The camera was not known but assumed.
         folder: Where to write; names come from the hand's key.
     """
-    stem = hand.key.replace("/", "_").replace("#", "_")
+    stem = file_stem(hand.key)
     overlay = drawing.draw_mesh(picture, hand.vertices_cam, hand.faces, hand.intrinsics)
     overlay = drawing.draw_skeleton(overlay, project(hand.joints_cam, hand.intrinsics).numpy())
-    _write_image(folder / f"{stem}.png", overlay)
+    write_image(folder / f"{stem}.png", overlay)
     # OpenCV to OpenGL axes is a rotation, so the faces keep their orientation
     mesh = trimesh.Trimesh(flip_opengl(hand.vertices_cam).numpy(), hand.faces.numpy(), process=False)
     _write(folder / f"{stem}.obj", str(mesh.export(file_type="obj")).encode())
-    numbers: dict[str, Any] = {
-        "vertices_cam": hand.vertices_cam,
-        "joints_cam": hand.joints_cam,
-        "joints_2d": project(hand.joints_cam, hand.intrinsics),
-        "root_cam": hand.root_cam,
-        "intrinsics": hand.intrinsics,
-        "vertex_scale": hand.vertex_scale,
-        "joint_scale": hand.joint_scale,
-        "faces": hand.faces,
-    }
-    if hand.pose is not None:
-        # mirroring x keeps the x of a rotation vector and turns its y and z round
-        turned = torch.tensor([1.0, -1.0, -1.0]) if hand.side == "left" else torch.ones(3)
-        numbers["pose"] = (hand.pose.view(16, 3) * turned).view(48)
-    if hand.betas is not None:
-        numbers["betas"] = hand.betas
-    numbers = {name: value.numpy() for name, value in numbers.items()}
-    partial = folder / f".{stem}.part.npz"
-    np.savez_compressed(
-        partial,
+    write_numbers(
+        folder / f"{stem}.npz",
         hand=hand.side,
         intrinsics_assumed=intrinsics_assumed,
         conventions=CONVENTIONS,
-        **numbers,
+        **{name: value.numpy() for name, value in hand.numbers().items()},
     )
-    os.replace(partial, folder / f"{stem}.npz")
 
 
-def _write_image(path: Path, image: np.ndarray) -> None:
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write a picture (H, W, 3) uint8 RGB as png; the file appears when it is whole."""
     encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise RuntimeError(f"{path}: the picture cannot be encoded")
     _write(path, data.tobytes())
+
+
+def write_numbers(path: Path, **arrays: Any) -> None:
+    """Write arrays as npz; the file appears when it is whole."""
+    partial = path.with_name(f".{path.stem}.part.npz")
+    np.savez_compressed(partial, **arrays)
+    os.replace(partial, path)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from handlit.data.base import HandDataModule, length
+from handlit.data.samples import HandDataset
 from handlit.data.sampling import Ticket, TrainingSampler
 from handlit.geometry.cameras import project
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, TipConvention
@@ -77,6 +78,10 @@ class Mixture(HandDataModule):
         """Read what the stage needs: every part for training, one part otherwise."""
         for part in self.parts if stage == "fit" else [self.chosen]:
             part.setup(stage)
+        for part in self.parts if stage == "fit" else []:
+            if not isinstance(part.datasets["train"], HandDataset):
+                name = type(part).__name__
+                raise InputError(f"{name} makes whole batches on the device: it cannot be mixed with other datasets")
         self.datasets = {**self.chosen.datasets}
         if stage == "fit":
             self.datasets["train"] = Concatenation([part.datasets["train"] for part in self.parts])

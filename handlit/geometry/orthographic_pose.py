@@ -5,6 +5,8 @@ from torch import Tensor
 
 #: Added to the covariance of the points relative to its trace: flat sets have no thickness to solve for.
 _RIDGE = 1e-3
+#: Pairs without which an orientation has no meaning: the affine projection of space has eight unknowns.
+MIN_PAIRS = 4
 
 
 def fit_orthographic_rotation(points: Tensor, points_2d: Tensor, valid: Tensor) -> Tensor:
@@ -22,7 +24,7 @@ def fit_orthographic_rotation(points: Tensor, points_2d: Tensor, valid: Tensor) 
         valid: (B, N) bool, pairs that count.
 
     Returns:
-        (B, 3, 3) rotations to camera axes; finite, but without meaning for fewer than four valid pairs. Computed
+        (B, 3, 3) rotations to camera axes; finite, but without meaning for fewer than `MIN_PAIRS` valid pairs. Computed
         without waiting for the device.
     """
     weight = valid[..., None].to(points.dtype)

@@ -96,7 +96,7 @@ class AMVUR(HandMethod[AMVUROutput]):
 
     def losses(self, output: AMVUROutput, batch: HandBatch) -> Losses:
         """What the supervision makes of the output, and the photometric loss where it is asked for."""
-        losses = self.supervision(output, batch, self.hand.joint_matrix)
+        losses = self.supervision(output, batch, self.network)
         if not self.photometric or self.current_epoch < self.photometric_from:
             return losses
         view, colours = self._coloured(output, batch)

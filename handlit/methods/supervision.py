@@ -16,15 +16,14 @@ from torch.distributions import Independent, Normal
 from handlit.distributions.cameras import Camera, normalised_intrinsics
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.geometry.cameras import crop_to_normalised
-from handlit.geometry.orthographic_pose import fit_orthographic_rotation
+from handlit.geometry.orthographic_pose import MIN_PAIRS, fit_orthographic_rotation
 from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
 from handlit.losses.joint_limits import JointLimits
-from handlit.losses.orientation import is_turned, orientation_guide
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean
 from handlit.methods.labels import image_labels, mesh_labels
 from handlit.methods.method import Losses
-from handlit.models.amvur import AMVUROutput
+from handlit.models.amvur import AMVURNetwork, AMVUROutput
 from handlit.types import HandBatch
 
 T = TypeVar("T")
@@ -46,13 +45,13 @@ class Supervision(nn.Module, ABC):
         self.joint_limits = JointLimits()
 
     @abstractmethod
-    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+    def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
         """Weighted sum of the regime's terms; labels that an image lacks count nothing.
 
         Args:
             output: What the network says.
             batch: The labels.
-            joint_matrix: (21, 778), `HandLayer.joint_matrix`.
+            network: That said it; its hand model names the joints.
         """
 
     def camera(self, output: AMVUROutput) -> Camera:
@@ -97,8 +96,9 @@ class FullSupervision(Supervision):
             "intrinsics": intrinsics,
         }
 
-    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+    def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
         """See `Supervision.forward`."""
+        joint_matrix = network.hand.joint_matrix
         labels = mesh_labels(batch, joint_matrix)
         target_2d = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
         camera = self.camera(output)
@@ -130,15 +130,17 @@ class WeakSupervision(Supervision):
 
     The projections of both meshes are compared with the 2D joints, and their likelihood, to which the vertices' scales
     are propagated, trains the scales. Depth and size come from what is known beforehand: the hand model, with Gaussian
-    priors on its pose and shape coefficients and the anatomical limits of its joints, gives the prior's mesh; the
-    divergence gives it to the attention branch; the intrinsics turn size in the image into distance.
+    priors on its pose and shape coefficients and the anatomical limits of its joints, and the intrinsics, which turn
+    size in the image into distance.
 
-    Started from any orientation, the error of the projections has local minima with the hand turned over. So the
-    prior's rotation is also led to within 30 degrees of the one that fits its own joints to the 2D joints in closed
-    form (`geometry.orthographic_pose`), and until it is there, the attention branch is taught by the prior's hand in
-    the fitted orientation; the projections do the rest.
+    Projections alone leave hands turned over, in local minima. So the prior also lifts the 2D joints to a mesh: its own
+    hand in the orientation in which the mean hand's joints resemble them, in closed form (`geometry.orthographic_pose`;
+    the prior's own joints would do while it is right, and confirm it when it has turned its fingers round). This mesh
+    takes the place of the true one: the mean meshes of both branches are led to it as full supervision leads them to
+    the label, and the posterior's divergence is from the prior's Gaussian around it. It is taken as given, so the prior
+    learns nothing but its orientation from it, and is not taught by the posterior.
 
-    The published code has no such guide and no 2D loss on the attention branch, and submits the prior's mesh. It has
+    The published code has no such mesh and no 2D loss on the attention branch, and submits the prior's mesh. It has
     no prior on the pose coefficients, no shape at all, and ties all scales to one metre (``PV``, here `prior_scale`
     with its own scale).
 
@@ -147,12 +149,10 @@ class WeakSupervision(Supervision):
             crop is 2 wide).
         nll_2d: Of the negative log-likelihood of the 2D joints, per nat and coordinate; trains the scales. The wrist is
             left out: it is where the camera says.
-        prior: Factor on these two terms for the prior's mesh.
-        kl: Divergence of the posterior from the prior, per nat and coordinate; trains the posterior only.
-        lifted: Mean absolute error of the posterior's mesh against the mesh that teaches it, per metre: the divergence
-            alone, divided by the large variances of the start, moves it too slowly.
-        orientation: Error of the prior's rotation where it is more than 30 degrees from the fitted one, see
-            `orientation_guide`.
+        vertices: Mean absolute error of the mean mesh against the lifted one, per metre.
+        prior: Factor on these three terms for the prior's mesh.
+        kl: Divergence of the posterior from the prior around the lifted mesh, per nat and coordinate; trains the
+            posterior only.
         joint_limits: Excess of the prior's finger rotations over their anatomical range, per radian.
         pose: Standard-normal energy of the prior's principal pose components, per nat and component.
         betas: The same of its shape coefficients.
@@ -167,10 +167,9 @@ class WeakSupervision(Supervision):
         self,
         joints_2d: float = 5.0,
         nll_2d: float = 0.1,
+        vertices: float = 100.0,
         prior: float = 1.0,
         kl: float = 0.1,
-        lifted: float = 50.0,
-        orientation: float = 3.0,
         joint_limits: float = 1.0,
         pose: float = 0.1,
         betas: float = 0.1,
@@ -183,10 +182,8 @@ class WeakSupervision(Supervision):
         self.initial_scale = initial_scale
         self.visible_only = visible_only
         self.weights = {
-            **_both({"joints_2d": joints_2d, "nll_2d": nll_2d}, prior),
+            **_both({"joints_2d": joints_2d, "nll_2d": nll_2d, "vertices": vertices}, prior),
             "kl": kl,
-            "lifted": lifted,
-            "orientation": orientation,
             "joint_limits": joint_limits,
             "pose": pose,
             "betas": betas,
@@ -194,43 +191,43 @@ class WeakSupervision(Supervision):
             "intrinsics": intrinsics,
         }
 
-    def forward(self, output: AMVUROutput, batch: HandBatch, joint_matrix: Tensor) -> Losses:
+    def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
         """See `Supervision.forward`."""
+        joint_matrix = network.hand.joint_matrix
         labels = image_labels(batch, self.visible_only)
         target = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
         labelled = labels.any_valid
+        liftable = labels.valid.sum(1) >= MIN_PAIRS
         camera = self.camera(output)
         fingers = labels.valid[:, _WRIST + 1 :]
+        prior = output.prior
+        with torch.autocast(target.device.type, enabled=False):
+            # the hand without its orientation, taken as given
+            upright = prior.distribution.mean.detach() @ prior.rotation.detach()
+            rest = network.template_joints.expand(len(target), -1, -1)
+            lifted = upright @ fit_orthographic_rotation(rest, target, labels.valid).mT
+            turned = upright @ prior.rotation.mT
+        scale = prior.distribution.stddev
 
-        def reconstruction(mesh: MeshGaussian) -> dict[str, Tensor]:
+        def reconstruction(mesh: MeshGaussian, led: Tensor) -> dict[str, Tensor]:
             projected = camera.project(mesh.marginal(joint_matrix, relative_to=_WRIST))
             moving = Normal(projected.mean[:, _WRIST + 1 :], projected.stddev[:, _WRIST + 1 :], validate_args=False)
             nll = scale_nll(_as_event(moving), target[:, _WRIST + 1 :], fingers)
             return {
                 "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.valid), labelled),
                 "nll_2d": masked_mean(nll, fingers.any(1)),
+                "vertices": masked_mean(l1_distance(led, lifted), liftable),
             }
 
-        prior = output.prior
-        rotation = prior.rotation.detach()
-        with torch.autocast(rotation.device.type, enabled=False):
-            unturned = prior.distribution.mean.detach() @ rotation
-            fitted = fit_orthographic_rotation(joint_matrix @ unturned, target, labels.valid)
-            teacher = torch.where(is_turned(rotation, fitted)[:, None, None], fitted, rotation)
-            # the prior alone knows what hands are: it teaches the attention branch and is not taught by it
-            known = MeshGaussian(unturned @ teacher.mT, prior.distribution.stddev.detach())
-        uninformed = MeshGaussian(known.mean, torch.full_like(known.stddev, self.initial_scale))
-        spread = MeshGaussian(known.mean, prior.distribution.stddev)
+        uninformed = MeshGaussian(lifted, torch.full_like(scale, self.initial_scale))
         terms = {
-            **reconstruction(output.posterior),
-            **_of_prior(reconstruction(prior.distribution)),
-            "kl": masked_mean(kl_per_coordinate(output.posterior, known), labelled),
-            "lifted": masked_mean(l1_distance(output.posterior.mean, known.mean), labelled),
-            "orientation": masked_mean(orientation_guide(prior.rotation_columns, rotation, fitted), labelled),
+            **reconstruction(output.posterior, output.posterior.mean),
+            **_of_prior(reconstruction(prior.distribution, turned)),
+            "kl": masked_mean(kl_per_coordinate(output.posterior, MeshGaussian(lifted, scale.detach())), liftable),
             "joint_limits": masked_mean(self.joint_limits(prior.finger_pose), labelled),
             "pose": masked_mean(standard_normal_energy(prior.pose_coefficients), labelled),
             "betas": masked_mean(standard_normal_energy(prior.betas), labelled),
-            "prior_scale": masked_mean(kl_per_coordinate(spread, uninformed), labelled),
+            "prior_scale": masked_mean(kl_per_coordinate(MeshGaussian(lifted, scale), uninformed), labelled),
             **_intrinsics(output.camera, batch, labelled),
         }
         return _weighted(terms, self.weights)

@@ -13,6 +13,8 @@ from torch import Tensor
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: Quantiles of the calibration error.
 NUM_QUANTILES = 21
+#: Samples whose distances to all others are held at once.
+_PAIR_BLOCK = 512
 
 
 def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
@@ -76,7 +78,12 @@ def energy_score(samples: Tensor, target: Tensor) -> Tensor:
 def _mean_pair_distance(points: Tensor) -> Tensor:
     """Mean distance between different points: (J, S, D) to (J,)."""
     count = points.shape[1]
-    return torch.cdist(points, points, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2)) / (count * (count - 1))
+    # row by row of blocks: thousands of samples would otherwise make gigabytes of distances
+    blocks = (
+        torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2))
+        for block in points.split(_PAIR_BLOCK, dim=1)
+    )
+    return torch.stack(list(blocks)).sum(0) / (count * (count - 1))
 
 
 def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
@@ -91,8 +98,10 @@ def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
     Returns:
         (B, J).
     """
-    # the mean of the two middle samples for an even number, unlike torch.median
-    centre = samples.quantile(0.5, dim=1, keepdim=True)
+    # the mean of the two middle samples for an even number, unlike torch.median; torch.quantile refuses large inputs
+    count = samples.shape[1]
+    ordered = samples.sort(dim=1).values
+    centre = (ordered[:, (count - 1) // 2, None] + ordered[:, count // 2, None]) / 2
     radius = (samples - centre).norm(dim=-1)
     came = (target - centre[:, 0]).norm(dim=-1)
     return (radius < came[:, None]).to(samples.dtype).mean(1)

@@ -151,6 +151,11 @@ class AMVURNetwork(nn.Module):
         """The prior's hand layer."""
         return self.prior_net.hand
 
+    @property
+    def template_joints(self) -> Tensor:
+        """(21, 3) joints of the mean hand in its mean pose, wrist at the origin, metres."""
+        return self.decoder.tokens[0, : self.decoder.num_joints]
+
     def forward(self, images: Tensor) -> AMVUROutput:
         """Look at images.
 

@@ -47,7 +47,6 @@ class HandPrior:
         finger_pose: (B, 45) axis-angle with the mean pose included, radians.
         rotation: (B, 3, 3) global rotation from the hand model's frame to camera axes.
         betas: (B, 10) shape coefficients.
-        rotation_columns: (B, 3, 2) the network's own words for the first two columns of `rotation`, not orthonormal.
         pose_coefficients: (B, num_components) principal components of the finger pose about its mean, radians.
     """
 
@@ -55,7 +54,6 @@ class HandPrior:
     finger_pose: Tensor
     rotation: Tensor
     betas: Tensor
-    rotation_columns: Tensor
     pose_coefficients: Tensor
 
     @property
@@ -116,4 +114,4 @@ class PriorNet(nn.Module):
             # the way through axis-angle, whose gradient has no limit at half a turn
             vertices = (mesh.vertices - mesh.joints[:, :1]) @ rotation.mT
         distribution = MeshGaussian.from_log_variance(vertices, log_variance.unflatten(1, (NUM_VERTICES, 3)))
-        return HandPrior(distribution, self.hand.full_pose(pose), rotation, betas, columns, pose)
+        return HandPrior(distribution, self.hand.full_pose(pose), rotation, betas, pose)

@@ -71,24 +71,31 @@ class Source:
         names: Released tensors, to be joined along their first dimension.
         rows: Rows of the one released tensor that are kept; all by default.
         total_rows: Its rows, where not all are kept.
+        columns: Columns of a matrix that are kept; all by default.
+        total_columns: Its columns, where not all are kept.
     """
 
     names: tuple[str, ...]
     rows: tuple[int, ...] = ()
     total_rows: int = 0
+    columns: tuple[int, ...] = ()
+    total_columns: int = 0
 
     def shape(self, target: torch.Size) -> tuple[int, ...]:
         """Shape that each released tensor must have for a target of this shape."""
         if not target:
             return ()
-        return (self.total_rows if self.rows else target[0] // len(self.names), *target[1:])
+        rows = self.total_rows if self.rows else target[0] // len(self.names)
+        return (rows, self.total_columns) if self.columns else (rows, *target[1:])
 
     def read(self, weights: Mapping[str, Tensor]) -> Tensor:
         """The target."""
         if len(self.names) > 1:
             return torch.cat([weights[name] for name in self.names])
-        whole = weights[self.names[0]]
-        return whole[list(self.rows)] if self.rows else whole
+        part = weights[self.names[0]]
+        if self.rows:
+            part = part[list(self.rows)]
+        return part[:, list(self.columns)] if self.columns else part
 
 
 @dataclass
@@ -129,7 +136,7 @@ def convert_amvur(released: Mapping[str, Tensor], network: Mapping[str, Tensor])
             older variant.
     """
     _refuse_older_variant(released)
-    return _convert(released, network, _amvur_source, _amvur_ignored())
+    return convert(released, network, _amvur_source, _amvur_ignored())
 
 
 def convert_hrnet(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
@@ -143,7 +150,7 @@ def convert_hrnet(released: Mapping[str, Tensor], network: Mapping[str, Tensor])
         InputError: A tensor that is needed is missing, of another shape or not finite.
     """
     ignored = {f"classifier.{part}": _CLASSIFIER for part in ("weight", "bias")}
-    return _convert(released, network, lambda key: Source((key,)), ignored)
+    return convert(released, network, lambda key: Source((key,)), ignored)
 
 
 def convert_amvur_backbone(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
@@ -159,12 +166,23 @@ def convert_amvur_backbone(released: Mapping[str, Tensor], network: Mapping[str,
     return conversion
 
 
-def _convert(
+def convert(
     released: Mapping[str, Tensor],
     network: Mapping[str, Tensor],
     source_of: Callable[[str], Source],
     ignored: Mapping[str, str],
 ) -> Conversion:
+    """Any released state_dict to that of a network.
+
+    Args:
+        released: The released state_dict.
+        network: State_dict of the network, for its names and shapes.
+        source_of: Where the tensor of a name in the network comes from.
+        ignored: Reason for each released tensor that is not needed.
+
+    Raises:
+        InputError: A tensor that is needed is missing, of another shape or not finite.
+    """
     conversion = Conversion(ignored={key: ignored[key] for key in released if key in ignored})
     lacking, misshaped = [], []
     sources = {target: source_of(target) for target in network}

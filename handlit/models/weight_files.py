@@ -10,7 +10,7 @@ from torch import Tensor
 from handlit.types import InputError
 
 #: Names under which training scripts wrap a state_dict.
-WRAPPERS = ("state_dict", "model_state_dict", "model")
+WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")
 #: What DistributedDataParallel and torch.compile put in front of every name.
 PREFIXES = ("module.", "_orig_mod.")
 

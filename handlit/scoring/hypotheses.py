@@ -7,7 +7,7 @@ paired image by image.
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from handlit.metrics.calibration import LEVELS, NUM_QUANTILES, ause, rank_correlation
+from handlit.metrics.diversity import published_mean
 from handlit.scoring.bootstrap import Bootstrap, Interval, expanded_tail
 from handlit.types import InputError
 
@@ -23,6 +24,8 @@ SPLITS: tuple[Split, ...] = ("all", "visible", "occluded")
 FILE_NAME = "hypotheses.npz"
 #: Goes up when a column changes its meaning.
 FORMAT = 1
+#: Images of a batch in MHEntropy's published evaluation, which averages over batches.
+PUBLISHED_BATCH = 64
 
 #: (column, title, unit) of the measures that are means over joints and images.
 _JOINT_MEANS = (
@@ -257,7 +260,30 @@ class Summary:
                 lambda means: means[..., 0] / means[..., 1],
             )
         )
-        return measures
+        return measures + self._batch_means([measure for measure in measures if measure.name.startswith("published_")])
+
+    def _batch_means(self, exact: Sequence[Measure]) -> list[Measure]:
+        """The published measures averaged as the published code does: for comparison with its table, without intervals.
+
+        See `metrics.diversity.published_mean`; batches of `PUBLISHED_BATCH` images in the dataset's order.
+        """
+        names = [measure.name for measure in exact if measure.name != "published_rd"]
+        columns = {name: torch.from_numpy(self.run.columns[name]) for name in names}
+        means = {name: published_mean(column.split(PUBLISHED_BATCH)) for name, column in columns.items()}
+        if means["published_pjd_3d_occluded_mm"] > 0:
+            means["published_rd"] = means["published_pjd_2d_visible_px"] / means["published_pjd_3d_occluded_mm"]
+        return [
+            replace(
+                measure,
+                name=f"{measure.name}_batched",
+                title=f"{measure.title}; mean of batches of {PUBLISHED_BATCH}, as published",
+                values={"all": means[measure.name]},
+                intervals={},
+                draws={},
+            )
+            for measure in exact
+            if np.isfinite(means.get(measure.name, np.nan))
+        ]
 
     def _calibration(self) -> list[Measure]:
         ranks = self.run.columns["rank"]

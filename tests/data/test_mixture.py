@@ -13,6 +13,7 @@ from handlit.data.augmentation import Augmentation
 from handlit.data.base import HandDataModule
 from handlit.data.frames import FrameTable
 from handlit.data.mixture import TIP_JOINTS, Mixture, with_tips
+from handlit.data.online import OnlineHands
 from handlit.geometry.cameras import project
 from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
@@ -137,3 +138,10 @@ def test_a_mixture_that_cannot_be_is_refused(tmp_path: Path) -> None:
         Mixture([Source(tmp_path, "a", 4)], evaluated=2)
     with pytest.raises(InputError, match="as many weights"):
         Mixture([Source(tmp_path, "a", 4)], weights=[1.0, 2.0])
+
+
+def test_a_source_that_renders_its_batches_is_refused(tmp_path: Path) -> None:
+    rendered = OnlineHands(image_size=48, batch_size=2, num_workers=0, epoch_samples=4, val_samples=2)
+    data = Mixture([Source(tmp_path, "a", 4), rendered], image_size=48, num_workers=0)
+    with pytest.raises(InputError, match="OnlineHands makes whole batches"):
+        data.setup("fit")

@@ -1,45 +1,19 @@
 """The RealNVP against recorded numbers of the published one; its properties are in test_flow.py."""
 
-import math
-
 import pytest
 import torch
 
 from handlit.distributions.realnvp import ConditionalRealNVP
+from handlit.models.released_mhentropy import mhentropy_source
+from tests.models.released_mhentropy import flow_weights
 
 
 def published_flow() -> ConditionalRealNVP:
-    """The published network's size with weights by formula: masked full-width layers cut to what they compute."""
+    """The published network with weights by formula, cut to what it computes as released weights are."""
     flow = ConditionalRealNVP().double()
-    values = {}
-    shapes = {"l.0": (512, 45), "l.1": (512, 512), "l.2": (45, 512), "c.0": (512, 512), "c.1": (512, 512)}
-    number = 0
-    for kind in ("t", "s"):
-        for coupling in range(12):
-            for layer, shape in shapes.items():
-                for part, size in (("weight", shape), ("bias", shape[:1])):
-                    amplitude = 0.3 if layer == "l.0" else 0.05
-                    k = torch.arange(math.prod(size), dtype=torch.float64)
-                    values[kind, coupling, layer, part] = amplitude * torch.sin(0.7 * number + 0.013 * k).view(size)
-                    number += 1
-    assert number == 240
-    with torch.no_grad():
-        for index, coupling in enumerate(flow.couplings):
-            kept, moved = slice(22, 45), slice(0, 22)
-            if index % 2:
-                kept, moved = moved, kept
-            for kind, network in (("t", coupling.shift), ("s", coupling.log_scale)):
-                for layer, module in (("l.0", network.layers[0]), ("l.1", network.layers[1]), ("l.2", network.out)):
-                    weight, bias = values[kind, index, layer, "weight"], values[kind, index, layer, "bias"]
-                    if layer == "l.0":
-                        weight = weight[:, kept]
-                    if layer == "l.2":
-                        weight, bias = weight[moved], bias[moved]
-                    module.weight.copy_(weight)
-                    module.bias.copy_(bias)
-                for position in (0, 1):
-                    network.conditions[position].weight.copy_(values[kind, index, f"c.{position}", "weight"])
-                    network.conditions[position].bias.copy_(values[kind, index, f"c.{position}", "bias"])
+    weights = flow_weights()
+    assert len(weights) == 240
+    flow.load_state_dict({key: mhentropy_source(f"flow.{key}").read(weights) for key in flow.state_dict()})
     return flow
 
 

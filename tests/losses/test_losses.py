@@ -2,14 +2,12 @@ import math
 
 import numpy as np
 import pytest
-import roma
 import torch
 from torch.distributions import Independent, Normal
 
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
 from handlit.losses.joint_limits import JointLimits
-from handlit.losses.orientation import is_turned, orientation_guide
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean, mean_of_points
 
@@ -73,19 +71,6 @@ def test_standard_normal_energy_is_the_log_density_without_its_constant():
     values = torch.randn(3, 10)
     expected = -Normal(0, 1).log_prob(values).mean(1) - math.log(2 * math.pi) / 2
     torch.testing.assert_close(standard_normal_energy(values), expected)
-
-
-@pytest.mark.parametrize("degrees", [0, 20, 31, 90, 179])
-def test_orientation_guide_speaks_up_beyond_its_tolerance(degrees):
-    target = roma.random_rotmat(2)
-    rotation = roma.rotvec_to_rotmat(torch.tensor([0.6, 0.0, 0.8]) * math.radians(degrees)) @ target
-    assert is_turned(rotation, target).tolist() == [degrees > 30] * 2
-    columns = (rotation[..., :2] * torch.tensor([0.5, 2.0])).requires_grad_()
-    guide = orientation_guide(columns, rotation, target)
-    expected = (columns - target[..., :2]).abs().mean((1, 2)) * (degrees > 30)
-    torch.testing.assert_close(guide, expected)
-    guide.sum().backward()
-    assert bool(columns.grad.any()) == (degrees > 30)
 
 
 def gaussian(seed: int, n: int = 778) -> MeshGaussian:

@@ -19,9 +19,9 @@ from tests.methods.test_amvur import trainer
 NAMES = {"likelihood_2d", "prior_pose", "prior_orient", "prior_shape", "entropy"}
 
 
-def method(stochastic: str = "fingers", **settings: object) -> MHEntropy:
+def method(stochastic: str = "fingers", flow: str = "realnvp", **settings: object) -> MHEntropy:
     torch.manual_seed(0)
-    network = MHEntropyNetwork(Backbone("resnet10t"), features=32, hidden=(16, 16), steps=2, stochastic=stochastic)
+    network = MHEntropyNetwork(Backbone("resnet10t"), 32, hidden=(16, 16), steps=2, stochastic=stochastic, flow=flow)
     return MHEntropy(network, image_size=SIZE, **settings)
 
 
@@ -116,9 +116,9 @@ def test_weights_scale_their_terms() -> None:
     torch.testing.assert_close(found.total, expected)
 
 
-@pytest.mark.parametrize("stochastic", ["fingers", "all"])
-def test_every_parameter_learns(stochastic: str) -> None:
-    module, batch = method(stochastic), batch_with_visibility()
+@pytest.mark.parametrize(("stochastic", "flow"), [("fingers", "realnvp"), ("all", "realnvp"), ("all", "spline")])
+def test_every_parameter_learns(stochastic: str, flow: str) -> None:
+    module, batch = method(stochastic, flow), batch_with_visibility()
     losses(module, batch).total.backward()
     for name, parameter in module.network.named_parameters():
         assert parameter.grad is not None, name

@@ -109,3 +109,14 @@ def test_rank_correlation_sees_order_alone() -> None:
     expected = scipy_stats.spearmanr(first, mixed).statistic
     assert calibration.rank_correlation(first, mixed).item() == pytest.approx(expected, abs=1e-9)
     assert calibration.rank_correlation(first, first.exp()).item() == pytest.approx(1)
+
+
+def test_many_samples_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    samples, target = torch.randn(2, 50, 3, 3), torch.randn(2, 3, 3)
+    whole = calibration.energy_score(samples, target)
+    monkeypatch.setattr(calibration, "_PAIR_BLOCK", 7)
+    torch.testing.assert_close(calibration.energy_score(samples, target), whole)
+    # more numbers than torch.quantile takes
+    many = torch.zeros(1, 90_000, 63, 3)
+    assert (calibration.radial_rank(many, torch.ones(1, 63, 3)) == 1).all()

@@ -63,6 +63,26 @@ def test_means_by_visibility_are_the_literal_ones() -> None:
     assert summary["published_rd"].values["all"] == pytest.approx(ratio, rel=1e-6)
 
 
+def test_published_numbers_are_also_averaged_as_published() -> None:
+    """Batches weigh the same whatever their size; images without a value and batches of exactly 0 do not count."""
+    table = run(images=200)
+    names = ("mpjpe_best_mm", "ah_px", "pjd_2d_visible_px", "pjd_3d_occluded_mm")
+    table.columns["published_pjd_3d_occluded_mm"][5:30] = np.nan  # type: ignore[index]
+    table.columns["published_ah_px"][64:128] = 0  # type: ignore[index]
+    summary = Summary(table)
+    expected = {}
+    for name in names:
+        batches = [table.columns[f"published_{name}"][first : first + 64] for first in (0, 64, 128, 192)]
+        means = [float(np.nanmean(batch.astype(np.float64))) for batch in batches]
+        expected[name] = sum(means) / np.count_nonzero(means)
+        assert summary[f"published_{name}_batched"].values["all"] == pytest.approx(expected[name], rel=1e-6)
+        exact = np.nanmean(table.columns[f"published_{name}"].astype(np.float64))
+        assert summary[f"published_{name}"].values["all"] == pytest.approx(exact, rel=1e-6)
+        assert summary[f"published_{name}"].values != summary[f"published_{name}_batched"].values
+    ratio = expected["pjd_2d_visible_px"] / expected["pjd_3d_occluded_mm"]
+    assert summary["published_rd_batched"].values["all"] == pytest.approx(ratio, rel=1e-6)
+
+
 def test_uniform_ranks_are_calibrated_and_others_are_not() -> None:
     table = run(images=400)
     assert Summary(table)["calibration_error"].values["all"] < 0.01

@@ -1,0 +1,144 @@
+"""Synthetic hands rendered while training, on the training device: as many as one likes, and nothing on disk."""
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch.utils.data import Dataset, default_collate
+
+from handlit.data.base import HandDataModule
+from handlit.data.sampling import Ticket
+from handlit.data.synthesis.appearance import SkinRegions, skin_regions
+from handlit.data.synthesis.batch_rendering import NUM_SOLIDS, SceneRenderer
+from handlit.data.synthesis.loose_scene import LooseScene, sample_loose_scene
+from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
+from handlit.geometry.crops import PLAIN_MARGIN
+from handlit.hand.articulation import sample_poses
+from handlit.hand.asset import load_hand
+from handlit.skeleton import TipConvention
+from handlit.types import HandBatch, InputError
+
+#: Natural poses that pictures start from; they lie at one of these or on the way to another.
+NUM_POSES = 4096
+#: First number of the random sources of pictures that are no training samples.
+VALIDATION_SOURCE = 7
+
+
+class LooseScenes(Dataset[LooseScene]):
+    """Random scenes; a `Ticket` carries its scene's seed, a bare index gives the fixed scene of that number.
+
+    Args:
+        count: Samples.
+        poses: (P, 45) natural finger poses.
+        regions: Where the hand's skin differs.
+        preset: Views, spread of pose and shape, distances.
+        occlusion: Probability that the object is before the hand.
+    """
+
+    def __init__(
+        self, count: int, poses: np.ndarray, regions: SkinRegions, preset: ScenePreset, occlusion: float
+    ) -> None:
+        self.count = count
+        self.poses = poses
+        self.regions = regions
+        self.preset = preset
+        self.occlusion = occlusion
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, ticket: int | Ticket) -> LooseScene:
+        if isinstance(ticket, Ticket):
+            index, key, source = ticket.index, f"online/{ticket.seed}", [ticket.seed]
+        else:
+            index, key, source = ticket, f"online/validation/{ticket}", [VALIDATION_SOURCE, ticket]
+        rng = np.random.default_rng(source)
+        return sample_loose_scene(key, index, self.poses, self.regions, NUM_SOLIDS, self.preset, self.occlusion, rng)
+
+
+class OnlineHands(HandDataModule):
+    """Endless synthetic training data with exact labels, and a fixed set of pictures for validation.
+
+    The loader's workers draw the numbers that a picture is made from; pictures are rendered a batch at a time on the
+    training device. Training pictures are new in every epoch and depend on the run's seed, the epoch and their place
+    in it, whatever the workers and processes; validation pictures depend on their number alone. Every label is known:
+    pose, shape, mesh, joints, masks and visibility. There is nothing to test on or to predict: that is what a
+    dataset's evaluation split is for.
+
+    Args:
+        image_size: Side of the square pictures, pixels.
+        batch_size: Samples per process and step.
+        num_workers: Loader processes.
+        epoch_samples: Training pictures that make an epoch.
+        val_samples: Pictures of the validation set.
+        preset: Views, spread of poses and shapes, and distances, as for `synth`; objects are not held.
+        occlusion: Share of the pictures whose object lies before the hand; in the others it lies behind.
+        margin: Side of the pictures relative to the longer side of the hand's box; a random zoom is on top. About
+            that of the crop rule one goes on with: 1.5 for plain and MHEntropy's crops, 1.8 for AMVUR's.
+        mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
+        tips: Vertices that are the finger tips' joints: those of the dataset one goes on with.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+
+    def __init__(
+        self,
+        image_size: int = 224,
+        batch_size: int = 64,
+        num_workers: int = 4,
+        epoch_samples: int = 100_000,
+        val_samples: int = 1000,
+        preset: PresetName = "full",
+        occlusion: float = 0.5,
+        margin: float = PLAIN_MARGIN,
+        mano_path: str | None = None,
+        tips: TipConvention = "ho3d",
+    ) -> None:
+        super().__init__(image_size, "plain", batch_size, num_workers, augmentation=None, mano_path=mano_path)
+        if epoch_samples < 1 or val_samples < 1:
+            raise InputError(f"epoch_samples and val_samples must be 1 or more, got {epoch_samples} and {val_samples}")
+        if preset not in PRESETS:
+            raise InputError(f"preset must be one of {', '.join(PRESETS)}, got '{preset}'")
+        if not 0 <= occlusion <= 1:
+            raise InputError(f"occlusion must be in 0 to 1, got {occlusion}")
+        if not 1 <= margin <= 10:
+            raise InputError(f"margin must be in 1 to 10, got {margin}: it is relative to the hand's box")
+        self.epoch_samples = epoch_samples
+        self.val_samples = val_samples
+        self.preset = PRESETS[preset]
+        self.occlusion = occlusion
+        self.margin = margin
+        self.tips = tips
+
+    @cached_property
+    def renderer(self) -> SceneRenderer:
+        """Makes pictures and labels from scenes."""
+        return SceneRenderer(self.hand, self.image_size, self.margin)
+
+    def setup(self, stage: str) -> None:
+        """Draw the poses that pictures start from.
+
+        Raises:
+            InputError: The stage needs an evaluation split.
+        """
+        if stage in ("test", "predict"):
+            raise InputError(
+                f"there is nothing to {stage} on: OnlineHands makes training and validation pictures only. Give the "
+                "--data config of a dataset, or write one: python main.py synth"
+            )
+        if self.datasets:
+            return
+        regions = skin_regions(load_hand(self.mano_path))
+        poses = sample_poses(NUM_POSES, seed=0)
+        for split, count in (("train", self.epoch_samples), ("val", self.val_samples)):
+            self.datasets[split] = LooseScenes(count, poses, regions, self.preset, self.occlusion)  # type: ignore[assignment]
+
+    def _loader_options(self) -> dict[str, Any]:
+        return super()._loader_options() | {"collate_fn": default_collate}
+
+    def on_after_batch_transfer(  # type: ignore[override]
+        self, batch: LooseScene, dataloader_idx: int
+    ) -> HandBatch:
+        """Render the scenes that the loader has drawn, on the batch's device."""
+        return self.renderer.to(batch.pose.device)(batch)
