@@ -38,22 +38,23 @@ class LiteralNet(nn.Module):
 
     def __init__(self, source: ConditionedMLP, reads: slice, writes: slice) -> None:
         super().__init__()
-        first, second = source.layers
-        hidden = first.out_features
-        self.layers = nn.ModuleList([nn.Linear(_DIMENSIONS, hidden), second, nn.Linear(hidden, _DIMENSIONS)])
+        first, self.inner = source.layers
+        assert isinstance(first, nn.Linear)
+        self.read = nn.Linear(_DIMENSIONS, first.out_features)
+        self.write = nn.Linear(first.out_features, _DIMENSIONS)
         self.conditions = source.conditions
         with torch.no_grad():
             # what the mask hides may be any number
-            self.layers[0].weight[:, reads] = first.weight
-            self.layers[0].bias.copy_(first.bias)
-            self.layers[2].weight[writes] = source.out.weight
-            self.layers[2].bias[writes] = source.out.bias
+            self.read.weight[:, reads] = first.weight
+            self.read.bias.copy_(first.bias)
+            self.write.weight[writes] = source.out.weight
+            self.write.bias[writes] = source.out.bias
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
         """(R, 45) and (R, 512) to (R, 45)."""
-        h = self.layers[0](x) + self.conditions[0](condition)
-        h = self.layers[1](F.leaky_relu(h, 0.01)) + self.conditions[1](condition)
-        return self.layers[2](F.leaky_relu(h, 0.01))
+        h = self.read(x) + self.conditions[0](condition)
+        h = self.inner(F.leaky_relu(h, 0.01)) + self.conditions[1](condition)
+        return self.write(F.leaky_relu(h, 0.01))
 
 
 class LiteralFlow(nn.Module):

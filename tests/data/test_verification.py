@@ -356,7 +356,7 @@ def test_ground_truth_is_checked_against_the_list(ho3d: Path) -> None:
         edit_list(ho3d, name, lambda values: values[:2])
     assert "evaluation.txt names 3 images, evaluation_xyz.json has 2" in only_problem(ho3d, "ground truth").message
     path = ho3d / "evaluation.txt"
-    replace(path, f"{path.read_text().splitlines()[0]}\nno frame\n".encode())
+    replace(path, f"{path.read_text().splitlines()[0]}\nnothing\n".encode())
     problems = check(ho3d).problems
     assert [finding.kind for finding in problems] == ["lists", "ground truth"]
     assert "2 entries, evaluation.txt 1" in problems[1].message

@@ -55,7 +55,7 @@ def check_labels(report: Report, split: str, frames: FrameTable) -> FrameTable:
     joints = np.asarray(frames.joints_cam, dtype=np.float64)
     measures = report.measures.setdefault(split, {})
     measures["frames with joints"] = int(known.sum())
-    if np.median(np.abs(joints[known, 0])) < 1e-6:
+    if np.median(np.linalg.norm(joints[known, 0], axis=-1)) < 1e-6:
         text = "the wrist is at the origin: expected absolute camera coordinates, not relative to the wrist"
         report.add("relative joints", split, text)
         return replace(frames, joints_cam=np.full_like(joints, np.nan))
