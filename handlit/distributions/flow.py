@@ -7,6 +7,7 @@ whose parameters networks read from the first half and from the image.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -38,8 +39,7 @@ class ConditionedMLP(nn.Module):
         super().__init__()
         if not hidden:
             raise InputError("the networks of a flow need a hidden layer: that is where the image comes in")
-        widths = [in_features, *hidden]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, hidden, strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([in_features, *hidden]))
         self.conditions = nn.ModuleList(nn.Linear(condition_features, width) for width in hidden)
         self.out = nn.Linear(hidden[-1], out_features)
 

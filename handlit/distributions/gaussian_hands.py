@@ -31,6 +31,9 @@ class GaussianHands(MeshGaussian):
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
         """See `HandDistribution.hypotheses`; every joint and projection is that of the drawn mesh.
 
+        Joints have the drawn mesh's wrist at the origin. The vertices are as drawn, as the density is of them: their
+        own wrist lies about the origin, as far from it as their scale says.
+
         The density is that of the mesh, at temperature 1 whatever the temperature of the drawing.
         """
         drawn = self.tempered(temperature).rsample(torch.Size((count,)))

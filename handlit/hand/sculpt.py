@@ -46,7 +46,7 @@ def _tip_ids(vertices: np.ndarray) -> dict[int, int]:
         apex = int(np.argmax(np.where(near, vertices @ ahead, -1.0)))
         distance = np.sqrt(((vertices - vertices[apex]) ** 2).sum(-1))
         ids = list(dict.fromkeys(convention[position] for convention in TIP_VERTICES.values()))
-        taken.update(zip(ids, np.argsort(distance, kind="stable").tolist(), strict=False))
+        taken.update(zip(ids, np.argsort(distance, kind="stable")[: len(ids)].tolist(), strict=True))
     return taken
 
 

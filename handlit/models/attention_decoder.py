@@ -236,7 +236,9 @@ class AttentionDecoder(nn.Module):
                 dropout=dropout,
                 attention_dropout=attention_dropout,
             )
-            for position, (in_features, width, out_features) in enumerate(zip([3, *outs], hidden, outs, strict=False))
+            for position, (in_features, width, out_features) in enumerate(
+                zip([3, *outs[:-1]], hidden, outs, strict=True)
+            )
         )
         self.log_variance_head = nn.Linear(hidden[-1], 3)
         _initialise(self.log_variance_head)

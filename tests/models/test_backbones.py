@@ -52,7 +52,7 @@ def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps():
     assert backbone.map_channels == (64, 128, 256)
     assert features.pooled.shape == (2, 2048) == (2, backbone.channels)
     torch.testing.assert_close(features.pooled, expected)
-    for map_, branch in zip(features.maps, seen["maps"], strict=False):
+    for map_, branch in zip(features.maps, seen["maps"][:3], strict=True):
         torch.testing.assert_close(map_, branch)
 
 
