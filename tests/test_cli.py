@@ -128,8 +128,8 @@ def test_weights_and_biases_offline(job: Job, tmp_path: Path, monkeypatch: pytes
     main([*job.fit_arguments(), *options])
     assert (tmp_path / "run" / "config.yaml").is_file()
     assert (tmp_path / "run" / "checkpoints" / "best.ckpt").is_file()
-    wandb.finish()
-    (log,) = (tmp_path / "wandb").glob("offline-run-*/run-*.wandb")
+    wandb.teardown()
+    (log,) = (tmp_path / "run" / "wandb").glob("offline-run-*/run-*.wandb")
     assert b"val/pa_mpjpe_mm" in log.read_bytes()
 
 

@@ -55,3 +55,34 @@ def test_typo_in_a_config_file_is_refused(tmp_path: Path, capsys: pytest.Capture
         main(["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), "--config", f"{tmp_path}/typo.yaml"])
     assert stop.value.code == 2
     assert "max_epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "trainer").glob("*.yaml")), ids=lambda path: path.stem)
+def test_trainer_settings_are_parsed_with_an_experiment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert path.read_text().startswith("# python main.py fit --config configs/experiment/")
+    assert f"--config configs/trainer/{path.name}" in path.read_text().splitlines()[0]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(EXPERIMENTS[0]), "--config", str(path), "--print_config"])
+    assert stop.value.code == 0, capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["group=G", "name=N", "project=P", "tags=[a,b]", "offline=true"])
+def test_settings_of_the_wandb_run_are_found(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logger = ["--config", str(CONFIGS / "trainer" / "wandb.yaml"), f"--trainer.logger.init_args.{setting}"]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), *logger, "--print_config"])
+    assert stop.value.code == 0
+    name, value = setting.split("=")
+    config = yaml.safe_load(capsys.readouterr().out)
+    assert config["trainer"]["logger"]["init_args"][name] == yaml.safe_load(value)
+
+
+def test_a_missing_tensorboard_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlit.cli.trainer.find_spec", lambda name: None)
+    logger = ["--config", str(CONFIGS / "trainer" / "tensorboard.yaml"), "--run_dir", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "--config", str(CONFIGS / "experiment" / "quickstart.yaml"), *logger])
+    assert stop.value.code == 2
+    assert "pip install tensorboard" in capsys.readouterr().err

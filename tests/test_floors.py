@@ -22,6 +22,7 @@ FLOORS = {
     "methods": 6,
     "data": 6,
     "callbacks": 6,
+    "sweeps": 6,
     "cli": 7,
 }
 #: Libraries that only some parts may import.

@@ -192,6 +192,41 @@ def add_legend(image: np.ndarray, entries: Sequence[tuple[str, tuple[int, int, i
     return canvas
 
 
+def reliability_plot(levels: Sequence[float], shares: Sequence[float], title: str, side: int = 448) -> np.ndarray:
+    """Draw actual over nominal coverage: above the diagonal a method is too cautious, below it too sure.
+
+    Args:
+        levels: Shares of points that the regions are to hold, ascending in [0, 1].
+        shares: Those that they hold, in [0, 1].
+        title: Written above.
+        side: Of the picture, pixels.
+
+    Returns:
+        (side, side, 3) uint8 RGB.
+    """
+    canvas = np.full((side, side, 3), BACKGROUND, np.uint8)
+    font, left, top, span = side / 1000, round(0.13 * side), round(0.08 * side), round(0.8 * side)
+
+    def place(level: float, share: float) -> tuple[int, int]:
+        return round((left + level * span) * 16), round((top + (1 - share) * span) * 16)
+
+    def write(text: str, x: float, y: float) -> None:
+        place = (round(x * side), round(y * side))
+        cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, font, INK, 1, cv2.LINE_AA)
+
+    for tick in (0.0, 0.25, 0.5, 0.75, 1.0):
+        for start, end in (((tick, 0.0), (tick, 1.0)), ((0.0, tick), (1.0, tick))):
+            cv2.line(canvas, place(*start), place(*end), (215,) * 3, 1, cv2.LINE_AA, shift=4)
+        write(f"{tick:g}", 0.12 + 0.8 * tick, 0.925)
+        write(f"{tick:g}", 0.03, 0.09 + 0.8 * (1 - tick))
+    cv2.line(canvas, place(0, 0), place(1, 1), (150,) * 3, 1, cv2.LINE_AA, shift=4)
+    points = np.array([place(level, share) for level, share in zip(levels, shares, strict=True)])
+    cv2.polylines(canvas, [points], False, SEEN, max(1, side // 200), cv2.LINE_AA, shift=4)
+    write(title, 0.03, 0.05)
+    write("share that a region is to hold; upwards: that it holds", 0.13, 0.98)
+    return canvas
+
+
 def side_view(vertices_root: Tensor) -> tuple[Tensor, Tensor]:
     """Turn a hand by 90 degrees about the vertical axis and put it before a camera, to look at its depth.
 

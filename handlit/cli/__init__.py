@@ -57,9 +57,24 @@ def run_trainer(arguments: list[str]) -> None:
     logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
         lambda line: "litlogger" not in line.getMessage()
     )
+    from pytorch_lightning.utilities.exceptions import MisconfigurationException
+    from torch.distributed import DistError
+
     from handlit.cli.trainer import HandlitCLI
 
-    HandlitCLI.run(arguments, CONFIGS / "base.yaml")
+    try:
+        HandlitCLI.run(arguments, CONFIGS / "base.yaml")
+    except MisconfigurationException as error:
+        raise InputError(str(error)) from error
+    except RuntimeError as error:
+        # what NCCL and the rendezvous raise has a class of its own; what gloo raises has not
+        if not isinstance(error, DistError) and "/gloo/" not in str(error):
+            raise
+        raise InputError(
+            "the processes of this run did not find each other, or one was lost. Look at the other processes' output; "
+            "every node needs the same command, MASTER_ADDR and MASTER_PORT, a NODE_RANK of its own, and "
+            f"trainer.num_nodes times trainer.devices processes must start (docs/scaling.md). {error}"
+        ) from error
 
 
 def _run_verb(name: str, arguments: list[str]) -> None:
@@ -76,5 +91,6 @@ VERBS = {
     "import-weights": "released AMVUR, MHEntropy and HRNet weights to handlit's files, with an account of every key",
     "score": "official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report",
     "compare": "tested runs side by side: accuracy, diversity, calibration, paired differences, charts",
+    "sweep": "trials of a W&B sweep file on this machine: table, results.csv, parallel coordinates",
     "doctor": "what this machine has of what handlit needs, and what to do about each gap",
 }

@@ -1,14 +1,20 @@
 """LightningCLI for handlit: run folders, shared settings linked once, checkpoints found without being named."""
 
+import json
+import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from handlit.callbacks import HypothesisEvaluation, ValidationPictures
+from handlit.callbacks.checkpoints import LastCheckpoint, newest_checkpoint
 from handlit.data.base import HandDataModule
 from handlit.types import InputError
 
@@ -28,14 +34,17 @@ class SaveRunConfig(SaveConfigCallback):
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the file; called in the first process."""
         path = Path(trainer.default_root_dir) / self.config_filename
-        resumed = bool(self.config.get("ckpt_path"))
+        config = self.config.clone()
+        resumed = config.resume or config.ckpt_path is not None
         if path.exists() and not resumed:
             raise InputError(
-                f"{path.parent} already holds a run: choose another --run_dir, remove the folder, or resume it with "
-                f"--ckpt_path {path.parent / 'checkpoints' / 'last.ckpt'}"
+                f"{path.parent} already holds a run: choose another --run_dir, remove the folder, or go on with it by "
+                "--resume"
             )
+        # where this process began is not a setting of the run
+        config.resume, config.ckpt_path = False, None
         path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(self.config, path, skip_none=False, overwrite=resumed, multifile=False)
+        self.parser.save(config, path, skip_none=False, overwrite=resumed, multifile=False)
 
 
 class HandlitCLI(LightningCLI):
@@ -75,8 +84,21 @@ class HandlitCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Settings that are stated once and reach several parts."""
-        parser.add_argument("--run_dir", default="runs/default", help="folder for everything that a run writes")
+        parser.add_argument(
+            "--run_dir",
+            type=os.path.expandvars,
+            default="runs/default",
+            help="folder for everything that a run writes; $NAME stands for an environment variable",
+        )
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="fit: go on from the run's last checkpoint; start where there is none",
+        )
         parser.add_argument("--mano_path", type=str | None, help="MANO file or folder; the stand-in hand without it")
+        parser.add_lightning_class_args(HypothesisEvaluation, "hypotheses")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoints")
+        parser.add_lightning_class_args(ValidationPictures, "media")
         parser.link_arguments("run_dir", "trainer.default_root_dir")
         parser.link_arguments("mano_path", "data.init_args.mano_path")
         parser.link_arguments("mano_path", "model.init_args.mano_path")
@@ -87,28 +109,63 @@ class HandlitCLI(LightningCLI):
         """Parse what `main` was given; the base class warns when that came from the command line."""
         self.config = parser.parse_args(args)
 
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Make the trainer.
+
+        Raises:
+            InputError: It cannot be made as asked, for example because this machine does not have the devices.
+        """
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, TypeError) as error:
+            settings = self.config[str(self.subcommand)].trainer
+            raise InputError(
+                f"{error} (trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}, "
+                f"trainer.strategy={settings.strategy}; this machine has {torch.cuda.device_count()} CUDA devices and "
+                f"{os.cpu_count()} CPU cores)"
+            ) from error
+
     def before_instantiate_classes(self) -> None:
         """Choose logger and checkpoint for the command."""
         config: Namespace = self.config[str(self.subcommand)]
         run_dir = Path(config.run_dir)
-        csv = f"{CSVLogger.__module__}.{CSVLogger.__qualname__}"
+        config.trainer.logger = _loggers(config.trainer.logger, run_dir, training=self.subcommand == "fit")
         if self.subcommand == "fit":
-            if config.trainer.logger in (None, True):
-                init_args = Namespace(save_dir=str(run_dir), name="", version="")
-                config.trainer.logger = Namespace(class_path=csv, init_args=init_args)
             for callback in config.trainer.callbacks or []:
                 # left open, the logger would decide where checkpoints go
                 if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
                     callback.init_args.dirpath = str(run_dir / "checkpoints")
+            if config.resume:
+                checkpoint = newest_checkpoint(run_dir / "checkpoints")
+                config.ckpt_path = None if checkpoint is None else str(checkpoint)
             return
-        # a new CSVLogger would delete the training's metrics.csv
-        if config.trainer.logger in (None, True) or getattr(config.trainer.logger, "class_path", None) == csv:
-            config.trainer.logger = False
         if self.subcommand == "predict":
             # predictions go to files batch by batch; keeping them would fill the memory
             config.return_predictions = False
         if config.ckpt_path is None:
             config.ckpt_path = str(find_checkpoint(run_dir))
+
+    def after_test(self) -> None:
+        """Keep the numbers of the last test as ``test.json`` in the run folder."""
+        if self.trainer.is_global_zero:
+            numbers = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
+            path = Path(self.trainer.default_root_dir) / "test.json"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+
+
+def _loggers(given: Any, run_dir: Path, training: bool) -> list[Namespace]:
+    """The loggers that were asked for, writing into the run folder, and one for metrics.csv where a method trains."""
+    asked = given if isinstance(given, list) else [given] if isinstance(given, Namespace) else []
+    csv = Namespace(class_path="handlit.callbacks.ResumableCSVLogger", init_args=Namespace())
+    # metrics.csv is the training's
+    loggers = [csv] if training else []
+    loggers += [logger for logger in asked if not logger.class_path.endswith("CSVLogger")]
+    for logger in loggers:
+        if logger.class_path.endswith(".TensorBoardLogger") and find_spec("tensorboard") is None:
+            raise InputError("TensorBoard is not installed: pip install tensorboard, or leave its logger out")
+        logger.init_args.save_dir = str(run_dir)
+    return loggers
 
 
 def _tips(data: HandDataModule) -> str:

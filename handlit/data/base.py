@@ -76,6 +76,8 @@ class HandDataModule(pl.LightningDataModule):
         self.on_error: ErrorPolicy = on_error
         self.max_errors = max_errors
         self.datasets: dict[str, Dataset[HandSample | None]] = {}
+        self._training_loader: ResumableLoader | None = None
+        self._position = {"batches": 0}
 
     @cached_property
     def hand(self) -> HandLayer:
@@ -107,7 +109,23 @@ class HandDataModule(pl.LightningDataModule):
         dataset = self._dataset("train")
         sampler = self.training_sampler()
         drop_last = len(sampler) >= self.batch_size
-        return ResumableLoader(dataset, sampler=sampler, drop_last=drop_last, **self._loader_options())
+        loader = ResumableLoader(dataset, sampler=sampler, drop_last=drop_last, **self._loader_options())
+        loader.load_state_dict(self._position)
+        self._position = {"batches": 0}
+        self._training_loader = loader
+        return loader
+
+    def state_dict(self) -> dict[str, int]:
+        """Where in its epoch the training is, for checkpoints.
+
+        Lightning keeps the loader's own state too, and does not give it back if the loader was made before the
+        checkpoint was read, as a schedule that asks for the run's length makes it.
+        """
+        return self._position if self._training_loader is None else self._training_loader.state_dict()
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Let the next training loader begin there."""
+        self._position = state
 
     def val_dataloader(self) -> DataLoader:
         """Validation batches in dataset order."""

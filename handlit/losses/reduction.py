@@ -1,13 +1,20 @@
 """Means over what is known: points of an item, and, the last step of every loss, items of a batch."""
 
+from collections.abc import Iterable
+
 import torch
-from torch import Tensor
+import torch.distributed
+from torch import Tensor, nn
 
 
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of the valid items; 0 with zero gradient when there is none.
 
     Invalid items do not count in the denominator and cannot spread a NaN.
+
+    When several processes train together, the items of all of them are counted, and the mean of the processes' results,
+    which is what DDP makes of their gradients, is the mean over all valid items, however they are spread. Evaluation,
+    where processes may have different numbers of batches, counts each batch for itself.
 
     Args:
         values: (B,) one loss per item.
@@ -19,7 +26,20 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     if values.shape != valid.shape:
         raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
     total = torch.where(valid, values, torch.zeros_like(values)).sum()
-    return total / valid.sum().clamp(min=1)
+    count = valid.sum()
+    if torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(count)
+        return total * torch.distributed.get_world_size() / count.clamp(min=1)
+    return total / count.clamp(min=1)
+
+
+def zero_of(parameters: Iterable[nn.Parameter]) -> Tensor:
+    """0 with a gradient of 0 for each parameter: for a part of a network that a loss leaves out for now.
+
+    DDP expects a gradient of every parameter at every step. Adam leaves parameters whose gradients have all been 0
+    where they are.
+    """
+    return 0.0 * torch.stack([parameter.flatten()[0] for parameter in parameters]).sum()
 
 
 def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:

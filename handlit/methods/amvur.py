@@ -12,7 +12,7 @@ from handlit.geometry.cameras import normalised_to_crop, view_to_crop
 from handlit.hand.asset import HandAsset, load_hand
 from handlit.hand.layer import HandLayer
 from handlit.losses.photometric import hand_pixels, photometric_distance
-from handlit.losses.reduction import masked_mean
+from handlit.losses.reduction import masked_mean, zero_of
 from handlit.methods.method import HandMethod, Losses
 from handlit.methods.schedules import Schedule, configure_adam
 from handlit.methods.supervision import FullSupervision, Supervision
@@ -97,15 +97,17 @@ class AMVUR(HandMethod[AMVUROutput]):
     def losses(self, output: AMVUROutput, batch: HandBatch) -> Losses:
         """What the supervision makes of the output, and the photometric loss where it is asked for."""
         losses = self.supervision(output, batch, self.network)
+        assert losses.total is not None
         if not self.photometric or self.current_epoch < self.photometric_from:
-            return losses
+            if self.network.texture is None:
+                return losses
+            return Losses(losses.total + zero_of(self.network.texture.parameters()), losses.terms)
         view, colours = self._coloured(output, batch)
         picture, coloured_by_visible = view.render(colours)
         distance, compared = photometric_distance(picture, batch.image, coloured_by_visible & hand_pixels(batch))
         # an image without any label may show no hand at all
         labelled = batch.valid["joints_2d"] | batch.valid["joints_cam"] | batch.valid["vertices_cam"]
         value = masked_mean(distance, compared & labelled)
-        assert losses.total is not None
         return Losses(losses.total + self.photometric * value, {**losses.terms, "photometric": value})
 
     @torch.no_grad()

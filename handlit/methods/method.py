@@ -1,13 +1,16 @@
 """What all methods share: one step for training, validation and test, metrics by name, and a watch over the loss."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from handlit.hand.layer import HandLayer
 from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
@@ -20,6 +23,8 @@ _METRICS: dict[str, type[PerImageMean]] = {
     "pa_mpvpe_mm": PAMPVPE,
 }
 
+#: Of checkpoints; goes up when older ones can no longer be read.
+CHECKPOINT_FORMAT = 1
 
 #: What a method's network says about a batch, before it becomes a `HandPrediction`.
 OutputT = TypeVar("OutputT")
@@ -102,6 +107,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         self.metrics = nn.ModuleDict(
             {stage: nn.ModuleDict({name: metric() for name, metric in _METRICS.items()}) for stage in ("val", "test")}
         )
+        self.loss_means = nn.ModuleDict({stage: nn.ModuleDict() for stage in ("val", "test")})
         self._watch = LossWatch()
 
     @property
@@ -136,6 +142,14 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """
         return self.predict(self._infer(image))
 
+    def on_train_batch_start(self, batch: HandBatch, batch_idx: int) -> None:
+        """Seed the step's noise by the run's seed, the batch's place and the process alone.
+
+        A resumed run so draws what the stopped one would have drawn, and no two processes draw the same.
+        """
+        place = [int(os.environ.get("PL_GLOBAL_SEED", "0")), self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
         """Loss of a training batch."""
         losses = self.losses(self._infer(batch.image), batch)
@@ -165,8 +179,39 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         self._watch.check()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Do not save weights that a broken loss has spoilt."""
+        """Do not save weights that a broken loss has spoilt; say whose weights they are."""
         self._watch.check()
+        checkpoint["handlit"] = {"format": CHECKPOINT_FORMAT, "method": type(self).__name__}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint that is not of this method and network.
+
+        Raises:
+            InputError: It is of another method, a newer handlit, or of a network of other sizes.
+        """
+        made_by = checkpoint.get("handlit", {})
+        if made_by.get("format", CHECKPOINT_FORMAT) > CHECKPOINT_FORMAT:
+            raise InputError(
+                f"the checkpoint has format {made_by['format']}, this handlit knows {CHECKPOINT_FORMAT}: update handlit"
+            )
+        if made_by.get("method", type(self).__name__) != type(self).__name__:
+            raise InputError(
+                f"the checkpoint is of {made_by['method']}, the configuration of {type(self).__name__}: give the "
+                "config.yaml of the checkpoint's run"
+            )
+        own, given = self.state_dict(), checkpoint["state_dict"]
+        wrong = [f"{name} is missing" for name in own if name not in given]
+        wrong += [f"{name} is not in this network" for name in given if name not in own]
+        wrong += [
+            f"{name} is {tuple(given[name].shape)}, here {tuple(value.shape)}"
+            for name, value in own.items()
+            if name in given and given[name].shape != value.shape
+        ]
+        if wrong:
+            shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+            raise InputError(
+                f"the checkpoint does not fit this network ({shown}): give the config.yaml of the checkpoint's run"
+            )
 
     def _infer(self, image: Tensor) -> OutputT:
         height, width = image.shape[-2:]
@@ -197,4 +242,16 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         values = {f"{stage}/loss_{name}": value.detach() for name, value in losses.terms.items()}
         if losses.total is not None:
             values[f"{stage}/loss"] = losses.total.detach()
-        self.log_dict(values, batch_size=batch_size, sync_dist=stage != "train")
+        if stage == "train":
+            self.log_dict(values, batch_size=batch_size, sync_dist=True)
+            return
+        # Lightning's own mean over processes rounds their number of samples, and MeanMetric without a strategy for NaN
+        # leaves weights out: one value for each sample
+        means: nn.ModuleDict = self.loss_means[stage]  # type: ignore[assignment]
+        for name, value in values.items():
+            term = name.removeprefix(f"{stage}/")
+            if term not in means:
+                means[term] = MeanMetric(nan_strategy="disable").to(value.device)
+            means[term].update(value.expand(batch_size))  # type: ignore[operator]
+            where = f"loss_means.{stage}.{term}"
+            self.log(name, means[term], batch_size=batch_size, metric_attribute=where)  # type: ignore[arg-type]

@@ -44,7 +44,9 @@ def configure_adam(
     steps = trainer.estimated_stepping_batches
     if steps == float("inf"):
         raise InputError("schedule='one_cycle' needs to know the run's length: set trainer.max_epochs or max_steps")
+    # torch divides by the rise's steps less one; a rise of one step or less is none
+    rise = warmup if warmup * steps != 1 else 0.0
     scheduler = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=learning_rate, total_steps=int(steps), pct_start=warmup, cycle_momentum=False
+        optimizer, max_lr=learning_rate, total_steps=int(steps), pct_start=rise, cycle_momentum=False
     )
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}

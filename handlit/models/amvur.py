@@ -15,7 +15,7 @@ from handlit.hand.asset import HandAsset
 from handlit.hand.coarse import COARSE_VERTICES, coarse_upsampling
 from handlit.hand.layer import HandLayer
 from handlit.models.attention_decoder import AttentionDecoder
-from handlit.models.backbones import Backbone
+from handlit.models.backbones import Backbone, compile_in_place
 from handlit.models.prior_net import HandPrior, PriorNet, RegressionHead
 from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
@@ -73,11 +73,11 @@ class CameraHead(nn.Module):
 
     def forward(self, feature: Tensor) -> Camera:
         """Cameras of features (B, in_features)."""
-        log_magnification, offset = self.head(feature).float().split((1, 2), dim=1)
+        log_magnification, offset = self.head(feature).split((1, 2), dim=1)
         view = torch.cat([log_magnification.exp(), offset], dim=1)
         if self.intrinsics_head is None:
             return WeakPerspectiveCamera(view)
-        mean, log_scale = self.intrinsics_head(feature).float().chunk(2, dim=1)
+        mean, log_scale = self.intrinsics_head(feature).chunk(2, dim=1)
         low, high = INTRINSICS_SCALE_BOUNDS
         scale = log_scale.clamp(math.log(low), math.log(high)).exp()
         return PerspectiveCamera(view, Normal(mean, scale, validate_args=False))
@@ -102,6 +102,9 @@ class AMVURNetwork(nn.Module):
         head_hidden: Width inside the prior's and the camera's heads.
         texture: Builds the texture branch from the channels of the backbone's maps and the hand model; the backbone
             must be built with ``maps``. It takes no part in the forward: whoever wants colours calls it.
+        activation_checkpointing: Compute the decoder's transformer layers again in the backward pass; the backbone has
+            an option of its own.
+        compile: Run the decoder through ``torch.compile``; the backbone has an option of its own.
 
     Attributes:
         hand: Hand layer of the prior; its `joint_matrix` regresses joints from any mesh.
@@ -123,6 +126,8 @@ class AMVURNetwork(nn.Module):
         num_components: int = 30,
         head_hidden: int = 512,
         texture: Callable[[Sequence[int], HandAsset], TextureDecoder] | None = None,
+        activation_checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -142,7 +147,10 @@ class AMVURNetwork(nn.Module):
             feedforward_ratio=feedforward_ratio,
             dropout=dropout,
             attention_dropout=attention_dropout,
+            activation_checkpointing=activation_checkpointing,
         )
+        if compile:
+            compile_in_place(self.decoder)
         self.camera_head = CameraHead(backbone.channels, camera, hidden=head_hidden)
         self.texture = texture(backbone.map_channels, asset) if texture is not None else None
 

@@ -2,13 +2,17 @@
 
 import difflib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint as recompute
 
 from handlit.models.weight_files import read_state_dict
 from handlit.types import InputError
@@ -33,9 +37,6 @@ class Features:
 class Backbone(nn.Module):
     """A timm network without its classifier.
 
-    Weights and images are kept in channels-last memory, the layout that convolutions are fastest in on CPUs and on
-    tensor cores.
-
     HRNet is used whole, as AMVUR (CVPR 2023) does: the pooled vector comes from the classification head's fusion of the
     four branches (2048 channels), and the maps are the fused outputs of the last stage's first three branches, before
     that head. timm's ``features_only`` mode would drop the head.
@@ -49,6 +50,11 @@ class Backbone(nn.Module):
         pretrained: Start from timm's ImageNet weights (downloaded once, then cached by timm).
         checkpoint: File with a state_dict of the network to start from instead, e.g. the official HRNet ImageNet file.
         maps: Also return feature maps.
+        channels_last: Keep weights and images in channels-last memory, the layout that convolutions are fastest in on
+            CPUs and on tensor cores.
+        activation_checkpointing: Keep only the inputs of the network's parts for the backward pass and compute the rest
+            again there: less memory, about a third more time. Results are the same.
+        compile: Run the network through ``torch.compile``, see `compile_in_place`.
 
     Attributes:
         channels: C, size of the pooled vector.
@@ -56,7 +62,8 @@ class Backbone(nn.Module):
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        InputError: There is no such network, its weights cannot be had, or the checkpoint does not fit.
+        InputError: There is no such network, its weights cannot be had, the checkpoint does not fit, the network has no
+            activation checkpointing, or it is asked for together with ``compile``.
     """
 
     #: timm's network; its methods are not those of a plain Module
@@ -65,7 +72,14 @@ class Backbone(nn.Module):
     pixel_offset: Tensor
 
     def __init__(
-        self, name: str = "hrnet_w64", pretrained: bool = False, checkpoint: str | None = None, maps: bool = False
+        self,
+        name: str = "hrnet_w64",
+        pretrained: bool = False,
+        checkpoint: str | None = None,
+        maps: bool = False,
+        channels_last: bool = True,
+        activation_checkpointing: bool = False,
+        compile: bool = False,
     ) -> None:
         super().__init__()
         if pretrained and checkpoint:
@@ -74,7 +88,8 @@ class Backbone(nn.Module):
         self.model = _create(name, pretrained)
         if checkpoint:
             _load(self.model, name, Path(checkpoint))
-        self.model.to(memory_format=torch.channels_last)
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.model.to(memory_format=self.memory_format)
         self.channels = int(self.model.head_hidden_size)
         self._whole_hrnet = hasattr(self.model, "stages") and hasattr(self.model, "incre_modules")
 
@@ -87,6 +102,13 @@ class Backbone(nn.Module):
         mean, std = (torch.tensor(self.model.pretrained_cfg[key]).view(3, 1, 1) for key in ("mean", "std"))
         self.register_buffer("pixel_scale", 1 / (255 * std), persistent=False)
         self.register_buffer("pixel_offset", -mean / std, persistent=False)
+
+        if activation_checkpointing and compile:
+            raise InputError("a backbone has activation_checkpointing or compile, not both: set one of them to false")
+        if activation_checkpointing:
+            _checkpoint_activations(self.model, name)
+        if compile:
+            compile_in_place(self)
 
     def normalise(self, images: Tensor) -> Tensor:
         """Pixels to the statistics that the network was trained with.
@@ -102,7 +124,7 @@ class Backbone(nn.Module):
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"images travel as uint8 RGB and are normalised here, once; got {images.dtype}")
-        images = images.contiguous(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=self.memory_format)
         return torch.addcmul(self.pixel_offset, images.float(), self.pixel_scale)
 
     def forward(self, images: Tensor) -> Features:
@@ -152,6 +174,64 @@ class Backbone(nn.Module):
             return [len(info) - 1], (info[-1]["num_chs"],) * len(MAP_STRIDES)
         chosen = [deepest[stride] for stride in MAP_STRIDES if stride in deepest]
         return [index for index, _ in chosen], tuple(channels for _, channels in chosen)
+
+
+def compile_in_place(module: nn.Module) -> None:
+    """Let ``torch.compile`` run a module; the names of its weights stay, so checkpoints fit with and without.
+
+    The first step of each phase takes minutes for a large network.
+
+    Args:
+        module: Compiled at its first call.
+
+    Raises:
+        InputError: There is no C++ compiler, which the generated code needs.
+    """
+    from torch._inductor.cpp_builder import get_cpp_compiler
+    from torch._inductor.exc import InvalidCxxCompiler
+
+    try:
+        get_cpp_compiler()
+    except InvalidCxxCompiler as error:
+        raise InputError(
+            "compile: true needs a C++ compiler, and none is found: install g++, name one in CXX, or set it to false"
+        ) from error
+    module.compile()
+
+
+class _RecomputedHRNetModule(HighResolutionModule):
+    """HRNet's exchange among branches, computed again in the backward pass: timm has no such option for HRNet."""
+
+    def forward(self, x: list[Tensor]) -> list[Tensor]:
+        # timm's forward writes into the list that it is given
+        return recompute(lambda *branches: HighResolutionModule.forward(self, list(branches)), *x, use_reentrant=False)
+
+
+def _checkpoint_activations(model: Any, name: str) -> None:
+    """Make a timm network keep fewer activations."""
+    exchanges = [module for module in model.modules() if type(module) is HighResolutionModule]
+    for exchange in exchanges:
+        exchange.__class__ = _RecomputedHRNetModule
+    if not exchanges:
+        try:
+            model.set_grad_checkpointing(True)
+        # timm's networks without the option say so by an assertion
+        except (AssertionError, AttributeError) as error:
+            raise InputError(
+                f"timm has no activation checkpointing for '{name}': set activation_checkpointing to false, or choose "
+                "another backbone"
+            ) from error
+    for module in model.modules():
+        if isinstance(module, _BatchNorm):
+            module.register_forward_pre_hook(partial(_count_batch_once, momentum=module.momentum))
+
+
+def _count_batch_once(module: Any, args: Any, momentum: float | None) -> None:
+    """Keep the statistics of a batch normalisation as they are where it is computed again, in the backward pass."""
+    recomputing = torch._C._current_graph_task_id() != -1
+    module.momentum = 0.0 if recomputing else momentum
+    if recomputing and module.training:
+        module.num_batches_tracked.sub_(1)
 
 
 def _create(name: str, pretrained: bool) -> Any:

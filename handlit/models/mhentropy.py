@@ -73,7 +73,7 @@ class MHEntropyNetwork(nn.Module):
         """Pixels (B, 3, H, W) uint8 RGB to the network's range, float32."""
         if self.pixel_range == "backbone":
             return self.backbone.normalise(images)
-        return images.contiguous(memory_format=torch.channels_last).float() / 127.5 - 1
+        return images.contiguous(memory_format=self.backbone.memory_format).float() / 127.5 - 1
 
     def forward(self, images: Tensor) -> MHEntropyOutput:
         """Look at images.
@@ -81,7 +81,10 @@ class MHEntropyNetwork(nn.Module):
         Args:
             images: (B, 3, H, W) from `normalise`.
         """
-        feature = self.feature(self.backbone(images).pooled)
-        orient, betas, log_magnification, offset = self.det_head(feature).float().split((3, 10, 1, 2), dim=1)
-        view = torch.cat([log_magnification.exp(), offset], dim=1)
-        return MHEntropyOutput(self.flow(feature), orient, betas, view)
+        pooled = self.backbone(images).pooled
+        # autocast would round the camera by half a pixel, and what the flow is conditioned on
+        with torch.autocast(pooled.device.type, enabled=False):
+            feature = self.feature(pooled.to(self.feature.weight.dtype))
+            orient, betas, log_magnification, offset = self.det_head(feature).split((3, 10, 1, 2), dim=1)
+            view = torch.cat([log_magnification.exp(), offset], dim=1)
+            return MHEntropyOutput(self.flow(feature), orient, betas, view)

@@ -37,6 +37,11 @@ class RegressionHead(nn.Sequential):
             last.bias.copy_(torch.tensor(initial))
         super().__init__(nn.Linear(in_features, hidden), nn.ReLU(), last)
 
+    def forward(self, feature: Tensor) -> Tensor:
+        """Answers (B, outputs) of features (B, in_features), in the precision of the weights, also under autocast."""
+        with torch.autocast(feature.device.type, enabled=False):
+            return super().forward(feature.to(next(self.parameters()).dtype))
+
 
 @dataclass
 class HandPrior:
@@ -103,8 +108,7 @@ class PriorNet(nn.Module):
             The mesh's distribution and the parameters of its mean.
         """
         pose, betas, columns, log_variance = (
-            head(feature).float()
-            for head in (self.pose_head, self.betas_head, self.rotation_head, self.log_variance_head)
+            head(feature) for head in (self.pose_head, self.betas_head, self.rotation_head, self.log_variance_head)
         )
         with torch.autocast(feature.device.type, enabled=False):
             columns = columns.unflatten(1, (2, 3)).mT

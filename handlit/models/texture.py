@@ -116,7 +116,8 @@ def sample_maps(maps: Sequence[Tensor], points: Tensor) -> Tensor:
     """
     # a point far outside is the border's as well, and its distance must not cost digits
     grid = points.clamp(-2, 2)[:, :, None]
-    sampled = [F.grid_sample(m, grid.to(m.dtype), padding_mode="border", align_corners=False) for m in maps]
+    # maps of half precision follow the points: coordinates of 8 bits would miss by half a pixel
+    sampled = [F.grid_sample(m.to(grid.dtype), grid, padding_mode="border", align_corners=False) for m in maps]
     return torch.cat(sampled, dim=1).squeeze(-1).mT
 
 

@@ -1,0 +1,168 @@
+"""While training, shows how the answers to a few validation images come along: in files, and in every logger."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+import wandb
+from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.trainer.states import TrainerFn
+from torch import Tensor
+
+from handlit.callbacks import drawing
+from handlit.callbacks.hypothesis_export import HandOfHypotheses
+from handlit.callbacks.meshes import write_mesh
+from handlit.callbacks.pictures import CELL, TITLES, PredictedHand, file_stem, write_image
+from handlit.callbacks.wandb_run import WandbRun
+from handlit.geometry.cameras import flip_opengl
+from handlit.metrics.calibration import calibration_error, coverage, radial_rank
+from handlit.types import HandBatch, HandPrediction, InputError
+
+log = logging.getLogger(__name__)
+
+FOLDER = "media"
+
+
+class ValidationPictures(pl.Callback):
+    """Draws the same validation images, with the same random draws, every few epochs and after the last one.
+
+    Into ``media/epoch_NNNN`` of the run folder and into W&B and TensorBoard go: ``predictions`` (joints, mesh and
+    scales of each hand), ``hypotheses`` (all skeletons of each hand), ``reliability`` (how often the true joints lie
+    inside the regions that are to hold a given share of them) and each hand's mesh (glb). The first process alone
+    draws, with random numbers of its own: the training is the same with and without pictures.
+
+    Args:
+        every_n_epochs: 0 leaves the pictures out.
+        count: Hands, spread evenly over the validation images.
+        num_hypotheses: Drawn for each hand.
+        reliability_count: Images that the reliability is measured on, spread evenly; 0 leaves it out.
+    """
+
+    def __init__(
+        self, every_n_epochs: int = 10, count: int = 4, num_hypotheses: int = 50, reliability_count: int = 64
+    ) -> None:
+        for name, value, least in (
+            ("every_n_epochs", every_n_epochs, 0),
+            ("count", count, 1),
+            ("num_hypotheses", num_hypotheses, 1),
+            ("reliability_count", reliability_count, 0),
+        ):
+            if value < least:
+                raise InputError(f"{name} of the validation pictures is {value}; expected at least {least}")
+        self.every_n_epochs = every_n_epochs
+        self.count = count
+        self.num_hypotheses = num_hypotheses
+        self.reliability_count = reliability_count
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw, write and log."""
+        epochs = trainer.current_epoch + 1
+        due = self.every_n_epochs and (epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs)
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if not due or not fitting or not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir) / FOLDER / f"epoch_{trainer.current_epoch:04d}"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with _own_random_numbers(pl_module.device):
+                pictures, hands = self._draw(trainer, pl_module)
+            for name, picture in pictures.items():
+                write_image(folder / f"{name}.png", picture)
+            for hand in hands:
+                colours = torch.tensor(drawing.SKIN).expand(len(hand.vertices_root), 3)
+                write_mesh(folder / f"{file_stem(hand.key)}.glb", hand, colours)
+        except OSError as error:
+            log.warning("the validation pictures cannot be written: %s", error)
+            return
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbRun):
+                _to_wandb(logger, folder, list(pictures), hands, trainer.global_step)
+            elif isinstance(logger, TensorBoardLogger):
+                _to_tensorboard(logger, pictures, hands, trainer.global_step)
+
+    def _draw(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule
+    ) -> tuple[dict[str, np.ndarray], list[PredictedHand]]:
+        """Pictures by name, and the hands in them."""
+        hand_layer: Any = pl_module.hand
+        faces = hand_layer.faces.cpu()
+        hands: list[PredictedHand] = []
+        drawn: list[HandOfHypotheses] = []
+        for batch, prediction in _answers(trainer, pl_module, self.count):
+            hypotheses = prediction.distribution.hypotheses(self.num_hypotheses, vertices=True)
+            for row in range(len(batch)):
+                hands.append(PredictedHand(prediction, batch, row, faces))
+                drawn.append(HandOfHypotheses(prediction, hypotheses, batch, row, faces, temperature=1.0))
+        range_m = drawing.SCALE_RANGE_M
+        rows = [
+            [h.crop, h.skeletons(range_m), h.skeletons_from_the_side(range_m), h.mean_by_scale(range_m)] for h in drawn
+        ]
+        titles = ("crop", f"{self.num_hypotheses} hypotheses", "the same from the side", "mean hand, scale")
+        pictures = {
+            "predictions": drawing.contact_sheet([hand.sheet_row() for hand in hands], TITLES, CELL),
+            "hypotheses": drawing.contact_sheet(rows, titles, CELL),
+        }
+        ranks = self._ranks(trainer, pl_module)
+        if len(ranks):
+            levels = torch.linspace(0, 1, 21).tolist()
+            title = f"{len(ranks)} joints, calibration error {float(calibration_error(ranks)):.3f}"
+            pictures["reliability"] = drawing.reliability_plot(levels, coverage(ranks, levels).tolist(), title)
+        return pictures, hands
+
+    def _ranks(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> Tensor:
+        """(N,) ranks of the joints that are labelled, the wrist apart: it is the origin of truth and draws alike."""
+        ranks = [torch.empty(0)]
+        for batch, prediction in _answers(trainer, pl_module, self.reliability_count):
+            samples = prediction.distribution.hypotheses(self.num_hypotheses).joints_root[:, :, 1:].float()
+            came = (batch.joints_cam - batch.joints_cam[:, :1])[:, 1:]
+            ranks.append(radial_rank(samples, came)[batch.valid["joints_cam"]].flatten().cpu())
+        return torch.cat(ranks)
+
+
+def _answers(
+    trainer: pl.Trainer, pl_module: pl.LightningModule, count: int
+) -> Iterator[tuple[HandBatch, HandPrediction]]:
+    """Answers for validation images that are spread evenly, in batches of the loader's size."""
+    loader: Any = trainer.val_dataloaders
+    size = len(loader.dataset)
+    chosen = np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()
+    for first in range(0, len(chosen), loader.batch_size):
+        batch = loader.collate_fn([loader.dataset[index] for index in chosen[first : first + loader.batch_size]])
+        batch = batch.to(pl_module.device)
+        if trainer.datamodule is not None:  # type: ignore[attr-defined]
+            batch = trainer.datamodule.on_after_batch_transfer(batch, 0)  # type: ignore[attr-defined]
+        with trainer.precision_plugin.forward_context():
+            prediction = pl_module(batch.image)
+        yield batch, prediction
+
+
+@contextlib.contextmanager
+def _own_random_numbers(device: torch.device) -> Iterator[None]:
+    """The same draws every time, and the training's generators untouched."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(0)
+        yield
+
+
+def _to_wandb(logger: WandbRun, folder: Path, names: list[str], hands: list[PredictedHand], step: int) -> None:
+    media: dict[str, Any] = {f"media/{name}": wandb.Image(str(folder / f"{name}.png")) for name in names}
+    files = [folder / f"{file_stem(hand.key)}.glb" for hand in hands]
+    media["media/meshes"] = [wandb.Object3D(str(path)) for path in files]
+    logger.log_metrics(media, step)
+
+
+def _to_tensorboard(
+    logger: TensorBoardLogger, pictures: dict[str, np.ndarray], hands: list[PredictedHand], step: int
+) -> None:
+    writer = logger.experiment
+    for name, picture in pictures.items():
+        writer.add_image(f"media/{name}", picture, step, dataformats="HWC")
+    for hand in hands:
+        vertices = flip_opengl(hand.vertices_cam)[None]
+        colours = (torch.tensor(drawing.SKIN) * 255).round().byte().expand(vertices.shape)
+        writer.add_mesh(f"media/{file_stem(hand.key)}", vertices, colours, hand.faces[None], global_step=step)

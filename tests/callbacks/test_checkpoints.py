@@ -1,0 +1,137 @@
+"""Checkpoint files: whole or not at all, damage found, strangers refused; the log of a run that goes on."""
+
+import errno
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+
+from handlit.callbacks.checkpoints import (
+    LAST,
+    PREVIOUS,
+    DurableCheckpoints,
+    ResumableCSVLogger,
+    damage,
+    newest_checkpoint,
+)
+from handlit.methods import AMVUR
+from handlit.types import InputError
+
+STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "epoch": 3}
+
+
+def write(path: Path, state: Any = STATE) -> Path:
+    DurableCheckpoints().save_checkpoint(state, path)
+    return path
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "new" / LAST)
+    loaded = DurableCheckpoints().load_checkpoint(path)
+    assert torch.equal(loaded["state_dict"]["weight"], STATE["state_dict"]["weight"])
+    assert loaded["epoch"] == 3
+    assert [file.name for file in path.parent.iterdir()] == [LAST]
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_every_flipped_or_missing_part_is_found(tmp_path: Path, place: float) -> None:
+    path = write(tmp_path / LAST)
+    assert damage(path) is None
+    content = bytearray(path.read_bytes())
+    position = int(len(content) * place)
+    path.write_bytes(content[:position])
+    assert damage(path)
+    content[position] ^= 1
+    path.write_bytes(content)
+    assert damage(path)
+    with pytest.raises(InputError, match="damaged"):
+        DurableCheckpoints().load_checkpoint(path)
+
+
+def test_a_full_disk_costs_nothing_that_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / LAST)
+
+    def full(checkpoint: Any, file: Any) -> None:
+        file.write(b"the beginning")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(InputError, match="No space left on device"):
+        write(path, {"state_dict": {}})
+    monkeypatch.undo()
+    assert [file.name for file in tmp_path.iterdir()] == [LAST]
+    assert DurableCheckpoints().load_checkpoint(path)["epoch"] == 3
+
+
+def test_the_newest_sound_one_is_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert newest_checkpoint(tmp_path) is None
+    previous = write(tmp_path / PREVIOUS)
+    assert newest_checkpoint(tmp_path) == previous
+    last = write(tmp_path / LAST)
+    assert newest_checkpoint(tmp_path) == last
+    assert not capsys.readouterr().out
+    last.write_bytes(last.read_bytes()[:-30])
+    assert newest_checkpoint(tmp_path) == previous
+    assert f"going on from {previous}" in capsys.readouterr().out
+    previous.write_bytes(b"")
+    with pytest.raises(InputError, match="start anew"):
+        newest_checkpoint(tmp_path)
+
+
+class Stranger:
+    """Code that a checkpoint could bring along."""
+
+
+@pytest.mark.parametrize("state", [{"state_dict": {}, "more": Stranger()}, {"epoch": 1}, [1, 2]])
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, state: Any) -> None:
+    path = tmp_path / "file.ckpt"
+    torch.save(state, path)
+    with pytest.raises(InputError, match=r"file\.ckpt"):
+        DurableCheckpoints().load_checkpoint(path)
+    path.write_text("state_dict")
+    with pytest.raises(InputError, match="no checkpoint"):
+        DurableCheckpoints().load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "message"),
+    [
+        ({"handlit": {"format": 99, "method": "AMVUR"}, "state_dict": {}}, "update handlit"),
+        (
+            {"handlit": {"format": 1, "method": "MHEntropy"}, "state_dict": {}},
+            "of MHEntropy, the configuration of AMVUR",
+        ),
+        ({"state_dict": {"a": torch.ones(3), "c": torch.ones(2)}}, r"b is missing; c is not in.*; a is \(3,\), here"),
+    ],
+)
+def test_checkpoints_of_other_methods_and_networks_are_refused(checkpoint: dict[str, Any], message: str) -> None:
+    network = SimpleNamespace(state_dict=lambda: {"a": torch.ones(2), "b": torch.ones(1)})
+    method = type("AMVUR", (), {"state_dict": staticmethod(network.state_dict)})()
+    with pytest.raises(InputError, match=message):
+        AMVUR.on_load_checkpoint(method, checkpoint)
+
+
+def test_a_log_is_cut_back_and_continued(tmp_path: Path) -> None:
+    first = ResumableCSVLogger(str(tmp_path))
+    for step in range(4):
+        first.log_metrics({"loss": 0.1 * step}, step)
+        first.log_metrics({"val": step}, step)
+    first.save()
+    whole = (tmp_path / "metrics.csv").read_text()
+
+    again = ResumableCSVLogger(str(tmp_path))
+    again.save()
+    assert (tmp_path / "metrics.csv").read_text() == whole
+    again.rewind(2)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == whole.splitlines()[:5]
+    for step in (2, 3):
+        again.log_metrics({"loss": 0.1 * step}, step)
+        again.log_metrics({"val": step}, step)
+    again.save()
+    assert (tmp_path / "metrics.csv").read_text() == whole
+
+    anew = ResumableCSVLogger(str(tmp_path))
+    anew.rewind(0)
+    assert not (tmp_path / "metrics.csv").exists()

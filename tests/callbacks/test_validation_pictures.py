@@ -1,0 +1,155 @@
+"""Pictures of validation images, whatever the validation set has, and a training that does not notice them."""
+
+import types
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import trimesh
+from torch.utils.data import DataLoader, Dataset
+
+from handlit.callbacks import ValidationPictures, drawing, validation_pictures
+from handlit.data.ho3d import HO3D
+from handlit.methods import MeanHand
+from handlit.types import HandSample, InputError, collate
+from tests.callbacks.conftest import LoggedRun
+
+FILES = {"predictions.png", "hypotheses.png", "reliability.png"}
+
+
+class Draws(MeanHand):
+    """Notes the random numbers that are left to each epoch of training."""
+
+    def on_train_epoch_start(self) -> None:
+        super().on_train_epoch_start()
+        self.noted = [*getattr(self, "noted", []), float(torch.rand(()))]
+
+
+def train(folder: Path, data: Path, **settings: Any) -> Draws:
+    module = HO3D(str(data), image_size=32, crop="plain", batch_size=4, num_workers=0, val_fraction=0.1)
+    pl.seed_everything(0, verbose=False)
+    method = Draws(image_size=32)
+    fit(folder, method, module, ValidationPictures(**settings))
+    return method
+
+
+def fit(folder: Path, method: MeanHand, data: Any, pictures: ValidationPictures) -> None:
+    trainer = pl.Trainer(
+        default_root_dir=folder,
+        max_epochs=3,
+        accelerator="cpu",
+        logger=False,
+        callbacks=[pictures],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, data)
+
+
+def test_pictures_and_meshes_are_of_the_right_epochs_and_hands(logged_run: LoggedRun) -> None:
+    media = logged_run.folder / "media"
+    # the default is every tenth epoch and the last
+    assert [path.name for path in media.iterdir()] == ["epoch_0001"]
+    (epoch,) = media.iterdir()
+    assert {path.name for path in epoch.glob("*.png")} == FILES
+    sheet = cv2.imread(str(epoch / "predictions.png"))
+    assert sheet.shape == (28 + 4 * 228, 5 * 228, 3)
+    for path in epoch.glob("*.glb"):
+        mesh = trimesh.load(path, force="mesh", process=False)
+        assert mesh.vertices.shape == (778, 3)
+        assert 0.1 < np.ptp(mesh.vertices, axis=0).max() < 0.3
+    assert len(list(epoch.glob("*.glb"))) == 4
+
+
+def test_training_is_the_same_with_and_without_pictures(logged_run: LoggedRun, tmp_path: Path) -> None:
+    drawn = train(tmp_path / "drawn", logged_run.data, every_n_epochs=2, count=50, num_hypotheses=3)
+    plain = train(tmp_path / "plain", logged_run.data, every_n_epochs=0)
+    assert not (tmp_path / "plain" / "media").exists()
+    assert len(set(drawn.noted)) == 3
+    assert drawn.noted == plain.noted
+    epochs = sorted((tmp_path / "drawn" / "media").iterdir())
+    assert [path.name for path in epochs] == ["epoch_0001", "epoch_0002"]
+    # fewer images than hands asked for; the same draws of the same answer each time: one epoch is MeanHand's training
+    rows = {path.name: cv2.imread(str(path / "hypotheses.png")) for path in epochs}
+    assert 28 < rows["epoch_0001"].shape[0] < 28 + 50 * 228
+    np.testing.assert_array_equal(rows["epoch_0001"], rows["epoch_0002"])
+
+
+class Photographs(Dataset[HandSample]):
+    """Images without labels."""
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, index: int) -> HandSample:
+        camera = torch.tensor([[50.0, 0, 15.5], [0, 50, 15.5], [0, 0, 1]])
+        image = torch.full((3, 32, 32), 100, dtype=torch.uint8)
+        return HandSample(f"a/{index}", index, image, camera, torch.eye(3)[:2])
+
+
+def test_without_labels_there_is_no_reliability(tmp_path: Path, logged_run: LoggedRun) -> None:
+    loader = DataLoader(Photographs(), batch_size=2, collate_fn=collate)
+    method = train(tmp_path / "labelled", logged_run.data, every_n_epochs=0)
+    trained = {name: value.clone() for name, value in method.state_dict().items()}
+    module = HO3D(str(logged_run.data), image_size=32, crop="plain", batch_size=4, num_workers=0, val_fraction=0.1)
+    module.val_dataloader = lambda: loader  # type: ignore[method-assign]
+    fit(tmp_path / "photos", method, module, ValidationPictures(every_n_epochs=3))
+    (epoch,) = (tmp_path / "photos" / "media").iterdir()
+    assert {path.name for path in epoch.glob("*.png")} == FILES - {"reliability.png"}
+    assert len(list(epoch.glob("*.glb"))) == 3
+    assert trained.keys() == method.state_dict().keys()
+
+
+def test_a_full_disk_ends_no_training(
+    tmp_path: Path, logged_run: LoggedRun, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(validation_pictures, "write_image", full)
+    method = train(tmp_path, logged_run.data)
+    assert len(method.noted) == 3
+    assert "No space left" in caplog.text
+
+
+def test_tensorboard_gets_pictures_and_meshes(tmp_path: Path) -> None:
+    calls: list[tuple[str, tuple[int, ...], int]] = []
+
+    class Writer:
+        def add_image(self, name: str, picture: np.ndarray, step: int, dataformats: str) -> None:
+            assert dataformats == "HWC"
+            calls.append((name, picture.shape, step))
+
+        def add_mesh(
+            self, name: str, vertices: torch.Tensor, colors: torch.Tensor, faces: torch.Tensor, global_step: int
+        ) -> None:
+            assert colors.shape == vertices.shape
+            assert faces.shape == (1, 1538, 3)
+            calls.append((name, tuple(vertices.shape), global_step))
+
+    hand: Any = types.SimpleNamespace(
+        key="a/0", vertices_cam=torch.zeros(778, 3), faces=torch.zeros(1538, 3, dtype=torch.long)
+    )
+    logger: Any = types.SimpleNamespace(experiment=Writer())
+    validation_pictures._to_tensorboard(logger, {"predictions": np.zeros((4, 6, 3), np.uint8)}, [hand], 7)
+    assert calls == [("media/predictions", (4, 6, 3), 7), ("media/a_0", (1, 778, 3), 7)]
+
+
+def test_reliability_plot_shows_where_the_curve_runs() -> None:
+    levels = [0.0, 0.5, 1.0]
+    sure = drawing.reliability_plot(levels, [0.0, 0.1, 1.0], "too sure", side=300)
+    cautious = drawing.reliability_plot(levels, [0.0, 0.9, 1.0], "too cautious", side=300)
+    # the one thing that has a colour is the curve
+    heights = [np.nonzero(np.ptp(plot, axis=-1) > 50)[0].mean() for plot in (sure, cautious)]
+    assert heights[0] > 150 > heights[1]
+
+
+@pytest.mark.parametrize("settings", [{"every_n_epochs": -1}, {"count": 0}, {"num_hypotheses": 0}])
+def test_impossible_settings_are_refused(settings: dict[str, int]) -> None:
+    with pytest.raises(InputError, match=next(iter(settings))):
+        ValidationPictures(**settings)

@@ -1,0 +1,245 @@
+"""Sweep files are read as W&B means them, and trials run, fail, stop and go on, with a small program as the trial."""
+
+import itertools
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from optuna.samplers import RandomSampler
+from scipy.stats import chisquare, kstest, lognorm, norm
+
+from handlit.sweeps import LocalSweep, Trial, load_sweep, render_sweep
+from handlit.types import InputError
+
+_PROGRAM = """
+import pathlib, sys
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["run_dir"])
+with open(folder.parent / "calls", "a") as calls:
+    calls.write(folder.name + chr(10))
+if given["x"] == "3":
+    sys.exit("three is refused")
+(folder / "metrics.csv").write_text(f"step,val/error{chr(10)}0,9{chr(10)}1,{float(given['x']) ** 2}{chr(10)}")
+"""
+_GRID = {"x": {"values": [1, 2]}, "y": {"values": ["a", "b", [1, 2]]}}
+
+
+def write(folder: Path, parameters: dict[str, Any], method: str = "grid", **keys: Any) -> Path:
+    program = folder / "program.py"
+    program.write_text(_PROGRAM)
+    content = {
+        "method": method,
+        "metric": {"name": "val/error", "goal": "minimize"},
+        "command": ["${env}", "python", str(program), "${args}"],
+        "parameters": parameters,
+    }
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content | keys, sort_keys=False))
+    return path
+
+
+def local(path: Path) -> LocalSweep:
+    return LocalSweep(load_sweep(path), path.parent / "out", [{}], lambda folder: [f"--run_dir={folder}"])
+
+
+def calls(folder: Path) -> list[str]:
+    return (folder / "out" / "trials" / "calls").read_text().split()
+
+
+def test_grid_is_every_combination(tmp_path: Path) -> None:
+    parameters = {**_GRID, "z": {"value": 0.5}, "n": {"min": 1, "max": 3}}
+    points = [tuple(point.values()) for point in load_sweep(write(tmp_path, parameters)).grid()]
+    assert points == list(itertools.product([1, 2], ["a", "b", [1, 2]], [0.5], [1, 2, 3]))
+
+
+def draws(folder: Path, parameter: dict[str, Any]) -> list[Any]:
+    found = load_sweep(write(folder, {"x": parameter}, "random")).space["x"]
+    return [
+        found.value(RandomSampler(seed).sample_independent(None, None, "x", found.distribution)) for seed in range(400)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "quantile"),
+    [
+        ({"min": 2.0, "max": 6.0}, lambda x: (x - 2) / 4),
+        ({"distribution": "log_uniform_values", "min": 1e-5, "max": 1e-2}, lambda x: (np.log10(x) + 5) / 3),
+        ({"distribution": "normal"}, norm.cdf),
+        ({"distribution": "normal", "mu": 3, "sigma": 0.5}, norm(3, 0.5).cdf),
+        ({"distribution": "log_normal", "mu": -2.0, "sigma": 0.7}, lognorm(0.7, scale=np.exp(-2)).cdf),
+    ],
+)
+def test_draws_are_distributed_as_stated(tmp_path: Path, parameter: dict, quantile: Any) -> None:
+    drawn = np.array(draws(tmp_path, parameter))
+    assert parameter.get("min", -np.inf) <= drawn.min()
+    assert drawn.max() <= parameter.get("max", np.inf)
+    assert kstest(quantile(drawn), "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "shares"),
+    [
+        ({"values": ["a", [1, 2], None], "probabilities": [0.5, 0.3, 0.2]}, {"a": 0.5, "[1, 2]": 0.3, "None": 0.2}),
+        ({"distribution": "q_uniform", "min": 0, "max": 4, "q": 2}, {"0": 1 / 3, "2": 1 / 3, "4": 1 / 3}),
+        (
+            {"distribution": "q_log_uniform_values", "min": 1.0, "max": 3.0},
+            {str(k): np.log(min(k + 0.5, 3) / max(k - 0.5, 1)) / np.log(3) for k in (1, 2, 3)},
+        ),
+        (
+            {"distribution": "q_normal", "sigma": 0.5},
+            {str(k): norm.cdf(2 * k + 1) - norm.cdf(2 * k - 1) for k in range(-2, 3)},
+        ),
+    ],
+)
+def test_shares_of_discrete_draws(tmp_path: Path, parameter: dict, shares: dict[str, float]) -> None:
+    drawn = [f"{value:g}" if isinstance(value, float) else str(value) for value in draws(tmp_path, parameter)]
+    counts = [drawn.count(name) for name in shares]
+    assert sum(counts) == len(drawn)
+    expected = np.array(list(shares.values()))
+    assert chisquare(counts, len(drawn) * expected / expected.sum()).pvalue > 1e-3
+
+
+def test_nested_parameters_have_names_with_dots(tmp_path: Path) -> None:
+    nested = {
+        "a": {"parameters": {"b": {"value": 1}, "c": {"parameters": {"d": {"values": [2, 3]}}}}},
+        "e": {"value": 4},
+    }
+    points = list(load_sweep(write(tmp_path, nested)).grid())
+    assert points == [{"a.b": 1, "a.c.d": 2, "e": 4}, {"a.b": 1, "a.c.d": 3, "e": 4}]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "keys", "message"),
+    [
+        ({"x": {"values": []}}, {}, "not empty"),
+        ({}, {}, "parameters is empty"),
+        ({"x": {"min": 0.0, "max": 1.0}}, {}, "no grid"),
+        ({"x": {"distribution": "beta", "min": 0, "max": 1}}, {}, "beta is not supported"),
+        ({"x": {"min": "1e-4", "max": 1.0}}, {"method": "random"}, "must be a number"),
+        ({"x": {"min": 2.0, "max": 1.0}}, {"method": "random"}, "less than max"),
+        ({"x": {"distribution": "normal"}}, {}, "no grid"),
+        ({"x": {"distribution": "normal", "sigma": 0}}, {"method": "random"}, "sigma must be positive"),
+        ({"x": {"values": [1, 2], "probabilities": [0.5]}}, {"method": "random"}, "one number of 0 or more for each"),
+        ({"x": {"parameters": {"y": 3}}}, {}, "x.y must have value"),
+        (_GRID, {"metod": "grid"}, "metod"),
+        (_GRID, {"early_terminate": {"type": "median"}}, "takes type hyperband"),
+        (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": 3, "eta": 1}}, "eta is 1; expected"),
+        (_GRID, {"method": "genetic"}, "genetic"),
+        (_GRID, {"metric": {"goal": "minimize"}}, "metric needs a name"),
+    ],
+)
+def test_a_wrong_file_is_refused(tmp_path: Path, parameters: dict, keys: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_sweep(write(tmp_path, parameters, **keys))
+
+
+def test_a_failed_trial_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    sweep = local(write(tmp_path, {"x": {"values": [2, 3, 1]}}))
+    sweep.run(9)
+    assert [(trial.status, trial.value) for trial in sweep.trials] == [
+        ("finished", 4),
+        ("failed", None),
+        ("finished", 1),
+    ]
+    assert sweep.trials[1].error == "three is refused"
+    assert sweep.best() is sweep.trials[2]
+
+
+def test_failures_in_a_row_end_it(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="three is refused"):
+        local(write(tmp_path, {"x": {"value": 3}, "y": {"values": list(range(9))}})).run(9)
+    assert len(calls(tmp_path)) == 3
+
+
+@pytest.mark.parametrize("method", ["grid", "random", "bayes"])
+def test_a_killed_sweep_goes_on(tmp_path: Path, method: str) -> None:
+    path = write(tmp_path, {"x": {"values": [1, 2, 4]}}, method)
+    first = local(path)
+    first.run(2)
+    # as a kill leaves it: the second trial was running
+    second = first.trials[1]
+    Trial(2, second.parameters, drawn=second.drawn).save(first.trial_folder(second))
+    checkpoint = first.trial_folder(second) / "checkpoint"
+    checkpoint.touch()
+    again = local(path)
+    again.run(3)
+    assert checkpoint.exists()
+    assert calls(tmp_path) == ["0001", "0002", "0002", "0003"]
+    assert [trial.status for trial in again.trials] == ["finished"] * 3
+    assert again.trials[1].parameters == second.parameters
+
+
+_CURVES = """
+import pathlib, sys, time
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+path = pathlib.Path(given["run_dir"]) / "metrics.csv"
+path.write_text("val/error" + chr(10))
+for epoch in range(1, 7):
+    with path.open("a") as file:
+        file.write(f"{float(given['x']) / epoch}{chr(10)}")
+    time.sleep(0.3 if given["x"] in ("8.0", "3.0") else 0)
+"""
+
+
+def test_early_termination_keeps_the_best_of_each_rung(tmp_path: Path) -> None:
+    path = write(
+        tmp_path,
+        {"x": {"values": [4.0, 8.0, 2.0, 3.0, 1.0]}},
+        early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2},
+    )
+    (tmp_path / "program.py").write_text(_CURVES)
+    sweep = local(path)
+    sweep.run(9)
+    # 8 is the worse of two, of which one is kept, and 3 the second of four, of which two are
+    assert [trial.status for trial in sweep.trials] == ["finished", "stopped", "finished", "finished", "finished"]
+    assert 8 / 6 < (sweep.trials[1].value or 0) <= 8 / 2
+    assert sweep.best() is sweep.trials[4]
+
+
+@pytest.mark.parametrize(
+    ("given", "rungs"),
+    [
+        ({"min_iter": 5, "eta": 3}, (5, 15, 45)),
+        ({"max_iter": 27, "s": 2}, (3, 9)),
+        ({"max_iter": 27, "s": 9}, (1, 3, 9)),
+    ],
+)
+def test_rungs_of_early_termination(tmp_path: Path, given: dict, rungs: tuple[int, ...]) -> None:
+    sweep = load_sweep(write(tmp_path, _GRID, early_terminate={"type": "hyperband", **given}))
+    assert sweep.rungs[: len(rungs)] == rungs
+    assert len(sweep.rungs) == (20 if "min_iter" in given else len(rungs))
+
+
+def test_an_unreadable_trial_is_named_and_runs_again_when_removed(tmp_path: Path) -> None:
+    path = write(tmp_path, {"x": {"values": [1, 2, 4]}})
+    local(path).run(3)
+    broken = tmp_path / "out" / "trials" / "0002"
+    (broken / "trial.json").write_text('{"number": 2')
+    with pytest.raises(InputError, match=r"0002/trial\.json is no file of a trial"):
+        local(path)
+    shutil.rmtree(broken)
+    again = local(path)
+    again.run(3)
+    assert calls(tmp_path) == ["0001", "0002", "0003", "0002"]
+    assert sorted(trial.parameters["x"] for trial in again.trials) == [1, 2, 4]
+
+
+def test_another_sweep_in_the_folder_is_refused(tmp_path: Path) -> None:
+    local(write(tmp_path, _GRID))
+    with pytest.raises(InputError, match="another sweep file"):
+        local(write(tmp_path, {"x": {"values": [1]}}))
+
+
+def test_the_page_shows_each_finished_trial(tmp_path: Path) -> None:
+    sweep = load_sweep(write(tmp_path, _GRID))
+    trials = [Trial(k, point, "finished", 10.0 - k) for k, point in enumerate(sweep.grid(), start=1)]
+    html = render_sweep(sweep, [*trials, Trial(7, trials[0].parameters, "failed")])
+    assert html.count("<polyline") == 6
+    assert "trial 7:" not in html
+    for trial in trials:
+        assert f"<title>trial {trial.number}: val/error {trial.value:.4g};" in html
+    assert sys.executable not in html

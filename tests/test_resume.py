@@ -1,0 +1,105 @@
+"""Real processes, killed and resumed, against one that was never killed: the same bits."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from handlit.callbacks.checkpoints import LAST, PREVIOUS, Preempted
+from handlit.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+class Runs:
+    """Runs of two epochs of a tiny network with dropout, on tiny data."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        main(f"synth --out {folder / 'data'} --train 40 --evaluation 3 --preset easy --workers 0".split())
+
+    def fit(self, run: str, *options: str, stop: tuple[int, int, str] | None = None) -> tuple[int, str]:
+        """Train in a process of its own; returns its exit code and what it said."""
+        callbacks: list[dict[str, Any]] = [
+            {"class_path": "pytorch_lightning.callbacks.LearningRateMonitor"},
+        ]
+        if stop is not None:
+            place = {"epoch": stop[0], "batch": stop[1], "name": stop[2]}
+            callbacks.append({"class_path": "tests.stopping.StopAt", "init_args": place})
+        settings = self.folder / "settings.yaml"
+        settings.write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}))
+        small = (
+            f"--data.init_args.root {self.folder / 'data'} --data.init_args.image_size 32 "
+            "--data.init_args.batch_size 2 --data.init_args.num_workers 0 "
+            "--model.init_args.network.init_args.backbone.init_args.name test_resnet "
+            "--model.init_args.network.init_args.dropout 0.2 --trainer.max_epochs 2 --trainer.log_every_n_steps 1 "
+            f"--trainer.accumulate_grad_batches 2 --trainer.enable_progress_bar false --checkpoints.steps 4 "
+            f"--config {settings}"
+        )
+        experiment = str(ROOT / "configs" / "experiment" / "quickstart.yaml")
+        command = [sys.executable, "main.py", "fit", "--config", experiment, *small.split()]
+        finished = subprocess.run(
+            [*command, "--run_dir", str(self.folder / run), *options],
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        return finished.returncode, finished.stdout
+
+    def state(self, run: str) -> dict[str, Any]:
+        """The last state of a run, less where it lies and what callbacks remember of that."""
+        checkpoint = torch.load(self.folder / run / "checkpoints" / LAST, weights_only=True)
+        del checkpoint["callbacks"]
+        return checkpoint
+
+
+def differences(first: Any, second: Any, place: str = "") -> list[str]:
+    """Where two nested states differ, to the bit."""
+    if isinstance(first, dict) and isinstance(second, dict) and first.keys() == second.keys():
+        return [line for key in first for line in differences(first[key], second[key], f"{place}/{key}")]
+    if isinstance(first, list | tuple) and isinstance(second, list | tuple) and len(first) == len(second):
+        pairs = enumerate(zip(first, second, strict=True))
+        return [line for index, (a, b) in pairs for line in differences(a, b, f"{place}/{index}")]
+    if isinstance(first, torch.Tensor) and isinstance(second, torch.Tensor):
+        return [] if torch.equal(first, second) else [place]
+    return [] if first == second else [f"{place}: {first} and {second}"]
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    runs = Runs(tmp_path)
+    code, said = runs.fit("whole")
+    assert code == 0, said
+
+    # killed before the first checkpoint, in the first epoch, and told to stop in the second one
+    assert runs.fit("killed", "--resume", stop=(0, 1, "SIGKILL"))[0] == -signal.SIGKILL
+    assert not (tmp_path / "killed" / "checkpoints" / LAST).exists()
+    assert runs.fit("killed", "--resume", stop=(0, 8, "SIGKILL"))[0] == -signal.SIGKILL
+    folder = tmp_path / "killed" / "checkpoints"
+    assert (folder / PREVIOUS).is_file()
+    # a power cut may leave half a file
+    os.truncate(folder / LAST, (folder / LAST).stat().st_size // 2)
+    code, said = runs.fit("killed", "--resume", "--data.init_args.num_workers", "1", stop=(1, 5, "SIGTERM"))
+    assert code == Preempted.EXIT_CODE, said
+    assert f"{folder / LAST} is damaged" in said
+    assert "told to stop" in said
+    code, said = runs.fit("killed", "--resume")
+    assert code == 0, said
+
+    assert differences(runs.state("whole"), runs.state("killed")) == []
+    tables = [(tmp_path / run / "metrics.csv").read_text() for run in ("whole", "killed")]
+    assert tables[0] == tables[1]
+    assert tables[0].count("\n") > 20
+    # a finished run is left as it is
+    code, said = runs.fit("whole", "--resume")
+    assert code == 0, said
+    assert (tmp_path / "whole" / "metrics.csv").read_text() == tables[0]
+    assert yaml.safe_load((tmp_path / "killed" / "config.yaml").read_text())["ckpt_path"] is None

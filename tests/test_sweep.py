@@ -1,0 +1,230 @@
+"""The verb ``sweep``: every shipped file fits its experiment, wrong ones are refused, and two real trials run."""
+
+import contextlib
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import reduce
+from operator import getitem
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+from wandb import wandb_agent
+
+from handlit.cli import main
+from handlit.cli.sweep import COMPARED, check_sweep
+from handlit.methods import MeanHand
+from handlit.sweeps import load_sweep
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The commands in sweep files are for the repository's root."""
+    monkeypatch.chdir(CONFIGS.parent)
+
+
+@pytest.fixture
+def shipped(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """A shipped sweep; where it tests a finished run, with the configuration of that run."""
+    path: Path = request.param
+    assert path.read_text().startswith(f"# python main.py sweep configs/sweeps/{path.name} --local ")
+    trained = "runs/mhentropy_ho3d_v2"
+    if f"{trained}/config.yaml" not in path.read_text():
+        return path
+    config = tmp_path / "config.yaml"
+    with config.open("w") as file, contextlib.redirect_stdout(file), pytest.raises(SystemExit):
+        main(["fit", "--config", "configs/experiment/mhentropy_ho3d_v2.yaml", "--print_config"])
+    copy = tmp_path / path.name
+    copy.write_text(path.read_text().replace(f"{trained}/config.yaml", str(config)))
+    return copy
+
+
+@pytest.mark.parametrize("shipped", SWEEPS, ids=lambda path: path.stem, indirect=True)
+def test_a_shipped_sweep_fits_its_experiment(shipped: Path) -> None:
+    sweep = load_sweep(shipped)
+    check_sweep(sweep)
+    # W&B's arguments come after what they change
+    assert sweep.command[-1] == "${args}"
+
+
+@pytest.mark.parametrize("shipped", SWEEPS, ids=lambda path: path.stem, indirect=True)
+def test_the_agent_of_wandb_runs_a_shipped_sweep(
+    shipped: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """W&B's own code makes the command out of the file, and the command line takes it."""
+    started: list[list[str]] = []
+    monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **_: started.append(command) or SimpleNamespace())
+    for name, value in (("WANDB_DIR", str(tmp_path)), ("WANDB_SWEEP_ID", "s"), ("WANDB_RUN_ID", "")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", "")
+    content = yaml.safe_load(shipped.read_text())
+    agent = wandb_agent.Agent(api=None, queue=None)
+    agent._sweep_command = content["command"]
+    values = {name: parameter.extremes()[-1] for name, parameter in load_sweep(shipped).space.items()}
+    arguments = {name: {"value": value} for name, value in values.items()}
+    for run in ("first", "second"):
+        agent._command_run({"run_id": run, "program": content["program"], "args": arguments})
+        assert started[-1][:3] == ["/usr/bin/env", "python", content["program"]]
+        with pytest.raises(SystemExit) as stop:
+            main([*started[-1][3:], "--print_config"])
+        assert stop.value.code == 0
+        config = yaml.safe_load(capsys.readouterr().out)
+        # a folder of its own for every run, or the second would be refused
+        assert config["run_dir"] == f"runs/sweeps/{shipped.stem}/{run}"
+        assert config["trainer"]["logger"]["class_path"] == "handlit.callbacks.WandbRun"
+        for name, value in values.items():
+            assert reduce(getitem, name.split("."), config) == value
+
+
+def test_compared_metrics_are_those_of_every_method() -> None:
+    metrics = MeanHand().metrics
+    assert tuple(f"val/{name}" for name in metrics["val"]) == COMPARED["fit"]
+    assert {f"test/{name}" for name in metrics["test"]} <= set(COMPARED["test"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parameters": {"model.init_args.learning_rat": {"value": 1.0}}}, "learning_rat"),
+        ({"parameters": {"model.init_args.network.init_args.steps": {"values": [2, "two"]}}}, "steps"),
+        ({"metric": {"name": "val/pa_mpjpe", "goal": "minimize"}}, "val/pa_mpjpe of main.py fit is not compared"),
+    ],
+)
+def test_what_the_experiment_refuses_is_refused_before_anything_runs(
+    change: dict, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = yaml.safe_load((CONFIGS / "sweeps" / "quickstart.yaml").read_text()) | change
+    (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(tmp_path / "wrong.yaml"), "--local", "2", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def run_sweep(folder: Path, name: str, change: dict, words: str, count: int) -> tuple[Path, list[dict[str, str]]]:
+    """Run trials of a shipped sweep with more words in its command; its folder and the rows of its table."""
+    content = yaml.safe_load((CONFIGS / "sweeps" / f"{name}.yaml").read_text()) | change
+    content["command"][-1:] = [*words.split(), "${args}"]
+    (folder / f"{name}.yaml").write_text(yaml.safe_dump(content))
+    out = folder / name
+    main(["sweep", str(folder / f"{name}.yaml"), "--local", str(count), "--out", str(out)])
+    with (out / "results.csv").open() as file:
+        return out, list(csv.DictReader(file))
+
+
+def test_real_trials_of_training_and_testing(tmp_path: Path) -> None:
+    main(f"synth --out {tmp_path / 'data'} --train 40 --evaluation 2 --preset easy --workers 0".split())
+    tiny = (
+        f"--data.init_args.root={tmp_path / 'data'} --data.init_args.image_size=32 --data.init_args.batch_size=2 "
+        "--data.init_args.num_workers=0 --model.init_args.network.init_args.backbone.init_args.name=test_resnet "
+        "--trainer.max_epochs=1 --trainer.enable_progress_bar=false"
+    )
+    out, rows = run_sweep(tmp_path, "quickstart", {}, tiny, count=1)
+    trained = out / "trials" / "0001"
+    (row,) = rows
+    with (trained / "metrics.csv").open() as file:
+        logged = [float(line["val/pa_mpjpe_mm"]) for line in csv.DictReader(file) if line["val/pa_mpjpe_mm"]]
+    assert row["status"] == "finished"
+    assert float(row["val/pa_mpjpe_mm"]) == pytest.approx(min(logged), rel=1e-5)
+    assert (trained / "checkpoints" / "best.ckpt").is_file()
+    assert list(trained.glob("wandb/offline-run-*"))
+
+    command = yaml.safe_load((CONFIGS / "sweeps" / "mhentropy_temperature.yaml").read_text())["command"]
+    command = [word.replace("runs/mhentropy_ho3d_v2", str(trained)) for word in command]
+    change = {"command": command, "parameters": {"hypotheses.temperature": {"values": [0.0, 1.0]}}}
+    out, rows = run_sweep(tmp_path, "mhentropy_temperature", change, "--hypotheses.num_hypotheses=10", count=2)
+    assert [row["status"] for row in rows] == ["finished"] * 2
+    tests = {
+        row["hypotheses.temperature"]: json.loads((out / f"trials/000{row['trial']}/test.json").read_text())
+        for row in rows
+    }
+    for row in rows:
+        assert float(row["test/crps_mm"]) == pytest.approx(
+            tests[row["hypotheses.temperature"]]["test/crps_mm"], rel=1e-5
+        )
+    values = [float(row["test/crps_mm"]) for row in rows]
+    assert values == sorted(values)
+    assert (out / "sweep.html").read_text().count("<polyline") == 2
+    # without spread the best of ten hypotheses is each of them
+    assert tests["0.0"]["test/mpjpe_best_of_10_mm"] > tests["1.0"]["test/mpjpe_best_of_10_mm"]
+    logged = {name for name in tests["1.0"] if not name.startswith("test/loss")} - {"test/nll_nats"}
+    assert logged == {name for name in COMPARED["test"] if "best_of" not in name} | {"test/mpjpe_best_of_10_mm"}
+
+
+_SLOW_TO_STOP = """
+import os, pathlib, signal, sys, time
+folder = pathlib.Path(sys.argv[2].removeprefix("--run_dir="))
+signal.signal(signal.SIGTERM, lambda *_: (time.sleep(2), os._exit(1)))
+(folder / "pid").write_text(str(os.getpid()))
+while (folder.parent.parent.parent / "wait").exists():
+    time.sleep(0.1)
+(folder / "metrics.csv").write_text("loss\\n1.0\\n")
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_killed_sweep_leaves_nothing_running(tmp_path: Path, number: signal.Signals) -> None:
+    """Its trial ends, here after two seconds for its checkpoint; only then can the sweep go on."""
+    (tmp_path / "program.py").write_text(_SLOW_TO_STOP)
+    (tmp_path / "wait").touch()
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text(
+        yaml.safe_dump(
+            {
+                "method": "grid",
+                "metric": {"name": "loss"},
+                "command": ["${env}", "python", str(tmp_path / "program.py"), "${args}"],
+                "parameters": {"x": {"value": 1}},
+            }
+        )
+    )
+    words = ["sweep", str(file), "--local", "1", "--out", str(out)]
+    sweep = subprocess.Popen([sys.executable, "main.py", *words], stdout=subprocess.PIPE, text=True)
+    try:
+        pid_file = out / "trials" / "0001" / "pid"
+        wait_until(pid_file.is_file, 60)
+        pid = int(pid_file.read_text() or "0")
+        with pytest.raises(SystemExit):
+            main(words)
+        sweep.send_signal(number)
+        said, _ = sweep.communicate(timeout=30)
+        assert sweep.returncode == (130 if number == signal.SIGTERM else -number)
+        if number == signal.SIGTERM:
+            assert "the same command goes on" in said
+        else:
+            assert running(pid)
+            with pytest.raises(SystemExit):
+                main(words)
+            wait_until(lambda: not running(pid), 10)
+        assert not running(pid)
+    finally:
+        sweep.kill()
+        (tmp_path / "wait").unlink()
+    main(words)
+    with (out / "results.csv").open() as table:
+        assert [row["status"] for row in csv.DictReader(table)] == ["finished"]
+
+
+def running(pid: int) -> bool:
+    """Whether the process is there and no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(true: Callable[[], bool], seconds: float) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
