@@ -1,87 +1,68 @@
-"""Time a training step of AMVUR by part, against a step of its backbone alone.
+"""Time a training step of AMVUR and its parts, against its backbone alone and the published way of doing the step.
 
     python -m scripts.benchmarks.amvur_step --backbone hrnet_w64 --batch 4 --threads 2
+    python -m scripts.benchmarks.amvur_step --device cuda --batch 16 32 64 128 --bf16 --compile
 
-Machines drift: the contestants take turns, and what counts is the ratio of their medians. With ``--bf16`` and
-``--compile`` the same step is also timed under bfloat16 autocast and compiled, and its answers are compared with the
-plain ones.
+With ``--bf16`` and ``--compile`` the same step is also timed under bfloat16 autocast and compiled. The published way is
+described in `reference_amvur`. Peak memory is that of a process of its own for each contestant.
 """
 
 import argparse
-import copy
-import statistics
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import torch
-from torch import Tensor
 
-from handlit.geometry.cameras import project
-from handlit.hand.asset import HandAsset, load_hand
-from handlit.hand.layer import HandLayer
+from handlit.hand.asset import HandAsset
 from handlit.methods.amvur import AMVUR
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
-from handlit.types import HandBatch, HandSample, collate
+from handlit.types import HandBatch
+from scripts.benchmarks.measure import (
+    Figure,
+    Seconds,
+    medians,
+    now,
+    parser_of,
+    prepare,
+)
+from scripts.benchmarks.reference_amvur import literal_step, make_literal
+from scripts.benchmarks.steps import (
+    Contest,
+    adam,
+    add_step_options,
+    loss_of,
+    make_batch,
+    measure,
+    peaks,
+    plain_adam,
+    training_step,
+)
 
 PHOTOMETRIC = 1e-3
-Seconds = dict[str, list[float]]
 
 
-def make_batch(count: int, size: int, device: torch.device) -> HandBatch:
-    """Posed hands with all 3D and 2D labels, before noise."""
-    generator = torch.Generator().manual_seed(0)
-    pose, betas, orient = (torch.randn(count, n, generator=generator) for n in (45, 10, 3))
-    with torch.no_grad():
-        mesh = HandLayer(load_hand())(0.2 * pose, betas, orient)
-    root = torch.tensor([0.0, 0.0, 0.6]) - mesh.vertices.mean(1) + mesh.joints[:, 0]
-    shift = (root - mesh.joints[:, 0])[:, None]
-    focal = size * 0.6 / 0.24
-    intrinsics = torch.tensor([[focal, 0, (size - 1) / 2], [0, focal, (size - 1) / 2], [0, 0, 1]])
-    return collate(
-        [
-            HandSample(
-                key=f"{i}",
-                index=i,
-                image=torch.randint(0, 256, (3, size, size), dtype=torch.uint8, generator=generator),
-                intrinsics=intrinsics,
-                crop_transform=torch.eye(2, 3),
-                root_cam=root[i],
-                joints_cam=(mesh.joints + shift)[i],
-                vertices_cam=(mesh.vertices + shift)[i],
-                joints_2d=project((mesh.joints + shift)[i], intrinsics),
-            )
-            for i in range(count)
-        ]
-    ).to(device)
+def build(args: argparse.Namespace) -> AMVUR:
+    """AMVUR with a texture branch, in training mode."""
+
+    def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
+        backbone = Backbone(args.backbone, maps=True)
+        return AMVURNetwork(asset, tips, backbone, hidden=args.hidden, texture=TextureDecoder)
+
+    return AMVUR(network, image_size=args.size, photometric=PHOTOMETRIC).to(args.device).train()
 
 
-class Clock:
-    """Seconds since the last look, with the device's work done."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.last = self.now()
-
-    def now(self) -> float:
-        """The time when all that was asked for is done."""
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
-
-    def lap(self) -> float:
-        """Seconds since the last call."""
-        before, self.last = self.last, self.now()
-        return self.last - before
+def reference_of(args: argparse.Namespace, batch: HandBatch) -> Callable[[], object]:
+    """The published way's step."""
+    literal = make_literal(build(args), args.hidden).to(args.device)
+    return partial(literal_step, literal, batch, plain_adam(literal.network))
 
 
 @contextmanager
-def timed_parts(method: AMVUR, clock: Clock, seconds: Seconds) -> Iterator[None]:
+def timed_parts(method: AMVUR, device: torch.device, seconds: Seconds) -> Iterator[None]:
     """Note how long each part of the forward takes."""
     parts = {
         "backbone": method.network.backbone,
@@ -89,11 +70,20 @@ def timed_parts(method: AMVUR, clock: Clock, seconds: Seconds) -> Iterator[None]
         "prior": method.network.prior_net,
         "camera": method.network.camera_head,
         "losses": method.supervision,
+        "texture": method.network.texture,
     }
-    handles = []
+    started, handles = {}, []
+
+    def start(name: str, *_: object) -> None:
+        started[name] = now(device)
+
+    def stop(name: str, *_: object) -> None:
+        seconds.setdefault(name, []).append(now(device) - started[name])
+
     for name, part in parts.items():
-        handles.append(part.register_forward_pre_hook(lambda *_: (clock.lap(), None)[1]))
-        handles.append(part.register_forward_hook(lambda *_, name=name: seconds[name].append(clock.lap())))
+        assert part is not None
+        handles.append(part.register_forward_pre_hook(partial(start, name)))
+        handles.append(part.register_forward_hook(partial(stop, name)))
     try:
         yield
     finally:
@@ -101,130 +91,66 @@ def timed_parts(method: AMVUR, clock: Clock, seconds: Seconds) -> Iterator[None]
             handle.remove()
 
 
-def whole_step(
-    method: AMVUR, batch: HandBatch, optimiser: torch.optim.Optimizer, bf16: bool, clock: Clock, seconds: Seconds
+def step_by_part(
+    method: AMVUR, batch: HandBatch, optimiser: torch.optim.Optimizer, device: torch.device, seconds: Seconds
 ) -> None:
-    """Forward, losses, backward, update; notes what is not inside the network."""
+    """A step whose parts are timed; on a GPU it waits after each, so that the parts add up to more than the step."""
     optimiser.zero_grad()
-    with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bf16):
-        output = method.infer(batch.image)
-        clock.lap()
-        total = method.losses(output, batch).total
-    seconds["after the supervision"].append(clock.lap())
-    assert total is not None
+    times = [now(device)]
+    with timed_parts(method, device, seconds):
+        total = loss_of(method, batch, bf16=False)
+    times.append(now(device))
     total.backward()
-    seconds["backward"].append(clock.lap())
+    times.append(now(device))
     optimiser.step()
-    seconds["optimiser"].append(clock.lap())
+    times.append(now(device))
+    for name, before, after in zip(("whole forward", "backward", "optimiser"), times, times[1:], strict=False):
+        seconds.setdefault(name, []).append(after - before)
 
 
-def backbone_step(backbone: Backbone, image: Tensor, optimiser: torch.optim.Optimizer) -> None:
-    """Forward, backward and update of the backbone alone."""
-    optimiser.zero_grad()
-    backbone(backbone.normalise(image)).pooled.sum().backward()
-    optimiser.step()
+def without_texture(
+    method: AMVUR, batch: HandBatch, optimiser: torch.optim.Optimizer
+) -> dict[str, Callable[[], object]]:
+    """handlit's step without the photometric loss."""
+
+    def step() -> None:
+        method.photometric = 0.0
+        training_step(method, batch, optimiser, False)
+        method.photometric = PHOTOMETRIC
+
+    return {"handlit, no texture": step}
 
 
-@torch.no_grad()
-def answers(method: AMVUR, batch: HandBatch, bf16: bool) -> tuple[Tensor, Tensor]:
-    """Mean mesh and total loss, without dropout."""
-    method.eval()
-    with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bf16):
-        output = method.infer(batch.image)
-        total = method.losses(output, batch).total
-    method.train()
-    assert total is not None
-    return output.posterior.mean.float(), total.float()
+CONTEST = Contest(build, training_step, reference_of, without_texture)
 
 
-def main() -> None:
-    """Time the steps in turns and print medians, ratios and differences."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--backbone", default="hrnet_w64")
-    parser.add_argument("--batch", type=int, default=4)
-    parser.add_argument("--size", type=int, default=224)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--bf16", action="store_true", help="also under bfloat16 autocast")
-    parser.add_argument("--compile", action="store_true", help="also with torch.compile")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
-
-    device: torch.device = args.device
-    batch = make_batch(args.batch, args.size, device)
-    build = partial(_network, args.backbone)
-    plain = AMVUR(build, image_size=args.size, photometric=PHOTOMETRIC).to(device).train()
-    clock = Clock(device)
-    seconds: Seconds = defaultdict(list)
-    unused: Seconds = defaultdict(list)
-    optimiser = _adam(plain.network)
-    backbone_optimiser = _adam(plain.network.backbone)
-
-    def without_texture() -> None:
-        plain.photometric = 0.0
-        whole_step(plain, batch, optimiser, False, clock, unused)
-        plain.photometric = PHOTOMETRIC
-
-    def by_part() -> None:
-        with timed_parts(plain, clock, seconds):
-            whole_step(plain, batch, optimiser, False, clock, seconds)
-
-    contestants: dict[str, Callable[[], None]] = {
-        "backbone alone": lambda: backbone_step(plain.network.backbone, batch.image, backbone_optimiser),
-        "whole step, no texture": without_texture,
-        "whole step": by_part,
-    }
-    variants: dict[str, tuple[AMVUR, bool]] = {}
-    if args.bf16:
-        variants["bf16"] = plain, True
-    if args.compile:
-        compiled = copy.deepcopy(plain)
-        compiled.network.compile()
-        variants["compiled"] = compiled, False
-        if args.bf16:
-            variants["compiled, bf16"] = compiled, True
-    expected, expected_loss = answers(plain, batch, False)
-    for name, (method, bf16) in variants.items():
-        mesh, loss = answers(method, batch, bf16)
-        apart, relative = (mesh - expected).norm(dim=-1) * 1000, (loss / expected_loss - 1).abs()
-        print(
-            f"{name}: vertices {apart.mean():.4f} mm apart on average, {apart.max():.4f} at most; loss {relative:.1e}"
-        )
-        own = optimiser if method is plain else _adam(method.network)
-        contestants[name] = partial(whole_step, method, batch, own, bf16, clock, unused)
-
-    for step in range(args.steps + 1):
-        for name, run in contestants.items():
-            start = clock.now()
-            run()
-            seconds[name].append(clock.now() - start)
-            print(f"round {step}: {name} {seconds[name][-1]:.2f} s", flush=True)
-        if step == 0:  # the first round warms up and compiles
+def parts(args: argparse.Namespace, count: int) -> list[Figure]:
+    """Times of the parts of handlit's step."""
+    device = prepare(args)
+    method, batch, seconds = build(args), make_batch(count, args.size, device), Seconds()
+    optimiser = adam(method.network)
+    for number in range(args.steps + 1):
+        step_by_part(method, batch, optimiser, device, seconds)
+        if number == 0:  # the first one warms up
             seconds.clear()
-    _report(args, seconds, list(contestants))
+    figures = []
+    for name, median in medians(seconds).items():
+        print(f"    {name:24s} {1000 * median:9.1f} ms")
+        figures.append(Figure(f"handlit, batch {count}, {name}", 1000 * median, "ms"))
+    return figures
 
 
-def _report(args: argparse.Namespace, seconds: Seconds, contestants: list[str]) -> None:
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    medians["texture"] = medians.pop("after the supervision")
-    print(f"{args.backbone}, batch {args.batch}, {args.size} px, {args.device}, {args.threads} threads, float32")
-    print("parts of the whole step")
-    for name in ("backbone", "decoder", "prior", "camera", "losses", "texture", "backward", "optimiser"):
-        print(f"  {name:24s} {1000 * medians[name]:9.1f} ms")
-    print("steps, and their ratio to the backbone's")
-    for name in contestants:
-        ratios = [a / b for a, b in zip(seconds[name], seconds["backbone alone"], strict=True)]
-        print(f"  {name:24s} {1000 * medians[name]:9.1f} ms   {statistics.median(ratios):5.2f}")
-
-
-def _network(backbone: str, asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
-    return AMVURNetwork(asset, tips, Backbone(backbone, maps=True), texture=TextureDecoder)
-
-
-def _adam(part: torch.nn.Module) -> torch.optim.Optimizer:
-    return torch.optim.Adam(part.parameters(), lr=1e-6, fused=True)
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
+    """Time the steps in turns and print medians and ratios."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--backbone", default="hrnet_w64")
+    parser.add_argument("--hidden", type=int, nargs="+", default=[1024, 256, 64], help="widths of the decoder's blocks")
+    add_step_options(parser, batch=4, size=224)
+    args = parser.parse_args(arguments)
+    figures = peaks(CONTEST, args)
+    for count in args.batch:
+        figures += [*measure(CONTEST, args, count), *parts(args, count)]
+    return figures
 
 
 if __name__ == "__main__":

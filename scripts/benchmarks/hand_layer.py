@@ -1,14 +1,10 @@
 """Time the hand layer against a literal one: joint by joint, 4x4 matrices, all vertices.
 
-    python scripts/benchmarks/hand_layer.py --hands 12800 --threads 1
-
-Machines drift: the contestants take turns, and what counts is the ratio of their medians.
+python -m scripts.benchmarks.hand_layer --hands 12800 --threads 1
 """
 
-import argparse
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import roma
@@ -18,6 +14,7 @@ from torch import Tensor
 from handlit.hand.asset import HandAsset, load_hand
 from handlit.hand.layer import HandLayer
 from handlit.skeleton import TIP_VERTICES, reorder
+from scripts.benchmarks.measure import Figure, in_turns, medians, parser_of, prepare, ratio
 
 
 class LiteralHand:
@@ -63,26 +60,15 @@ class LiteralHand:
         return vertices, torch.cat((joints, vertices[:, self.tips]), 1)[:, self.order]
 
 
-def timed(function: Callable[[], object], device: torch.device) -> float:
-    """Seconds of one call."""
-    start = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
-
-
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     """Run the comparison and print medians and ratios."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--hands", type=int, default=12800)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--mano", type=Path, default=None, help="MANO file or folder; the stand-in hand without it")
     parser.add_argument("--backward", action="store_true", help="time forward and backward together")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parser.parse_args(arguments)
+    prepare(args)
 
     asset = load_hand(args.mano)
     literal, hand = LiteralHand(asset, args.device), HandLayer(asset).to(args.device)
@@ -106,15 +92,17 @@ def main() -> None:
     apart = max((ours - theirs).abs().max().item() for ours, theirs in zip(hand(*few), literal(*few), strict=True))
     print(f"{args.hands} hands, {args.threads} threads, {args.device}; largest difference {apart * 1000:.5f} mm")
 
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(args.repeats + 1):
-        for name, outputs in contestants.items():
-            elapsed = timed(lambda outputs=outputs: run(outputs), args.device)  # type: ignore[misc]
-            if repeat:  # the first round warms up
-                seconds[name].append(elapsed)
-    medians = {name: statistics.median(values) for name, values in seconds.items()}
-    for name, median in medians.items():
-        print(f"{name:8s} {median:8.4f} s   {medians['literal'] / median:6.1f} times the literal speed")
+    seconds = in_turns(
+        {name: partial(run, outputs) for name, outputs in contestants.items()}, args.repeats, args.device
+    )
+    figures = []
+    for name, median in medians(seconds).items():
+        faster = ratio(seconds, "literal", name)
+        print(f"{name:8s} {median:8.4f} s   {faster:6.1f} times the literal speed")
+        figures.append(Figure(f"{args.hands} hands, {name}", 1000 * median, "ms"))
+        if name != "literal":
+            figures.append(Figure(f"{args.hands} hands, {name}, times the literal speed", faster, "x"))
+    return figures
 
 
 if __name__ == "__main__":

@@ -1,21 +1,14 @@
 """Time 200 hypotheses of 64 images, joints and metrics included, against the published way of drawing them.
 
     python -m scripts.benchmarks.hypotheses --threads 1
-    python -m scripts.benchmarks.hypotheses --memory
 
 The published way is written down here as the MHEntropy code does it: the condition is projected again for every row,
 the couplings' layers have their full width and are masked, log q takes a second, inverse pass, and vertices, their
-projections and a face list for every hand are always computed. Both have the same weights, which is checked. Machines
-drift: the contestants take turns, and what counts is the ratio of their medians. Peak memory is that of a process of
-its own for each contestant (resident set), or of the CUDA allocator.
+projections and a face list for every hand are always computed. Both have the same weights, which is checked. Peak
+memory is that of a process of its own for each contestant (resident set), or of the CUDA allocator.
 """
 
-import argparse
-import resource
 import statistics
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Sequence
 
 import torch
@@ -29,6 +22,7 @@ from handlit.geometry.alignment import bone_relative
 from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
 from handlit.metrics.diversity import mhentropy_measures
+from scripts.benchmarks.measure import Figure, alone, in_turns, parser_of, peak_memory_mb, prepare
 
 _DIMENSIONS, _CONDITION = 45, 512
 
@@ -192,64 +186,53 @@ class Contest:
         return max((ours.flatten(0, 1) - theirs).abs().max().item(), apart.item() / 1000)
 
 
-def _timed(function: Callable[[], object], device: torch.device) -> float:
-    start = time.perf_counter()
-    function()
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    return time.perf_counter() - start
+def _peak(name: str, images: int, draws: int, threads: int, device: torch.device) -> tuple[float, float]:
+    """Megabytes at the highest, and of these before the first draw."""
+    torch.set_num_threads(threads)
+    contest = Contest(images, draws, device)
+    with torch.no_grad():
+        before = peak_memory_mb(device)
+        for part in getattr(contest, name)().values():
+            part()
+    return peak_memory_mb(device), before
 
 
-def _peak_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     """Run the comparison and print medians, ratios and peak memory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--draws", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--memory", action="store_true", help="measure peak memory instead, in a process for each")
-    parser.add_argument("--only", choices=("ours", "literal"), help=argparse.SUPPRESS)
     args = parser.parse_args(arguments)
-    torch.set_num_threads(args.threads)
-    if args.memory:
-        options = [f"--images={args.images}", f"--draws={args.draws}", f"--threads={args.threads}"]
-        for name in ("ours", "literal"):
-            command = [sys.executable, "-m", "scripts.benchmarks.hypotheses", *options, "--only", name]
-            subprocess.run([*command, f"--device={args.device}"], check=True)
-        return
+    device = prepare(args)
+    figures = []
+    for name in ("literal", "ours"):
+        peak, before = alone(_peak, name, args.images, args.draws, args.threads, device)
+        print(f"{name:8s} peak {peak:7.0f} MB, of which {before:.0f} MB before the first draw")
+        figures.append(Figure(f"{name}, peak memory", peak, "MB"))
 
-    contest = Contest(args.images, args.draws, args.device)
+    contest = Contest(args.images, args.draws, device)
+    ways = {"literal": contest.literal(), "ours": contest.ours()}
     with torch.no_grad():
-        if args.only:
-            before = _peak_mb(args.device)
-            for part in getattr(contest, args.only)().values():
-                part()
-            print(
-                f"{args.only:8s} peak {_peak_mb(args.device):7.0f} MB, of which {before:.0f} MB before the first draw"
-            )
-            return
-        size = f"{args.images} images, {args.draws} hypotheses, {args.threads} threads, {args.device}"
-        print(f"{size}; largest difference {contest.check():.1e}")
-        seconds: dict[str, dict[str, list[float]]] = {"literal": {}, "ours": {}}
-        contestants = {"literal": contest.literal(), "ours": contest.ours()}
-        for repeat in range(args.repeats + 1):
-            for name, parts in contestants.items():
-                for part, function in parts.items():
-                    elapsed = _timed(function, args.device)
-                    if repeat:  # the first round warms up
-                        seconds[name].setdefault(part, []).append(elapsed)
-    totals = {name: [sum(round_) for round_ in zip(*parts.values(), strict=True)] for name, parts in seconds.items()}
+        print(
+            f"{args.images} images, {args.draws} hypotheses, {args.threads} threads, {device}; "
+            f"largest difference {contest.check():.1e}"
+        )
+        contestants = {f"{name}: {part}": work for name, parts in ways.items() for part, work in parts.items()}
+        seconds = in_turns(contestants, args.repeats, device)
+    for name, parts in ways.items():
+        rounds = zip(*(seconds[f"{name}: {part}"] for part in parts), strict=True)
+        seconds[f"{name}: together"] = [sum(parts_of_round) for parts_of_round in rounds]
     print(f"{'':16s} {'literal':>10s} {'ours':>10s}   ratio")
-    for part in (*seconds["ours"], "together"):
-        both = [statistics.median(totals[n] if part == "together" else seconds[n][part]) for n in ("literal", "ours")]
-        print(f"{part:16s} {both[0]:8.3f} s {both[1]:8.3f} s {both[0] / both[1]:7.1f}")
+    for part in (*ways["ours"], "together"):
+        literal, ours = (statistics.median(seconds[f"{name}: {part}"]) for name in ("literal", "ours"))
+        print(f"{part:16s} {literal:8.3f} s {ours:8.3f} s {literal / ours:7.1f}")
+        figures += [
+            Figure(f"literal: {part}", literal, "s"),
+            Figure(f"ours: {part}", ours, "s"),
+            Figure(f"{part}, times the literal speed", literal / ours, "x"),
+        ]
+    return figures
 
 
 if __name__ == "__main__":

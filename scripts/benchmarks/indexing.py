@@ -8,6 +8,7 @@ import argparse
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +18,12 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from handlit.data.samples import collate_read, start_worker
+from scripts.benchmarks.measure import Figure
 
 if TYPE_CHECKING:
     from handlit.data.ho3d import HO3D
 
 PER_SEQUENCE = 1500
-BATCHES = 60
-#: Frames of a tree whose index is next to nothing: what the processes hold without one.
-SMALL = 3000
 
 
 def write_tree(root: Path, frames: int) -> None:
@@ -88,19 +87,19 @@ def own_memory(process: int) -> float:
     return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
 
 
-def loader_memory(data: "HO3D", context: str, workers: int) -> list[float]:
+def loader_memory(data: "HO3D", context: str, workers: int, count: int) -> list[float]:
     """What each loader process holds of its own after some random batches."""
     loader = DataLoader(
         data.datasets["train"],
         batch_size=32,
-        sampler=list(islice(data.training_sampler(), 32 * BATCHES)),
+        sampler=list(islice(data.training_sampler(), 32 * count)),
         num_workers=workers,
         collate_fn=collate_read,
         worker_init_fn=start_worker,
         multiprocessing_context=context,
     )
     batches = iter(loader)
-    for _ in islice(batches, BATCHES):
+    for _ in islice(batches, count):
         pass
     memory = [own_memory(process.pid) for process in batches._workers]  # type: ignore[attr-defined]
     # nothing is left, and nothing in flight: the processes end in order
@@ -108,15 +107,18 @@ def loader_memory(data: "HO3D", context: str, workers: int) -> list[float]:
     return memory
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> list[Figure]:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=83_000)
     parser.add_argument("--workers", type=int, default=2, help="loader processes")
+    parser.add_argument("--batches", type=int, default=60, help="batches of 32 before memory is measured")
+    parser.add_argument("--small", type=int, default=3000, help="frames of a tree whose index is next to nothing")
+    parser.add_argument("--contexts", nargs="+", choices=("fork", "spawn"), default=["fork", "spawn"])
     options = parser.parse_args(args)
     with tempfile.TemporaryDirectory() as folder:
         root, small = Path(folder) / "large", Path(folder) / "small"
-        write_tree(small, SMALL)
+        write_tree(small, options.small)
         write_tree(root, options.frames)
         _, cold = start(root, options.workers)
         size = sum(path.stat().st_size for path in (root / ".handlit").rglob("*") if path.is_file())
@@ -125,15 +127,25 @@ def main(args: list[str] | None = None) -> None:
             f"{options.frames} frames: first start {cold:.1f} s, later ones {statistics.median(warm):.2f} s "
             f"({min(warm):.2f} to {max(warm):.2f}, files in the system's cache); index {size / 2**20:.0f} MB"
         )
-        for context in ("fork", "spawn"):
+        figures = [
+            Figure(f"{options.frames} frames, first start", cold, "s"),
+            Figure(f"{options.frames} frames, later start", statistics.median(warm), "s"),
+            Figure(f"{options.frames} frames, index", size / 2**20, "MB"),
+        ]
+        for context in options.contexts:
             own, without = (
-                statistics.mean(loader_memory(start(tree, options.workers)[0], context, options.workers))
+                statistics.mean(
+                    loader_memory(start(tree, options.workers)[0], context, options.workers, options.batches)
+                )
                 for tree in (root, small)
             )
             print(
-                f"{context}: {own:.0f} MB of its own for each loader process after {BATCHES} random batches of 32, "
-                f"{without:.0f} MB with {SMALL} frames"
+                f"{context}: {own:.0f} MB of its own for each loader process after {options.batches} random batches "
+                f"of 32, {without:.0f} MB with {options.small} frames"
             )
+            figures.append(Figure(f"own memory of a loader process, {context}", own, "MB"))
+            figures.append(Figure(f"the same with {options.small} frames", without, "MB"))
+    return figures
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import pickle
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from handlit.data.samples import HandDataset, collate_read
 from handlit.data.sampling import Ticket
 from handlit.data.synthesis import synthesise
 from handlit.geometry import crops
+from scripts.benchmarks.measure import Figure
 
 BATCH = 32
 SIZE = 224
@@ -208,13 +209,13 @@ def _column(values: np.ndarray | None) -> np.ndarray:
 
 
 @contextmanager
-def dataset_root(root: Path | None, count: int) -> Iterator[Path]:
+def dataset_root(root: Path | None, count: int, workers: int) -> Iterator[Path]:
     """The folder of the dataset; a synthetic one for as long as it is used, if none is given."""
     if root is not None:
         yield root
         return
     with tempfile.TemporaryDirectory() as folder:
-        synthesise(Path(folder) / "data", "ho3d_v3", count, 0, workers=2)
+        synthesise(Path(folder) / "data", "ho3d_v3", count, 0, workers=workers)
         yield Path(folder) / "data"
 
 
@@ -230,16 +231,17 @@ def measure(loaders: dict[str, Loader], batches: list[list[int]], repeats: int) 
     return {name: statistics.median(values) for name, values in times.items()}
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> list[Figure]:
     """Time all loaders on one dataset."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, help="HO-3D v3 or a synthetic dataset in its layout")
     parser.add_argument("--frames", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--workers", type=int, default=2, help="processes that synthesise")
     options = parser.parse_args(args)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    with dataset_root(options.root, options.frames) as root:
+    with dataset_root(options.root, options.frames, options.workers) as root:
         frames = read_frames(root, "train", "v3")
         frames = frames.select(np.arange(min(options.frames, len(frames))))
         batches = [list(range(start, min(start + BATCH, len(frames)))) for start in range(0, len(frames), BATCH)]
@@ -261,6 +263,7 @@ def main(args: list[str] | None = None) -> None:
     for name, milliseconds in measured.items():
         rate = 1000 / milliseconds
         print(f"{name:<28} {milliseconds:6.2f} ms a sample  {rate:6.0f} samples/s  {base / milliseconds:5.2f} of floor")
+    return [Figure(f"{name}, one core", 1000 / cost_ms, "samples/s") for name, cost_ms in measured.items()]
 
 
 if __name__ == "__main__":

@@ -1,14 +1,10 @@
 """Time the rasteriser, its backward pass, shading and visibility on posed hands.
 
-    python scripts/benchmarks/rasterizer.py --threads 2
-
-Machines drift: the cases take turns, and medians of one run compare best with one another.
+python -m scripts.benchmarks.rasterizer --threads 1
 """
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +14,7 @@ from torch import Tensor
 from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
 from handlit.render import TorchRasterizer, interpolate, point_visibility, render_lambert
+from scripts.benchmarks.measure import Figure, in_turns, medians, parser_of, prepare
 
 DISTANCE_M = 0.6
 HAND_M = 0.22
@@ -91,30 +88,22 @@ def cases(args: argparse.Namespace) -> dict[str, Callable[[], object]]:
     }
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     """Time the cases in turns and print their medians."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=224, help="pixels")
     parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--mano", type=Path, default=None, help="MANO file or folder; the stand-in hand without it")
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
+    args = parser.parse_args(arguments)
+    prepare(args)
 
-    contestants = cases(args)
-    seconds: dict[str, list[float]] = {name: [] for name in contestants}
-    for repeat in range(args.repeats + 2):
-        for name, function in contestants.items():
-            start = time.perf_counter()
-            function()
-            if args.device.type == "cuda":
-                torch.cuda.synchronize(args.device)
-            if repeat > 1:  # the first rounds warm up
-                seconds[name].append(time.perf_counter() - start)
-    for name, values in seconds.items():
-        print(f"{name:48s} {1000 * statistics.median(values):8.2f} ms")
+    measured = medians(in_turns(cases(args), args.repeats, args.device, warm_up=2))
+    for name, seconds in measured.items():
+        print(f"{name:48s} {1000 * seconds:8.2f} ms")
+    figures = [Figure(f"{name}, {args.size} px", 1000 * seconds, "ms") for name, seconds in measured.items()]
+    an_image = 1000 * measured[f"rasterise {args.batch}"] / args.batch
+    return [*figures, Figure(f"rasterise {args.batch}, {args.size} px, an image", an_image, "ms")]
 
 
 if __name__ == "__main__":

@@ -1,28 +1,27 @@
 """Time the official metrics against the literal frame-by-frame definition, and reading and writing of submissions.
 
-    python -m scripts.benchmarks.scoring                       # metrics, ratio to the literal loop
-    python -m scripts.benchmarks.scoring --submission 11524    # also a submission of HO-3D v2's size, zip to report
-
-Runs are interleaved and medians are printed: on shared machines only the ratio means something.
+python -m scripts.benchmarks.scoring                       # metrics, ratio to the literal loop
+python -m scripts.benchmarks.scoring --submission 11524    # also a submission of HO-3D v2's size, zip to report
 """
 
 import argparse
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import orjson
+import torch
 from scipy.linalg import orthogonal_procrustes
 
 from handlit.scoring.ground_truth import LIST_FILE, VERTS_FILE, XYZ_FILE
 from handlit.scoring.protocols import PROTOCOLS, evaluate
+from scripts.benchmarks.measure import Figure, in_turns, medians
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]
 #: Frames that `evaluate` is timed on: it works on blocks of 64 in threads. The loop takes equally long for each.
@@ -72,28 +71,28 @@ def literal_loop(
             _ = [np.mean((point <= threshold).astype(float)) for threshold in np.linspace(0, 0.05, 100)]
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Seconds that the work takes."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
-def time_metrics(frames: int, repeats: int) -> None:
+def time_metrics(frames: int, evaluated: int, repeats: int) -> list[Figure]:
     """Print milliseconds a frame of both ways and their ratio."""
-    many_predicted, many_true = make_hands(EVALUATED_FRAMES, 0.004), make_hands(EVALUATED_FRAMES, 0.0)
-    joints, vertices, true_joints, true_vertices = (array[:frames] for array in (*many_predicted, *many_true))
+    many = (*make_hands(evaluated, 0.004), *make_hands(evaluated, 0.0))
+    joints, vertices, true_joints, true_vertices = (array[:frames] for array in many)
     few = (joints, vertices, true_joints, true_vertices)
-    fast, by_point, by_pairs = [], [], []
-    for _ in range(repeats):
-        fast.append(timed(lambda: evaluate(*many_predicted, *many_true, PROTOCOL)) / EVALUATED_FRAMES)
-        by_point.append(timed(lambda: literal_loop(*few, by_point=True)) / frames)
-        by_pairs.append(timed(lambda: literal_loop(*few, by_point=False)) / frames)
-    fast_ms = 1000 * statistics.median(fast)
-    print(f"metrics, {EVALUATED_FRAMES} frames: {fast_ms:.2f} ms a frame")
-    for name, times in (("point by point", by_point), ("all pairs at once", by_pairs)):
-        slow_ms = 1000 * statistics.median(times)
-        print(f"literal loop, {name}: {slow_ms:.1f} ms, {slow_ms / fast_ms:.0f}x")
+    seconds = in_turns(
+        {
+            "metrics": lambda: evaluate(*many, PROTOCOL),
+            "literal loop, point by point": lambda: literal_loop(*few, by_point=True),
+            "literal loop, all pairs at once": lambda: literal_loop(*few, by_point=False),
+        },
+        repeats,
+        torch.device("cpu"),
+        warm_up=0,
+    )
+    measured = {
+        name: 1000 * median / (evaluated if name == "metrics" else frames) for name, median in medians(seconds).items()
+    }
+    figures = [Figure(f"{name}, a frame", cost_ms, "ms") for name, cost_ms in measured.items()]
+    for name, cost_ms in measured.items():
+        print(f"{name}: {cost_ms:.2f} ms a frame, {cost_ms / measured['metrics']:.0f}x")
+    return figures
 
 
 def _json(arrays: Sequence[np.ndarray]) -> Iterator[bytes]:
@@ -128,8 +127,9 @@ def write_full_size(folder: Path, count: int) -> float:
     return size / 1e6
 
 
-def time_submission(count: int) -> None:
+def time_submission(count: int) -> list[Figure]:
     """Score a submission of full size and one of half of it, from zip to report, each in a process of its own."""
+    figures = []
     for number in (count // 2, count):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
@@ -147,18 +147,21 @@ def time_submission(count: int) -> None:
                 f"peak memory {usage.ru_maxrss / 1e6:.2f} GB",
                 flush=True,
             )
+            figures.append(Figure(f"{number} images, zip to report", seconds, "s"))
+            figures.append(Figure(f"{number} images, peak memory", usage.ru_maxrss / 1e3, "MB"))
+    return figures
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, default=24, help="frames for the literal loop")
+    parser.add_argument("--evaluated", type=int, default=EVALUATED_FRAMES, help="frames for handlit's metrics")
     parser.add_argument("--repeats", type=int, default=5, help="interleaved repeats")
     parser.add_argument("--submission", type=int, default=0, metavar="N", help="also score N images, zip to report")
-    arguments = parser.parse_args()
-    time_metrics(arguments.frames, arguments.repeats)
-    if arguments.submission:
-        time_submission(arguments.submission)
+    args = parser.parse_args(arguments)
+    figures = time_metrics(args.frames, args.evaluated, args.repeats)
+    return figures + (time_submission(args.submission) if args.submission else [])
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import argparse
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,8 +12,11 @@ import numpy as np
 
 from handlit.data.images import read_image
 from handlit.data.synthesis import PRESETS, synthesise
+from scripts.benchmarks.measure import Figure
 
 COLUMNS, TILE = 5, (168, 126)
+#: Frames above which the start of the workers can be told from their work.
+LONG = 50
 
 
 def contact_sheet(root: Path, picture: Path) -> None:
@@ -29,7 +33,7 @@ def contact_sheet(root: Path, picture: Path) -> None:
     cv2.imwrite(str(picture), np.bitwise_and(sheet, 0xFC), [cv2.IMWRITE_PNG_COMPRESSION, 9])
 
 
-def main(args: list[str] | None = None) -> None:
+def main(args: Sequence[str] | None = None) -> list[Figure]:
     """Time whole datasets into a temporary folder, the start of the workers included and not."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=500, help="at least 2")
@@ -49,12 +53,25 @@ def main(args: list[str] | None = None) -> None:
         if options.picture:
             contact_sheet(out, options.picture)
     more = options.frames - 1
+    # a small run may be over as fast as a run of one image
+    rate = more / max(seconds[options.frames] - seconds[1], 1e-3)
+    cost_ms = 1000 * (cpu[options.frames] - cpu[1]) / more
+    kilobytes = size / options.frames / 1000
     print(
         f"{options.frames} frames, {options.workers} workers: {options.frames / seconds[options.frames]:.1f} images/s; "
-        f"without the start of {seconds[1]:.1f} s: {more / (seconds[options.frames] - seconds[1]):.1f} images/s, "
-        f"{1e3 * (cpu[options.frames] - cpu[1]) / more:.1f} ms of processor time an image; "
-        f"{size / options.frames / 1e3:.0f} kB a frame"
+        f"without the start of {seconds[1]:.1f} s: {rate:.1f} images/s, "
+        f"{cost_ms:.1f} ms of processor time an image; {kilobytes:.0f} kB a frame"
     )
+    what = f"{options.frames} frames, {options.workers} workers"
+    figures = [
+        Figure(f"{what}, their start included", options.frames / seconds[options.frames], "images/s"),
+        Figure("start of the workers", seconds[1], "s"),
+        Figure("a frame", kilobytes, "kB"),
+    ]
+    if options.frames > LONG:
+        figures.append(Figure(f"{what}, after their start", rate, "images/s"))
+        figures.append(Figure("processor time of an image", cost_ms, "ms"))
+    return figures
 
 
 def cpu_seconds() -> float:

@@ -1,0 +1,95 @@
+"""Share of the time in which a training loop waits for its data, from the original files and from the packed form.
+
+    python -m scripts.benchmarks.waiting --workers 1
+    python -m scripts.benchmarks.waiting --device cuda --full --backbone hrnet_w64 --batch 64 --size 224 --workers 8
+
+The loop fetches a batch, moves it to the device and waits for the step to end, so that the share is also the part of
+the time in which a GPU has nothing to do. Synthetic frames of 640x480 in HO-3D v3's layout. The default is quickstart's
+AMVUR; ``--full`` is the paper's decoder.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+
+from handlit.data.base import HandDataModule
+from handlit.data.ho3d import HO3D
+from handlit.data.packed import PackedData
+from handlit.data.packing import pack
+from handlit.data.synthesis import synthesise
+from handlit.methods.amvur import AMVUR
+from handlit.types import HandBatch
+from scripts.benchmarks.measure import Figure, now, parser_of, prepare
+from scripts.benchmarks.steps import adam, amvur, training_step
+
+
+def batches_of(module: HandDataModule, device: torch.device) -> Iterator[HandBatch]:
+    """Training batches without end, ready for the step."""
+    while True:
+        for batch in module.train_dataloader():
+            yield module.on_after_batch_transfer(batch.to(device), 0)
+
+
+def main(arguments: Sequence[str] | None = None) -> list[Figure]:
+    """Measure and print."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--backbone", default="mobilenetv3_large_100")
+    parser.add_argument("--full", action="store_true", help="the paper's decoder")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--size", type=int, default=96, help="pixels")
+    parser.add_argument("--frames", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--compile", action="store_true")
+    args = parser.parse_args(arguments)
+    device = prepare(args)
+    with tempfile.TemporaryDirectory() as folder:
+        root, packed = Path(folder) / "data", Path(folder) / "packed"
+        synthesise(root, "ho3d_v3", args.frames, 0, workers=args.workers)
+        pack(HO3D(str(root), val_fraction=0.0), packed, ("fit",))
+        options = {"image_size": args.size, "batch_size": args.batch, "num_workers": args.workers}
+        modules: dict[str, HandDataModule] = {
+            "original files": HO3D(str(root), val_fraction=0.0, **options),
+            "packed": PackedData(str(packed), **options),
+        }
+        method = amvur(args.backbone, args.size, args.full).to(device).train()
+        if args.compile:
+            method.network.compile()
+        optimiser = adam(method.network)
+        figures = []
+        for name, module in modules.items():
+            module.setup("fit")
+            waited, worked = _loop(batches_of(module, device), method, optimiser, args.bf16, args.steps, device)
+            share, rate = 100 * waited / (waited + worked), args.steps * args.batch / (waited + worked)
+            print(f"{name}: {rate:.1f} images/s, {share:.2f} % of the time without data", flush=True)
+            figures.append(Figure(f"{name}, time without data", share, "%"))
+            figures.append(Figure(f"{name}, training", rate, "images/s"))
+    return figures
+
+
+def _loop(
+    batches: Iterator[HandBatch],
+    method: AMVUR,
+    optimiser: torch.optim.Optimizer,
+    bf16: bool,
+    steps: int,
+    device: torch.device,
+) -> tuple[float, float]:
+    """Seconds of waiting and of working, after two steps that warm up."""
+    waited = worked = 0.0
+    for number in range(steps + 2):
+        start = now(device)
+        batch = next(batches)
+        fetched = now(device)
+        training_step(method, batch, optimiser, bf16)
+        if number > 1:
+            waited += fetched - start
+            worked += now(device) - fetched
+    return waited, worked
+
+
+if __name__ == "__main__":
+    main()
