@@ -57,13 +57,26 @@ def test_typo_in_a_config_file_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "max_epoch" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("experiment", ["amvur_ho3d_v3_weak", "mhentropy_ho3d_v3"])
 @pytest.mark.parametrize("path", sorted((CONFIGS / "trainer").glob("*.yaml")), ids=lambda path: path.stem)
-def test_trainer_settings_are_parsed_with_an_experiment(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trainer_settings_are_parsed_with_an_experiment(
+    path: Path, experiment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert path.read_text().startswith("# python main.py fit --config configs/experiment/")
     assert f"--config configs/trainer/{path.name}" in path.read_text().splitlines()[0]
     with pytest.raises(SystemExit) as stop:
-        main(["fit", "--config", str(EXPERIMENTS[0]), "--config", str(path), "--print_config"])
-    assert stop.value.code == 0, capsys.readouterr().err
+        main(["fit", "--config", f"{CONFIGS}/experiment/{experiment}.yaml", "--config", str(path), "--print_config"])
+    output = capsys.readouterr()
+    assert stop.value.code == 0, output.err
+    if path.stem.startswith("gpu_"):
+        asked, config = yaml.safe_load(path.read_text()), yaml.safe_load(output.out)
+        assert asked["trainer"].items() <= config["trainer"].items()
+        assert asked["data"]["init_args"].items() <= config["data"]["init_args"].items()
+        # what the preset does not name is the experiment's
+        assert config["data"]["class_path"] == "handlit.data.ho3d.HO3D"
+        backbone = config["model"]["init_args"]["network"]["init_args"]["backbone"]["init_args"]
+        assert backbone["name"] == ("hrnet_w64" if experiment.startswith("amvur") else "resnet50.tv_in1k")
+        assert backbone["activation_checkpointing"] == (path.stem == "gpu_8gb")
 
 
 @pytest.mark.parametrize("setting", ["group=G", "name=N", "project=P", "tags=[a,b]", "offline=true"])

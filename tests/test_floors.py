@@ -11,6 +11,7 @@ PACKAGE = Path(handlit.__file__).parent
 FLOORS = {
     "skeleton": 0,
     "types": 0,
+    "seeding": 0,
     "geometry": 1,
     "hand": 2,
     "distributions": 3,

@@ -43,6 +43,11 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     [
         ("--trainer.devices 0", "trainer.devices=0"),
         ("--trainer.devices two", "trainer.devices=two"),
+        (
+            "--trainer.sync_batchnorm true "
+            "--model.init_args.network.init_args.backbone.init_args.name test_efficientnet",
+            "would drop the activations",
+        ),
         pytest.param(
             "--trainer.accelerator gpu --trainer.devices 4",
             "0 CUDA devices",
@@ -50,7 +55,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         ),
     ],
 )
-def test_devices_that_are_not_there(
+def test_what_cannot_be_started(
     arguments: list[str], settings: str, word: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert word in refused(["fit", *arguments, "--run_dir", str(tmp_path / "run"), *settings.split()], capsys)

@@ -2,6 +2,7 @@
 
 from handlit.callbacks.checkpoints import DurableCheckpoints, LastCheckpoint, ResumableCSVLogger
 from handlit.callbacks.ema import MovingAverage
+from handlit.callbacks.guards import LoggerGuard, Reproducer
 from handlit.callbacks.hypotheses import HypothesisEvaluation
 from handlit.callbacks.hypothesis_export import HypothesisExport
 from handlit.callbacks.meshes import TexturedMeshes
@@ -17,9 +18,11 @@ __all__ = [
     "HypothesisEvaluation",
     "HypothesisExport",
     "LastCheckpoint",
+    "LoggerGuard",
     "MovingAverage",
     "PredictedScale",
     "PredictionPictures",
+    "Reproducer",
     "ResumableCSVLogger",
     "RunRecord",
     "SubmissionCallback",

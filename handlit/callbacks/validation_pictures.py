@@ -133,9 +133,8 @@ def _answers(
     chosen = np.linspace(0, size - 1, min(count, size)).round().astype(int).tolist()
     for first in range(0, len(chosen), loader.batch_size):
         batch = loader.collate_fn([loader.dataset[index] for index in chosen[first : first + loader.batch_size]])
-        batch = batch.to(pl_module.device)
-        if trainer.datamodule is not None:  # type: ignore[attr-defined]
-            batch = trainer.datamodule.on_after_batch_transfer(batch, 0)  # type: ignore[attr-defined]
+        # with the data module's own part in it
+        batch = trainer.strategy.batch_to_device(batch)
         with trainer.precision_plugin.forward_context():
             prediction = pl_module(batch.image)
         yield batch, prediction

@@ -12,6 +12,7 @@ import torch
 from jsonargparse import Namespace
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
+from timm.layers import BatchNormAct2d
 
 from handlit.callbacks import HypothesisEvaluation, ValidationPictures
 from handlit.callbacks.checkpoints import LastCheckpoint, newest_checkpoint
@@ -144,6 +145,19 @@ class HandlitCLI(LightningCLI):
             config.return_predictions = False
         if config.ckpt_path is None:
             config.ckpt_path = str(find_checkpoint(run_dir))
+
+    def before_fit(self) -> None:
+        """Refuse to lose activations: torch's conversion drops those that timm keeps inside its normalisation layers.
+
+        Raises:
+            InputError: ``sync_batchnorm`` for a backbone with such layers.
+        """
+        inside = any(isinstance(module, BatchNormAct2d) for module in self.model.modules())
+        if self.config[str(self.subcommand)].trainer.sync_batchnorm and inside:
+            raise InputError(
+                "trainer.sync_batchnorm would drop the activations inside this backbone's normalisation layers: take a "
+                "ResNet or HRNet, or leave it out"
+            )
 
     def after_test(self) -> None:
         """Keep the numbers of the last test as ``test.json`` in the run folder."""

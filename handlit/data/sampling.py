@@ -1,6 +1,5 @@
 """Which samples come when: the order of training depends on the seed alone, not on workers or processes."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ import torch.distributed
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
+from handlit.seeding import run_seed
 from handlit.types import InputError
 
 
@@ -24,11 +24,6 @@ class Ticket:
 
     index: int
     seed: int
-
-
-def run_seed() -> int:
-    """The run's ``seed_everything``, which Lightning hands to every process; 0 without one."""
-    return int(os.environ.get("PL_GLOBAL_SEED", "0"))
 
 
 def _place() -> tuple[int, int]:

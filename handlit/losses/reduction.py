@@ -1,6 +1,6 @@
 """Means over what is known: points of an item, and, the last step of every loss, items of a batch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.distributed
@@ -27,10 +27,23 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
         raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
     total = torch.where(valid, values, torch.zeros_like(values)).sum()
     count = valid.sum()
-    if torch.is_grad_enabled() and torch.distributed.is_available() and torch.distributed.is_initialized():
+    if torch.is_grad_enabled() and _several_processes():
         torch.distributed.all_reduce(count)
         return total * torch.distributed.get_world_size() / count.clamp(min=1)
     return total / count.clamp(min=1)
+
+
+def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means of scalars over the processes that train together; alone, the scalars themselves.
+
+    All of them are exchanged at once and nothing waits for the device, where Lightning's ``sync_dist`` stops all
+    processes for each of them.
+    """
+    if not _several_processes():
+        return dict(values)
+    means = torch.stack(list(values.values()))
+    torch.distributed.all_reduce(means)
+    return dict(zip(values, means / torch.distributed.get_world_size(), strict=True))
 
 
 def zero_of(parameters: Iterable[nn.Parameter]) -> Tensor:
@@ -58,3 +71,8 @@ def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:
         raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
     total = torch.where(valid[..., None], values, torch.zeros_like(values)).flatten(1).sum(1)
     return total / (valid.sum(1).clamp(min=1) * values.shape[2])
+
+
+def _several_processes() -> bool:
+    distributed = torch.distributed
+    return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

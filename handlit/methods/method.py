@@ -1,20 +1,20 @@
 """What all methods share: one step for training, validation and test, metrics by name, and a watch over the loss."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from handlit.hand.layer import HandLayer
+from handlit.losses.reduction import mean_over_processes
 from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
-from handlit.types import HandBatch, HandPrediction, InputError
+from handlit.seeding import run_seed, seed_step
+from handlit.types import HandBatch, HandPrediction, InputError, NonFiniteError
 
 _METRICS: dict[str, type[PerImageMean]] = {
     "mpjpe_mm": MPJPE,
@@ -58,44 +58,72 @@ class PredictedBatch:
     prediction: HandPrediction
 
 
-class LossWatch:
-    """Notices a loss that is not finite, without waiting for the device at every step.
+@dataclass
+class WatchedStep:
+    """A training step whose numbers have not been looked at yet.
 
-    Each step's flag stays on the device; `check` fetches all of them at once and names the first bad batch.
+    Attributes:
+        batch: Its batch.
+        epoch: From 0.
+        batch_idx: From 0.
+        finite: Flags by name, on the device.
+    """
+
+    batch: HandBatch
+    epoch: int
+    batch_idx: int
+    finite: dict[str, Tensor]
+
+
+class LossWatch:
+    """Notices losses and gradients that are not finite, without waiting for the device at every step.
+
+    The flags stay on the device; `check` fetches all of them at once and names the first bad batch.
     """
 
     def __init__(self) -> None:
-        self._steps: list[tuple[list[str], Tensor]] = []
+        self._steps: list[WatchedStep] = []
 
-    def add(self, keys: list[str], loss: Tensor) -> int:
-        """Remember a step; returns how many wait for a check."""
-        self._steps.append((keys, loss.detach().isfinite()))
+    def __len__(self) -> int:
         return len(self._steps)
+
+    def add(self, batch: HandBatch, epoch: int, batch_idx: int, loss: Tensor) -> None:
+        """Remember a step."""
+        self._steps.append(WatchedStep(batch, epoch, batch_idx, {"loss": loss.detach().isfinite()}))
+
+    def add_gradient(self, norm: Tensor) -> None:
+        """Remember the norm of the last step's gradient."""
+        if self._steps:
+            self._steps[-1].finite["gradient"] = norm.isfinite()
 
     def check(self) -> None:
         """Look at the steps since the last check.
 
         Raises:
-            FloatingPointError: The loss of one of them was NaN or infinite.
+            NonFiniteError: The loss or the gradient of one of them was NaN or infinite.
         """
         steps, self._steps = self._steps, []
-        if not steps:
+        found = [(step, name) for step in steps for name in step.finite]
+        if not found:
             return
-        finite = torch.stack([flag for _, flag in steps]).tolist()
+        finite = torch.stack([step.finite[name] for step, name in found]).tolist()
         if not all(finite):
-            keys, _ = steps[finite.index(False)]
-            raise FloatingPointError(
-                f"the training loss became NaN or infinite on the batch of {', '.join(keys)}. Look at these samples' "
-                "labels; if they are sound, lower the learning rate or set trainer.gradient_clip_val"
+            step, name = found[finite.index(False)]
+            raise NonFiniteError(
+                f"the training {name} became NaN or infinite on the batch of {', '.join(step.batch.key)}. Look at "
+                "these samples' labels; if they are sound, lower the learning rate or set trainer.gradient_clip_val",
+                step.batch,
+                step.epoch,
+                step.batch_idx,
             )
 
 
 class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     """Base of the methods: subclasses say what they infer from images, what its loss is and which answer it makes.
 
-    Logged: ``{stage}/loss`` and ``{stage}/loss_{term}``, and for validation and test ``{stage}/mpjpe_mm``,
-    ``pa_mpjpe_mm``, ``mpvpe_mm`` and ``pa_mpvpe_mm``: errors of the point estimate against the dataset's own joints and
-    vertices, wrist at the origin or Procrustes-aligned (``pa``).
+    Logged: ``{stage}/loss`` and ``{stage}/loss_{term}``, ``train/grad_norm`` (before clipping), and for validation and
+    test ``{stage}/mpjpe_mm``, ``pa_mpjpe_mm``, ``mpvpe_mm`` and ``pa_mpvpe_mm``: errors of the point estimate against
+    the dataset's own joints and vertices, wrist at the origin or Procrustes-aligned (``pa``).
 
     Args:
         image_size: Side of the square crops, pixels.
@@ -147,20 +175,27 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
         A resumed run so draws what the stopped one would have drawn, and no two processes draw the same.
         """
-        place = [int(os.environ.get("PL_GLOBAL_SEED", "0")), self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
+        seed_step(run_seed(), self.current_epoch, batch_idx, self.global_rank)
 
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
         """Loss of a training batch."""
         losses = self.losses(self._infer(batch.image), batch)
         self._log_losses("train", losses, len(batch))
         if losses.total is not None:
-            waiting = self._watch.add(batch.key, losses.total)
-            # a CPU has the value at hand; elsewhere looking means waiting, so it is done as often as logging
-            often = losses.total.device.type == "cpu"
-            if often or waiting >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
-                self._watch.check()
+            self._watch.add(batch, self.current_epoch, batch_idx, losses.total)
         return losses.total
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Log the norm of the whole gradient, before clipping; do not update weights by what is not finite."""
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm(gradients)
+        self.log("train/grad_norm", norm)
+        # float16's scaler tries steps that overflow and leaves them out
+        if self.trainer.precision != "16-mixed":
+            self._watch.add_gradient(norm)
+        # a CPU has the values at hand; elsewhere looking means waiting, so it is done as often as logging
+        if norm.device.type == "cpu" or len(self._watch) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+            self._watch.check()
 
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
         """Losses and metrics of a validation batch."""
@@ -243,7 +278,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         if losses.total is not None:
             values[f"{stage}/loss"] = losses.total.detach()
         if stage == "train":
-            self.log_dict(values, batch_size=batch_size, sync_dist=True)
+            self.log_dict(mean_over_processes(values), batch_size=batch_size)
             return
         # Lightning's own mean over processes rounds their number of samples, and MeanMetric without a strategy for NaN
         # leaves weights out: one value for each sample

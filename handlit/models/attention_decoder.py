@@ -25,8 +25,8 @@ INIT_STD = 0.02
 class TokenLinear(nn.Linear):
     """A linear layer on tokens, which on CPUs is computed as a convolution of width 1.
 
-    There PyTorch gives matrix products of float32 to its BLAS and convolutions to oneDNN. Where the BLAS is MKL and the
-    processor is not Intel's, oneDNN is about twice as fast; elsewhere they are equally fast.
+    There PyTorch gives matrix products of float32 to its BLAS and convolutions to oneDNN. With MKL as BLAS on an AMD
+    processor, oneDNN was about twice as fast; other processors were not measured.
     """
 
     def forward(self, tokens: Tensor) -> Tensor:

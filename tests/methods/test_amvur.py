@@ -14,7 +14,7 @@ from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
 from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
-from handlit.types import HandBatch, InputError, collate
+from handlit.types import HandBatch, InputError, NonFiniteError, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
@@ -380,14 +380,56 @@ def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_loss_is_watched_without_fetching_it_each_step():
+def test_numbers_are_watched_without_fetching_them_each_step():
     watch = LossWatch()
-    assert watch.add(["a"], torch.tensor(1.0)) == 1
-    assert watch.add(["b", "c"], torch.tensor(float("inf"))) == 2
-    assert watch.add(["d"], torch.tensor(float("nan"))) == 3
-    with pytest.raises(FloatingPointError, match="batch of b, c"):
+    batches = [hand_batch(1, seed) for seed in range(4)]
+    for number, (batch, value) in enumerate(zip(batches, (1.0, float("inf"), float("nan")), strict=False)):
+        batch.key = [f"hand {number}"]
+        watch.add(batch, 3, number, torch.tensor(value))
+    assert len(watch) == 3
+    with pytest.raises(NonFiniteError, match=r"training loss .* batch of hand 1") as found:
         watch.check()
+    assert found.value.batch is batches[1]
+    assert (found.value.epoch, found.value.batch_idx) == (3, 1)
     watch.check()
+    watch.add(batches[3], 0, 0, torch.tensor(1.0))
+    watch.add_gradient(torch.tensor(float("inf")))
+    with pytest.raises(NonFiniteError, match="training gradient"):
+        watch.check()
+
+
+def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path):
+    class Steep(AMVUR):
+        """Finite losses whose gradients are not: the root at 0."""
+
+        def losses(self, output, batch):
+            losses = super().losses(output, batch)
+            mesh = output.posterior.mean
+            return Losses(losses.total + (mesh - mesh).sum().sqrt(), losses.terms)
+
+    module = Steep(network, image_size=SIZE)
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    with pytest.raises(NonFiniteError, match="training gradient"):
+        trainer(tmp_path, max_epochs=1).fit(module, loader(hand_samples(4), 2))
+    assert all(torch.equal(value, before[name]) for name, value in module.named_parameters())
+
+
+def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path):
+    norms = []
+
+    class Note(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+            norms.append(trainer.callback_metrics["train/grad_norm"].item())
+
+        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+            squares = [p.grad.double().square().sum() for p in pl_module.parameters() if p.grad is not None]
+            norms.append(torch.stack(squares).sum().sqrt().item())
+
+    run = trainer(tmp_path, max_epochs=1, gradient_clip_val=1e-3, enable_checkpointing=False, callbacks=[Note()])
+    run.fit(method(), loader(hand_samples(4), 2))
+    assert len(norms) == 4
+    assert norms[::2] == pytest.approx(norms[1::2], rel=1e-5)
+    assert min(norms) > 1e-2
 
 
 def test_crops_of_another_size_are_refused():
