@@ -110,7 +110,8 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path) -> None:
         for (_, value), (_, other) in zip(one.named_parameters(), two.named_parameters(), strict=True)
     )
     assert moved > 1e-2
-    assert apart < 1e-4 * moved
+    # an absolute error's gradient jumps where rounding moves it over 0
+    assert apart < 1e-3 * moved
     # the logged losses of every step, and the metrics of 7 samples over 2 processes
     assert rows[0] == rows_two[0]
     assert len(rows) == len(rows_two) >= STEPS + 1

@@ -145,8 +145,11 @@ def test_two_accumulated_halves_are_the_whole(tmp_path: Path) -> None:
 
     whole, halves = train(4, 1), train(2, 2)
     start = method().state_dict()
-    assert any(not torch.equal(whole[name], start[name]) for name in whole)
-    torch.testing.assert_close(halves, whole, rtol=1e-4, atol=1e-6)
+    moved = max((whole[name] - start[name]).abs().max().item() for name in whole)
+    apart = max((whole[name] - halves[name]).abs().max().item() for name in whole)
+    assert moved > 1e-2
+    # an absolute error's gradient jumps where rounding moves it over 0
+    assert apart < 1e-3 * moved
 
 
 class Watched(pl.Callback):

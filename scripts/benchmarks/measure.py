@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timezone
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import TypeVar
 
@@ -102,12 +103,20 @@ def peak_memory_mb(device: torch.device) -> float:
 
 
 def alone(function: Callable[..., T], *args: object) -> T:
-    """Call a function in a process of its own, whose memory and threads are its own too.
-
-    To be called before this process has computed anything: neither threads nor a CUDA device survive a fork.
-    """
-    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("fork")) as pool:
+    """Call a function in a process of its own, whose memory and threads are its own too."""
+    with ProcessPoolExecutor(1, mp_context=fresh()) as pool:
         return pool.submit(function, *args).result()
+
+
+def fresh() -> BaseContext:
+    """How to start processes that inherit nothing: neither threads, nor locks that are held, nor a CUDA device.
+
+    They are forks of a server that has imported torch and computed nothing. A fork of a process that has computed may
+    wait for ever for threads that it does not have.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["torch"])
+    return context
 
 
 def matrix_rate(device: torch.device, dtype: torch.dtype, size: int, repeats: int = 5) -> float:

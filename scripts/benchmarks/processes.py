@@ -8,7 +8,6 @@ and has one thread; on GPUs each has one of them. The default is quickstart's AM
 """
 
 import argparse
-import multiprocessing
 import os
 import statistics
 import tempfile
@@ -23,7 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from handlit.methods.amvur import AMVUR
 from handlit.types import HandBatch
-from scripts.benchmarks.measure import Figure, now, parser_of
+from scripts.benchmarks.measure import Figure, fresh, now, parser_of
 from scripts.benchmarks.steps import adam, amvur, loss_of, make_batch
 
 
@@ -80,9 +79,7 @@ def work(rank: int, count: int, store: str, args: argparse.Namespace) -> tuple[f
 
 def together(count: int, args: argparse.Namespace) -> tuple[float, float]:
     """Images a second of some processes, as fast as the slowest of them, and megabytes of gradients."""
-    # nothing has been computed here, so that a fork is safe, and imports are not repeated
-    context = multiprocessing.get_context("fork")
-    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, mp_context=context) as pool:
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, mp_context=fresh()) as pool:
         ranks = [pool.submit(work, rank, count, os.path.join(folder, "store"), args) for rank in range(count)]
         results = [rank.result() for rank in ranks]
     return count * args.batch * args.steps / max(seconds for seconds, _ in results), results[0][1]

@@ -207,7 +207,7 @@ def _open(root: Path, gate: "multiprocessing.synchronize.Barrier", results: "mul
 
 
 def test_two_processes_build_the_index_at_once(copy: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     gate = context.Barrier(2)
     results: multiprocessing.Queue[int] = context.Queue()
     processes = [context.Process(target=_open, args=(copy, gate, results)) for _ in range(2)]

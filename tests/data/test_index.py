@@ -145,14 +145,14 @@ def _build_slowly(root: Path, value: int, results: "multiprocessing.Queue[int]")
 
 
 def test_two_processes_that_build_at_once_end_with_one_index(root: Path) -> None:
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     results: multiprocessing.Queue[int] = context.Queue()
     processes = [context.Process(target=_build_slowly, args=(root, value, results)) for value in (1, 2)]
     for process in processes:
         process.start()
     values = {results.get(timeout=60) for _ in processes}
     for process in processes:
-        process.join()
+        process.join(timeout=60)
         assert process.exitcode == 0
     assert len(values) == 1
     assert len(list((root / ".handlit").iterdir())) == 1
