@@ -50,12 +50,6 @@ CUDA_SIZES: dict[str, str] = {
 CPU_ONLY = frozenset({"scoring", "synthesis", "loading", "indexing"})
 
 
-def run(name: str, arguments: Sequence[str]) -> list[Figure]:
-    """Run a benchmark of this folder in this process."""
-    figures: list[Figure] = importlib.import_module(f"scripts.benchmarks.{name}").main(arguments)
-    return figures
-
-
 def arguments_of(name: str, smoke: bool, device: torch.device, threads: int) -> list[str]:
     """Command line of a benchmark."""
     sizes = BENCHMARKS[name] if smoke else CUDA_SIZES.get(name, "") if device.type == "cuda" else ""
@@ -94,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n== {command}", flush=True)
         start = time.perf_counter()
         try:
-            figures = alone(run, name, options)
+            figures: list[Figure] = alone(importlib.import_module(f"scripts.benchmarks.{name}").main, options)
         except (Exception, SystemExit):  # the others still have their turn
             traceback.print_exc()
             failed.append(name)

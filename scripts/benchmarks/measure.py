@@ -111,11 +111,11 @@ def alone(function: Callable[..., T], *args: object) -> T:
 def fresh() -> BaseContext:
     """How to start processes that inherit nothing: neither threads, nor locks that are held, nor a CUDA device.
 
-    They are forks of a server that has imported torch and computed nothing. A fork of a process that has computed may
-    wait for ever for threads that it does not have.
+    They are forks of a server that has imported libraries and computed nothing. A fork of a process that has computed
+    may wait for ever for threads that it does not have.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["torch"])
+    context.set_forkserver_preload(["handlit.methods"])
     return context
 
 
