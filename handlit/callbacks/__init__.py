@@ -8,6 +8,7 @@ from handlit.callbacks.hypothesis_export import HypothesisExport
 from handlit.callbacks.meshes import TexturedMeshes
 from handlit.callbacks.pictures import PredictionPictures
 from handlit.callbacks.predicted_scale import PredictedScale
+from handlit.callbacks.progress import RunProgress
 from handlit.callbacks.run_record import RunRecord
 from handlit.callbacks.submission import SubmissionCallback
 from handlit.callbacks.validation_pictures import ValidationPictures
@@ -24,6 +25,7 @@ __all__ = [
     "PredictionPictures",
     "Reproducer",
     "ResumableCSVLogger",
+    "RunProgress",
     "RunRecord",
     "SubmissionCallback",
     "TexturedMeshes",

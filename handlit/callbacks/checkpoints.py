@@ -22,6 +22,7 @@ from pytorch_lightning.loggers.logger import rank_zero_experiment
 
 from handlit.types import InputError
 
+BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 _PENDING = "pending.ckpt"

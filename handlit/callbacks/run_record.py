@@ -17,12 +17,22 @@ import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from handlit.callbacks.checkpoints import LAST
+from handlit.callbacks.checkpoints import BEST, LAST
 from handlit.callbacks.submission import SubmissionCallback
 from handlit.callbacks.wandb_run import WandbRun
 from handlit.scoring.result_card import code_version, read_card
 
 ENVIRONMENT = "environment.json"
+#: What a training leaves in its run folder, and what for.
+_CONTENTS = {
+    "config.yaml": "every setting; test and predict take it by --config",
+    "metrics.csv": "losses and metrics",
+    f"checkpoints/{BEST}": "the best weights; test and predict take them",
+    f"checkpoints/{LAST}": "the last state; the same command with --resume goes on from it",
+    "media": "pictures of validation images",
+    "tensorboard": "tensorboard --logdir shows it",
+    "wandb/offline-run-*": "wandb sync uploads it",
+}
 _PACKAGES = ("numpy", "pytorch-lightning", "timm", "torchmetrics", "torchvision", "wandb")
 
 
@@ -59,6 +69,16 @@ class RunRecord(pl.Callback):
                 _keep_checkpoints(logger, trainer)
             elif isinstance(logger, WandbRun) and stage == "predict":
                 _keep_submission(logger, trainer)
+
+
+def contents(folder: Path) -> list[str]:
+    """Lines that say what lies where in a run folder.
+
+    Args:
+        folder: Of the run.
+    """
+    found = [(path, text) for name, text in _CONTENTS.items() for path in sorted(folder.glob(name))]
+    return [f"{folder} holds", *(f"  {path.relative_to(folder)!s:22s}  {text}" for path, text in found)]
 
 
 def environment(trainer: pl.Trainer) -> dict[str, Any]:

@@ -53,10 +53,8 @@ def run_trainer(arguments: list[str]) -> None:
     """Run a Trainer command through LightningCLI, with ``configs/base.yaml`` underneath every config."""
     # Lightning's own call of torch, which torch 2.9 and later warn about at every start
     warnings.filterwarnings("ignore", message="`isinstance\\(treespec, LeafSpec\\)` is deprecated")
-    # Lightning advertises a service at every start
-    logging.getLogger("pytorch_lightning.utilities.rank_zero").addFilter(
-        lambda line: "litlogger" not in line.getMessage()
-    )
+    for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
+        logging.getLogger(f"pytorch_lightning.{name}").addFilter(_worth_saying)
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
     from torch.distributed import DistError
 
@@ -75,6 +73,11 @@ def run_trainer(arguments: list[str]) -> None:
             "every node needs the same command, MASTER_ADDR and MASTER_PORT, a NODE_RANK of its own, and "
             f"trainer.num_nodes times trainer.devices processes must start (docs/scaling.md). {error}"
         ) from error
+
+
+def _worth_saying(line: logging.LogRecord) -> bool:
+    """Not what Lightning says at every start (of a service) and at every checkpoint."""
+    return not any(words in line.getMessage() for words in ("litlogger", "`weights_only` was not set"))
 
 
 def _run_verb(name: str, arguments: list[str]) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
+from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from timm.layers import BatchNormAct2d
 
-from handlit.callbacks import HypothesisEvaluation, ValidationPictures
-from handlit.callbacks.checkpoints import LastCheckpoint, newest_checkpoint
+from handlit.callbacks import HypothesisEvaluation, RunProgress, ValidationPictures
+from handlit.callbacks.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
+from handlit.callbacks.run_record import contents
 from handlit.data.base import HandDataModule
 from handlit.types import InputError
 
@@ -117,7 +119,7 @@ class HandlitCLI(LightningCLI):
             InputError: It cannot be made as asked, for example because this machine does not have the devices.
         """
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
             settings = self.config[str(self.subcommand)].trainer
             raise InputError(
@@ -125,6 +127,12 @@ class HandlitCLI(LightningCLI):
                 f"trainer.strategy={settings.strategy}; this machine has {torch.cuda.device_count()} CUDA devices and "
                 f"{os.cpu_count()} CPU cores)"
             ) from error
+        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        # the bar that Lightning takes where nobody chose one
+        for place, callback in enumerate(callbacks):
+            if type(callback) is RichProgressBar:
+                callbacks[place] = RunProgress()
+        return trainer
 
     def before_instantiate_classes(self) -> None:
         """Choose logger and checkpoint for the command."""
@@ -159,6 +167,11 @@ class HandlitCLI(LightningCLI):
                 "ResNet or HRNet, or leave it out"
             )
 
+    def after_fit(self) -> None:
+        """Say where everything of the run is."""
+        if self.trainer.is_global_zero:
+            print("\n".join(contents(Path(self.trainer.default_root_dir))))
+
     def after_test(self) -> None:
         """Keep the numbers of the last test as ``test.json`` in the run folder."""
         if self.trainer.is_global_zero:
@@ -166,6 +179,7 @@ class HandlitCLI(LightningCLI):
             path = Path(self.trainer.default_root_dir) / "test.json"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+            print(f"numbers of the test: {path}")
 
 
 def _loggers(given: Any, run_dir: Path, training: bool) -> list[Namespace]:
@@ -192,7 +206,7 @@ def find_checkpoint(run_dir: Path) -> Path:
     Raises:
         FileNotFoundError: The run has no checkpoint.
     """
-    for name in ("best.ckpt", "last.ckpt"):
+    for name in (BEST, LAST):
         path = run_dir / "checkpoints" / name
         if path.is_file():
             return path
