@@ -48,6 +48,12 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
             "--model.init_args.network.init_args.backbone.init_args.name test_efficientnet",
             "would drop the activations",
         ),
+        ("--trainer.sync_batchnorm true", "needs GPUs"),
+        (
+            "--trainer.sync_batchnorm true "
+            "--model.init_args.network.init_args.backbone.init_args.activation_checkpointing true",
+            "counts a batch twice",
+        ),
         pytest.param(
             "--trainer.accelerator gpu --trainer.devices 4",
             "0 CUDA devices",
@@ -60,6 +66,17 @@ def test_what_cannot_be_started(
 ) -> None:
     assert word in refused(["fit", *arguments, "--run_dir", str(tmp_path / "run"), *settings.split()], capsys)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_launcher_with_another_number_of_processes(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as torchrun would start one of two
+    launched = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "GROUP_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
+    for name, value in {**launched, "TORCHELASTIC_RUN_ID": "run"}.items():
+        monkeypatch.setenv(name, value)
+    asked = ["--run_dir", str(tmp_path / "run"), "--trainer.devices", "3", "--trainer.strategy", "ddp"]
+    assert "does not match the world size (2)" in refused(["fit", *arguments, *asked], capsys)
 
 
 def node(rank: int, command: list[str], log: Path, **environment: str) -> subprocess.Popen[bytes]:

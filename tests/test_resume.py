@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import yaml
 
@@ -23,13 +24,15 @@ class Runs:
         self.folder = folder
         main(f"synth --out {folder / 'data'} --train 40 --evaluation 3 --preset easy --workers 0".split())
 
-    def fit(self, run: str, *options: str, stop: tuple[int, int, str] | None = None) -> tuple[int, str]:
-        """Train in a process of its own; returns its exit code and what it said."""
+    def fit(
+        self, run: str, *options: str, stop: tuple[int, int, str] | None = None, rank: int | None = None
+    ) -> tuple[int, str]:
+        """Train in a process of its own, the head of its group; returns its exit code and what it said."""
         callbacks: list[dict[str, Any]] = [
             {"class_path": "pytorch_lightning.callbacks.LearningRateMonitor"},
         ]
         if stop is not None:
-            place = {"epoch": stop[0], "batch": stop[1], "name": stop[2]}
+            place = {"epoch": stop[0], "batch": stop[1], "name": stop[2], "rank": rank}
             callbacks.append({"class_path": "tests.stopping.StopAt", "init_args": place})
         settings = self.folder / "settings.yaml"
         settings.write_text(yaml.safe_dump({"trainer": {"callbacks": callbacks}}))
@@ -47,6 +50,7 @@ class Runs:
             [*command, "--run_dir", str(self.folder / run), *options],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1"},
+            start_new_session=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -74,8 +78,13 @@ def differences(first: Any, second: Any, place: str = "") -> list[str]:
     return [] if first == second else [f"{place}: {first} and {second}"]
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    runs = Runs(tmp_path)
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"))
+
+
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(runs: Runs) -> None:
+    tmp_path = runs.folder
     code, said = runs.fit("whole")
     assert code == 0, said
 
@@ -103,3 +112,23 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert code == 0, said
     assert (tmp_path / "whole" / "metrics.csv").read_text() == tables[0]
     assert yaml.safe_load((tmp_path / "killed" / "config.yaml").read_text())["ckpt_path"] is None
+
+
+def test_told_to_stop_before_the_first_step(runs: Runs) -> None:
+    code, said = runs.fit("early", "--resume", stop=(-1, 0, "SIGTERM"))
+    assert code == Preempted.EXIT_CODE, said
+    assert (runs.folder / "early" / "checkpoints" / LAST).is_file()
+
+
+def test_one_of_two_processes_is_told_to_stop(runs: Runs) -> None:
+    two = ["--resume", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--checkpoints.signal_steps", "3"]
+    code, said = runs.fit("pair", *two, stop=(0, 1, "SIGTERM"), rank=1)
+    assert code == Preempted.EXIT_CODE, said
+    stopped = runs.state("pair")
+    # agreed on at the third batch, written where no gradients are accumulated
+    assert (stopped["epoch"], stopped["global_step"]) == (0, 2)
+    code, said = runs.fit("pair", *two)
+    assert code == 0, said
+    code, said = runs.fit("unstopped", *two)
+    assert code == 0, said
+    assert differences(runs.state("unstopped"), runs.state("pair")) == []

@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from lightning_fabric.plugins import CheckpointIO
-from pytorch_lightning.callbacks import Checkpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
@@ -29,13 +29,18 @@ _PENDING = "pending.ckpt"
 
 
 class Preempted(SystemExit):
-    """Ends a process that was told to stop and has written its checkpoint; the same command with --resume goes on."""
+    """Ends a process that was told to stop and has written its checkpoint; the same command with --resume goes on.
+
+    Args:
+        first: Whether it is the first process. It speaks for all; a launcher that sees another one fail would end the
+            first in the middle of what it still writes.
+    """
 
     #: EX_TEMPFAIL of sysexits.h: try again later.
     EXIT_CODE = 75
 
-    def __init__(self) -> None:
-        super().__init__(self.EXIT_CODE)
+    def __init__(self, first: bool) -> None:
+        super().__init__(self.EXIT_CODE if first else 0)
 
 
 def damage(path: Path) -> str | None:
@@ -125,8 +130,9 @@ class DurableCheckpoints(CheckpointIO):
         # a zip file, and not torch's
         except RuntimeError as error:
             raise InputError(f"{place} is no checkpoint: {error}") from error
-        if not isinstance(checkpoint, dict) or "state_dict" not in checkpoint:
-            raise InputError(f"{place} is no checkpoint: it has no state_dict")
+        missing = {"state_dict", "pytorch-lightning_version"} - set(checkpoint if isinstance(checkpoint, dict) else ())
+        if missing:
+            raise InputError(f"{place} is no checkpoint of Lightning: it has no {' and no '.join(sorted(missing))}")
         return checkpoint
 
     def remove_checkpoint(self, path: Any) -> None:
@@ -140,7 +146,8 @@ class LastCheckpoint(Checkpoint):
     A state is written after each epoch, and within an epoch when `minutes` have gone by since the last one. On SIGTERM
     (a scheduler's preemption) it is written after the batch at work, and the process ends with exit code 75. Going on
     from it repeats nothing and leaves nothing out: a state takes its name when all that was logged up to it is on the
-    disk. Within an epoch it is written only where no gradients are being accumulated and no validation is due.
+    disk. Within an epoch it is written only where no gradients are being accumulated and no validation is due, at the
+    first such place after it was wanted.
 
     Args:
         minutes: Between two states within an epoch.
@@ -154,17 +161,46 @@ class LastCheckpoint(Checkpoint):
         self.signal_steps = signal_steps
         self._told_to_stop = False
         self._stopping = False
+        self._due = False
+        #: whether a state holds all that has been trained
+        self._written = False
         self._pending: Path | None = None
         self._last_time = 0.0
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Listen for SIGTERM from the beginning."""
+        if stage == "fit":
+            self._listen()
+
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen again: Lightning has begun to."""
+        self._listen()
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let a run whose folder has been moved know its best checkpoint, or a worse one would take its name."""
+        for callback in trainer.checkpoint_callbacks:
+            state = checkpoint.get("callbacks", {}).get(callback.state_key)
+            if isinstance(callback, ModelCheckpoint) and state is not None and state["dirpath"] != callback.dirpath:
+                _move(state, Path(str(callback.dirpath)))
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen for SIGTERM, and cut the logs back to where the run goes on."""
+        """Listen for SIGTERM, and cut the logs back to where the run goes on.
+
+        Raises:
+            InputError: The processes go on from different states.
+        """
         self._last_time = time.monotonic()
-        # in place of Lightning's, which talks to the other processes in the middle of whatever was interrupted
-        signal.signal(signal.SIGTERM, self._remember)
+        self._listen()
+        _same_start(trainer)
         for logger in trainer.loggers:
             if isinstance(logger, ResumableCSVLogger) and trainer.is_global_zero:
                 logger.rewind(trainer.global_step)
+
+    def _listen(self) -> None:
+        # in place of Lightning's, which talks to the other processes in the middle of whatever was interrupted
+        signal.signal(signal.SIGTERM, self._remember)
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self._told_to_stop = True
@@ -173,17 +209,16 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write a state where one is due."""
-        validation = trainer.val_check_batch
-        due_validation = validation is not None and (batch_idx + 1) % validation == 0
-        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
-        if trainer.is_last_batch or due_validation or accumulating:
-            return
-        due = self.steps is not None and (batch_idx + 1) % self.steps == 0
+        self._written = False
+        self._due = self._due or (self.steps is not None and (batch_idx + 1) % self.steps == 0)
         if trainer.world_size == 1 or (batch_idx + 1) % self.signal_steps == 0:
             late = self.minutes * 60 < time.monotonic() - self._last_time
             self._stopping = _agreed(trainer, self._told_to_stop)
-            due = due or self._stopping or _agreed(trainer, late)
-        if due:
+            self._due = _agreed(trainer, late) or self._due or self._stopping
+        validation = trainer.val_check_batch
+        due_validation = validation is not None and (batch_idx + 1) % validation == 0
+        accumulating = (batch_idx + 1) % trainer.accumulate_grad_batches != 0
+        if self._due and not (trainer.is_last_batch or due_validation or accumulating):
             self._write(trainer)
 
     def on_train_batch_start(
@@ -191,12 +226,12 @@ class LastCheckpoint(Checkpoint):
     ) -> None:
         """Name the state that was written after the batch before; end if told to."""
         self._publish(trainer)
-        if self._stopping:
+        if self._stopping and self._written:
             if trainer.is_global_zero:
                 print(
                     f"told to stop: {self._folder(trainer) / LAST} is written; the same command with --resume goes on"
                 )
-            raise Preempted
+            raise Preempted(first=trainer.is_global_zero)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write a state after each epoch."""
@@ -205,6 +240,7 @@ class LastCheckpoint(Checkpoint):
         self._stopping = _agreed(trainer, self._told_to_stop)
 
     def _write(self, trainer: pl.Trainer) -> None:
+        self._due, self._written = False, True
         self._last_time = time.monotonic()
         self._pending = self._folder(trainer) / _PENDING
         trainer.save_checkpoint(self._pending)
@@ -227,6 +263,32 @@ class LastCheckpoint(Checkpoint):
 def _agreed(trainer: pl.Trainer, flag: bool) -> bool:
     """Whether any process says so."""
     return trainer.strategy.reduce_boolean_decision(flag, all=False)
+
+
+def _same_start(trainer: pl.Trainer) -> None:
+    """See to it that all processes have read the same checkpoint, or none."""
+    if trainer.world_size == 1:
+        return
+    mine = (trainer.current_epoch, trainer.global_step)
+    everyones: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(everyones, mine)
+    if len(set(everyones)) > 1:
+        starts = [f"process {rank} at epoch {epoch}, step {step}" for rank, (epoch, step) in enumerate(everyones)]
+        raise InputError(
+            f"the processes start differently ({'; '.join(starts)}): --run_dir must be one folder that all of them see"
+        )
+
+
+def _move(state: dict[str, Any], folder: Path) -> None:
+    """Rewrite the paths of a `ModelCheckpoint`'s state."""
+
+    def moved(path: str) -> str:
+        return str(folder / Path(path).name) if path else path
+
+    state["dirpath"] = str(folder)
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = moved(state[name])
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}
 
 
 class _ContinuedWriter(ExperimentWriter):

@@ -64,6 +64,11 @@ def run_trainer(arguments: list[str]) -> None:
         HandlitCLI.run(arguments, CONFIGS / "base.yaml")
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
+    except ValueError as error:
+        # what Lightning finds out about the launcher has no class of its own
+        if "` in Lightning, but the " not in str(error):
+            raise
+        raise InputError(f"the launcher started other processes than the trainer was set up for: {error}") from error
     except RuntimeError as error:
         # what NCCL and the rendezvous raise has a class of its own; what gloo raises has not
         if not isinstance(error, DistError) and "/gloo/" not in str(error):

@@ -10,6 +10,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
+from pytorch_lightning.accelerators import CPUAccelerator
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -19,6 +20,7 @@ from handlit.callbacks import HypothesisEvaluation, RunProgress, ValidationPictu
 from handlit.callbacks.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
 from handlit.callbacks.run_record import contents
 from handlit.data.base import HandDataModule
+from handlit.models.backbones import Backbone
 from handlit.types import InputError
 
 
@@ -155,17 +157,26 @@ class HandlitCLI(LightningCLI):
             config.ckpt_path = str(find_checkpoint(run_dir))
 
     def before_fit(self) -> None:
-        """Refuse to lose activations: torch's conversion drops those that timm keeps inside its normalisation layers.
+        """Refuse what ``sync_batchnorm`` would spoil.
 
         Raises:
-            InputError: ``sync_batchnorm`` for a backbone with such layers.
+            InputError: torch's conversion would drop activations that timm keeps inside its normalisation layers, or
+                what keeps recomputed layers from counting a batch twice; or there is no GPU.
         """
-        inside = any(isinstance(module, BatchNormAct2d) for module in self.model.modules())
-        if self.config[str(self.subcommand)].trainer.sync_batchnorm and inside:
+        if not self.config[str(self.subcommand)].trainer.sync_batchnorm:
+            return
+        if any(isinstance(module, BatchNormAct2d) for module in self.model.modules()):
             raise InputError(
                 "trainer.sync_batchnorm would drop the activations inside this backbone's normalisation layers: take a "
                 "ResNet or HRNet, or leave it out"
             )
+        if any(isinstance(module, Backbone) and module.recomputed for module in self.model.modules()):
+            raise InputError(
+                "trainer.sync_batchnorm counts a batch twice where activations are computed again: leave out one of it "
+                "and the backbone's activation_checkpointing"
+            )
+        if isinstance(self.trainer.accelerator, CPUAccelerator):
+            raise InputError("trainer.sync_batchnorm needs GPUs: leave it out on a CPU")
 
     def after_fit(self) -> None:
         """Say where everything of the run is."""

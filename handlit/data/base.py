@@ -77,7 +77,7 @@ class HandDataModule(pl.LightningDataModule):
         self.max_errors = max_errors
         self.datasets: dict[str, Dataset[HandSample | None]] = {}
         self._training_loader: ResumableLoader | None = None
-        self._position = {"batches": 0}
+        self._position: dict[str, int] = {}
 
     @cached_property
     def hand(self) -> HandLayer:
@@ -110,8 +110,9 @@ class HandDataModule(pl.LightningDataModule):
         sampler = self.training_sampler()
         drop_last = len(sampler) >= self.batch_size
         loader = ResumableLoader(dataset, sampler=sampler, drop_last=drop_last, **self._loader_options())
-        loader.load_state_dict(self._position)
-        self._position = {"batches": 0}
+        if self._position:
+            loader.load_state_dict(self._position)
+        self._position = {}
         self._training_loader = loader
         return loader
 

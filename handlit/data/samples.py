@@ -3,6 +3,7 @@
 import logging
 import math
 import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -256,5 +257,10 @@ def collate_read(samples: Sequence[HandSample | None]) -> HandBatch:
 
 
 def start_worker(worker: int) -> None:
-    """For a loader's ``worker_init_fn``: one thread for each process, since there is one process for each core."""
+    """For a loader's ``worker_init_fn``.
+
+    One thread for each process, since there is one process for each core. And a scheduler tells every process of a job
+    to stop: the training needs its workers until it has written its checkpoint, and ends them itself.
+    """
     cv2.setNumThreads(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

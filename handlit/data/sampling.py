@@ -146,22 +146,39 @@ class ResumableLoader(DataLoader[Any]):
     not seen do not count.
     """
 
+    sampler: TrainingSampler
+    batch_size: int
     _batches = 0
-    _resume_at = 0
+    _start: dict[str, int] | None = None
 
     def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        first, self._resume_at = self._resume_at, 0
-        if first:
-            self.sampler.skip(first * self.batch_size)  # type: ignore[attr-defined, operator]
-        self._batches = first
+        start, self._start = self._start, None
+        self._batches = 0
+        # a state of an epoch's end is of the epoch before
+        if start is not None and start["epoch"] == self.sampler.epoch:
+            if start["together"] != self._together():
+                raise InputError(
+                    f"the run was stopped within an epoch, where it took {start['together']} samples a step, and is to "
+                    f"go on with {self._together()}: keep batch size and number of processes"
+                )
+            self._batches = start["batches"]
+            self.sampler.skip(self._batches * self.batch_size)
         for batch in super().__iter__():
             self._batches += 1
             yield batch
 
+    def _together(self) -> int:
+        """Samples of a step of all processes."""
+        return self.batch_size * _place()[1]
+
     def state_dict(self) -> dict[str, int]:
-        """How many batches of the epoch have been taken."""
-        return {"batches": self._batches}
+        """How many batches of which epoch have been taken, and how many samples all processes take at a time."""
+        return {"epoch": self.sampler.epoch, "batches": self._batches, "together": self._together()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after that many batches; after a whole epoch, with the next one."""
-        self._resume_at = state["batches"] % len(self)
+        """Go on after these batches if the next iteration is of their epoch.
+
+        Raises:
+            InputError: By the next iteration, if that is so and a step's samples are not as many.
+        """
+        self._start = state

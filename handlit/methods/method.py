@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
@@ -25,6 +26,9 @@ _METRICS: dict[str, type[PerImageMean]] = {
 
 #: Of checkpoints; goes up when older ones can no longer be read.
 CHECKPOINT_FORMAT = 1
+
+#: Steps whose batches are kept until their losses have been looked at.
+MOST_WATCHED = 20
 
 #: What a method's network says about a batch, before it becomes a `HandPrediction`.
 OutputT = TypeVar("OutputT")
@@ -177,6 +181,14 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """
         seed_step(run_seed(), self.current_epoch, batch_idx, self.global_rank)
 
+    def on_validation_batch_start(self, batch: HandBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Seed the noise of validation too: the same in every epoch, so that epochs compare."""
+        seed_step(run_seed(), 0, batch_idx, self.global_rank)
+
+    def on_test_batch_start(self, batch: HandBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Seed what a test draws."""
+        seed_step(run_seed(), 0, batch_idx, self.global_rank)
+
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
         """Loss of a training batch."""
         losses = self.losses(self._infer(batch.image), batch)
@@ -189,12 +201,17 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """Log the norm of the whole gradient, before clipping; do not update weights by what is not finite."""
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
         norm = torch.nn.utils.get_total_norm(gradients)
+        scaler = getattr(self.trainer.precision_plugin, "scaler", None)
+        # a fused optimiser takes float16's gradients as they are scaled
+        if scaler is not None and getattr(optimizer, "_step_supports_amp_scaling", False):
+            norm = norm / scaler.get_scale()
         self.log("train/grad_norm", norm)
         # float16's scaler tries steps that overflow and leaves them out
         if self.trainer.precision != "16-mixed":
             self._watch.add_gradient(norm)
         # a CPU has the values at hand; elsewhere looking means waiting, so it is done as often as logging
-        if norm.device.type == "cpu" or len(self._watch) >= self.trainer.log_every_n_steps:  # type: ignore[attr-defined]
+        every: int = min(self.trainer.log_every_n_steps, MOST_WATCHED)  # type: ignore[attr-defined]
+        if norm.device.type == "cpu" or len(self._watch) >= every:
             self._watch.check()
 
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
@@ -209,6 +226,20 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """Answer for a batch from its images alone."""
         return PredictedBatch(batch.key, batch.index, self(batch.image))
 
+    def on_train_start(self) -> None:
+        """Refuse to train beyond where the learning rate of a resumed run was set to end.
+
+        Raises:
+            InputError: The run is longer now.
+        """
+        for config in self.trainer.lr_scheduler_configs:
+            planned = getattr(config.scheduler, "total_steps", None)
+            if planned is not None and planned < self.trainer.estimated_stepping_batches:
+                raise InputError(
+                    f"the run was planned for {planned} steps, where its learning rate ends, and cannot go on to "
+                    f"{self.trainer.estimated_stepping_batches}: keep trainer.max_epochs and max_steps, or start anew"
+                )
+
     def on_train_epoch_end(self) -> None:
         """Do not end an epoch on a broken loss."""
         self._watch.check()
@@ -222,7 +253,8 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """Refuse a checkpoint that is not of this method and network.
 
         Raises:
-            InputError: It is of another method, a newer handlit, or of a network of other sizes.
+            InputError: It is of another method, a newer handlit, or of a network of other sizes; or a training is to
+                go on from weights alone.
         """
         made_by = checkpoint.get("handlit", {})
         if made_by.get("format", CHECKPOINT_FORMAT) > CHECKPOINT_FORMAT:
@@ -247,6 +279,8 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             raise InputError(
                 f"the checkpoint does not fit this network ({shown}): give the config.yaml of the checkpoint's run"
             )
+        if self.trainer.state.fn == TrainerFn.FITTING and "loops" not in checkpoint:
+            raise InputError("the checkpoint holds weights alone: a training cannot go on from it")
 
     def _infer(self, image: Tensor) -> OutputT:
         height, width = image.shape[-2:]

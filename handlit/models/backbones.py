@@ -105,6 +105,8 @@ class Backbone(nn.Module):
 
         if activation_checkpointing and compile:
             raise InputError("a backbone has activation_checkpointing or compile, not both: set one of them to false")
+        #: whether activations are computed again in the backward pass
+        self.recomputed = activation_checkpointing
         if activation_checkpointing:
             _checkpoint_activations(self.model, name)
         if compile:

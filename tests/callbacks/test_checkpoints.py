@@ -6,20 +6,24 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytorch_lightning as pl
 import torch
 
 from handlit.callbacks.checkpoints import (
     LAST,
     PREVIOUS,
     DurableCheckpoints,
+    LastCheckpoint,
     ResumableCSVLogger,
     damage,
     newest_checkpoint,
 )
 from handlit.methods import AMVUR
 from handlit.types import InputError
+from tests.methods.hands import hand_samples, loader
+from tests.methods.test_amvur import method, trainer
 
-STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "epoch": 3}
+STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "epoch": 3, "pytorch-lightning_version": pl.__version__}
 
 
 def write(path: Path, state: Any = STATE) -> Path:
@@ -111,6 +115,38 @@ def test_checkpoints_of_other_methods_and_networks_are_refused(checkpoint: dict[
     method = type("AMVUR", (), {"state_dict": staticmethod(network.state_dict)})()
     with pytest.raises(InputError, match=message):
         AMVUR.on_load_checkpoint(method, checkpoint)
+
+
+def test_a_training_does_not_go_on_from_weights_alone(tmp_path: Path) -> None:
+    module = method()
+    weights = {"state_dict": module.state_dict(), "pytorch-lightning_version": pl.__version__}
+    torch.save(weights, tmp_path / "weights.ckpt")
+    with pytest.raises(InputError, match="weights alone"):
+        trainer(tmp_path, max_epochs=1).fit(
+            module, loader(hand_samples(2), 2), ckpt_path=tmp_path / "weights.ckpt", weights_only=True
+        )
+
+
+def fit(folder: Path, epochs: int, resume: Path | None = None, **settings: Any) -> pl.Trainer:
+    best = pl.callbacks.ModelCheckpoint(folder, "best", monitor="val/mpjpe_mm", enable_version_counter=False)
+    run = trainer(folder, max_epochs=epochs, callbacks=[best, LastCheckpoint()], plugins=[DurableCheckpoints()])
+    run.fit(method(**settings), loader(hand_samples(4), 2), loader(hand_samples(2, seed=1), 2), ckpt_path=resume)
+    return run
+
+
+def test_a_run_in_a_moved_folder_knows_its_best_checkpoint(tmp_path: Path) -> None:
+    before = fit(tmp_path / "here", 1).checkpoint_callback
+    (tmp_path / "here").rename(tmp_path / "there")
+    # it cannot get better without learning
+    after = fit(tmp_path / "there", 2, tmp_path / "there" / "checkpoints" / LAST).checkpoint_callback
+    assert after.best_model_path == str(tmp_path / "there" / "best.ckpt")
+    assert after.best_model_score <= before.best_model_score
+
+
+def test_a_run_does_not_go_on_beyond_its_learning_rate(tmp_path: Path) -> None:
+    fit(tmp_path, 1, schedule="one_cycle")
+    with pytest.raises(InputError, match=r"planned for 2 steps.* go on to 4"):
+        fit(tmp_path, 2, tmp_path / "checkpoints" / LAST, schedule="one_cycle")
 
 
 def test_a_log_is_cut_back_and_continued(tmp_path: Path) -> None:

@@ -128,3 +128,21 @@ def test_a_checkpoint_at_an_epochs_end_resumes_with_the_next() -> None:
     resumed = loader()
     resumed.load_state_dict(whole.state_dict())
     assert epoch_of(resumed, 1) == epoch_of(loader(), 1)
+
+
+def test_an_epoch_that_was_cut_short_is_not_gone_on_with() -> None:
+    """As with ``trainer.limit_train_batches``."""
+    limited = loader()
+    assert len(list(islice(iter(limited), 2))) == 2
+    resumed = loader()
+    resumed.load_state_dict(limited.state_dict())
+    assert epoch_of(resumed, 1) == epoch_of(loader(), 1)
+
+
+def test_another_number_of_samples_a_step_cannot_go_on_within_an_epoch() -> None:
+    stopped = loader()
+    assert len(list(islice(iter(stopped), 2))) == 2
+    resumed = ResumableLoader(Echo(), batch_size=2, sampler=TrainingSampler([23], seed=0))
+    resumed.load_state_dict(stopped.state_dict())
+    with pytest.raises(InputError, match=r"took 4 samples a step.* with 2"):
+        epoch_of(resumed, 0)
