@@ -101,9 +101,9 @@ def test_backbone_without_recomputation_is_refused() -> None:
         Backbone("resnet10t", activation_checkpointing=True, compile=True)
 
 
-@pytest.mark.parametrize("name", ["resnet10t", HRNET])
-def test_backbone_is_one_graph(name: str) -> None:
-    backbone = Backbone(name, maps=True).eval()
+@pytest.mark.parametrize(("name", "training"), [("resnet10t", False), ("resnet10t", True), (HRNET, True)])
+def test_backbone_is_one_graph(name: str, training: bool) -> None:
+    backbone = Backbone(name, maps=True).train(training)
     report = torch._dynamo.explain(backbone)(backbone.normalise(images()))
     assert (report.graph_count, report.graph_break_count) == (1, 0), report.break_reasons
 
