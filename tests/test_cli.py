@@ -55,6 +55,18 @@ def test_fit_leaves_a_whole_run(job: Job) -> None:
     assert {"val/mpjpe_mm", "val/pa_mpvpe_mm", "train/loss", "train/loss_kl", "lr-Adam"} <= set(header)
 
 
+def test_a_run_folder_that_cannot_be_written(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    arguments = [*job.fit_arguments()[:-1], str(tmp_path / "file" / "run")]
+    assert f"{tmp_path / 'file'} is a file" in refused(arguments, capsys)
+    # whoever runs the tests may be allowed everything
+    monkeypatch.setattr("handlit.cli.trainer.os.access", lambda place, mode: False)
+    assert f"no permission to write into {tmp_path}" in refused([*arguments[:-1], str(tmp_path / "run")], capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_predict_then_score(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     metrics = (job.run / "metrics.csv").read_text()
     main(["predict", "--config", job.config])

@@ -137,9 +137,10 @@ class HandlitCLI(LightningCLI):
         return trainer
 
     def before_instantiate_classes(self) -> None:
-        """Choose logger and checkpoint for the command."""
+        """Choose logger and checkpoint for the command, and see whether the run folder can be written."""
         config: Namespace = self.config[str(self.subcommand)]
         run_dir = Path(config.run_dir)
+        _check_writable(run_dir)
         config.trainer.logger = _loggers(config.trainer.logger, run_dir, training=self.subcommand == "fit")
         if self.subcommand == "fit":
             for callback in config.trainer.callbacks or []:
@@ -191,6 +192,16 @@ class HandlitCLI(LightningCLI):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
             print(f"numbers of the test: {path}")
+
+
+def _check_writable(folder: Path) -> None:
+    """Refuse a folder that can be neither written nor made, without making it."""
+    path = folder.absolute()
+    there = next(place for place in (path, *path.parents) if place.exists())
+    if not there.is_dir():
+        raise InputError(f"run_dir={folder} cannot be a folder: {there} is a file")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"run_dir={folder} cannot be written: there is no permission to write into {there}")
 
 
 def _loggers(given: Any, run_dir: Path, training: bool) -> list[Namespace]:
