@@ -1,9 +1,9 @@
 """What keeps a training from being lost: the batch that broke it, and loggers that fail."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import fields
-from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -48,27 +48,23 @@ def read_batch(reproducer: dict[str, Any]) -> HandBatch:
     return HandBatch(**reproducer["batch"])
 
 
+@contextmanager
+def tolerated(logger: str) -> Iterator[None]:
+    """What a logger does with its failures turned into a warning; a block, or a decorator of what returns nothing."""
+    try:
+        yield
+    # loggers are other people's code and fail in every way
+    except Exception as error:
+        # the same text from the same line: Python shows it once
+        warnings.warn(f"{logger} failed, and the run goes on without what it should keep: {error}", stacklevel=1)
+
+
 class LoggerGuard(pl.Callback):
     """A logger that fails (a server gone, a full disk) is worth a warning, not the training."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Guard what loggers are asked for while training."""
+        """Guard what Lightning asks of loggers from here to the end."""
         for logger in trainer.loggers:
-            for name in ("log_metrics", "save"):
-                method = getattr(logger, name)
-                if not hasattr(method, "guarded"):
-                    setattr(logger, name, _guarded(type(logger).__name__, method))
-
-
-def _guarded(logger: str, method: Callable[..., None]) -> Callable[..., None]:
-    @wraps(method)
-    def call(*args: Any, **kwargs: Any) -> None:
-        try:
-            method(*args, **kwargs)
-        # loggers are other people's code and fail in every way
-        except Exception as error:
-            # the same text from the same line: Python shows it once
-            warnings.warn(f"{logger} failed, and training goes on without what it should keep: {error}", stacklevel=1)
-
-    call.guarded = True  # type: ignore[attr-defined]
-    return call
+            for name in ("log_metrics", "log_hyperparams", "log_graph", "save", "after_save_checkpoint", "finalize"):
+                if name not in vars(logger):
+                    setattr(logger, name, tolerated(type(logger).__name__)(getattr(logger, name)))

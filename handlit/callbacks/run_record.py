@@ -18,6 +18,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from handlit.callbacks.checkpoints import BEST, LAST
+from handlit.callbacks.guards import tolerated
 from handlit.callbacks.submission import SubmissionCallback
 from handlit.callbacks.wandb_run import WandbRun
 from handlit.scoring.result_card import code_version, read_card
@@ -54,21 +55,24 @@ class RunRecord(pl.Callback):
         saved = folder / "config.yaml"
         config = saved.read_text() if saved.is_file() else "{}"
         for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                logger.experiment.config.update({**yaml.safe_load(config), "environment": entry}, allow_val_change=True)
-            elif isinstance(logger, TensorBoardLogger):
-                for name, text in (("config", config), ("environment", _json(entry).decode())):
-                    logger.experiment.add_text(name, f"```\n{text}\n```")
+            with tolerated(type(logger).__name__):
+                if isinstance(logger, WandbRun):
+                    made_with = {**yaml.safe_load(config), "environment": entry}
+                    logger.experiment.config.update(made_with, allow_val_change=True)
+                elif isinstance(logger, TensorBoardLogger):
+                    for name, text in (("config", config), ("environment", _json(entry).decode())):
+                        logger.experiment.add_text(name, f"```\n{text}\n```")
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give W&B the checkpoints of a training that ended, or the submission."""
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
-            if isinstance(logger, WandbRun) and stage == "fit" and logger.log_checkpoints:
-                _keep_checkpoints(logger, trainer)
-            elif isinstance(logger, WandbRun) and stage == "predict":
-                _keep_submission(logger, trainer)
+            with tolerated(type(logger).__name__):
+                if isinstance(logger, WandbRun) and stage == "fit" and logger.log_checkpoints:
+                    _keep_checkpoints(logger, trainer)
+                elif isinstance(logger, WandbRun) and stage == "predict":
+                    _keep_submission(logger, trainer)
 
 
 def contents(folder: Path) -> list[str]:

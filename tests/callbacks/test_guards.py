@@ -33,10 +33,9 @@ def fit(folder: Path, method: AMVUR, samples: list, loggers: Any = False, **sett
         logger=loggers,
         callbacks=[Reproducer(), LoggerGuard()],
         log_every_n_steps=1,
-        enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
-        **settings,
+        **{"enable_checkpointing": False, **settings},
     )
     trainer.fit(method, loader(samples, 2))
 
@@ -76,25 +75,48 @@ class Gone(Logger):
     name = "gone"
     version = 0
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def _fail(self, name: str) -> None:
+        self.asked.add(name)
+        raise ConnectionError(f"{name}: no route to host")
+
     def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing."""
+        self._fail("log_hyperparams")
 
     def log_metrics(self, metrics: dict[str, float], step: int | None = None) -> None:
-        raise ConnectionError("no route to host")
+        self._fail("log_metrics")
+
+    def log_graph(self, *args: Any, **kwargs: Any) -> None:
+        self._fail("log_graph")
+
+    def save(self) -> None:
+        self._fail("save")
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        self._fail("after_save_checkpoint")
+
+    def finalize(self, status: str) -> None:
+        self._fail("finalize")
 
 
 def test_a_dead_logger_changes_nothing_but_the_log(tmp_path: Path) -> None:
-    weights = []
-    for loggers in (False, [Gone(), ResumableCSVLogger(str(tmp_path))]):
+    weights, gone = [], Gone()
+    for loggers in (False, [gone, ResumableCSVLogger(str(tmp_path))]):
         torch.manual_seed(0)
         method = AMVUR(network, image_size=SIZE)
         if loggers:
-            with pytest.warns(UserWarning, match="Gone failed, and training goes on .* no route to host"):
-                fit(tmp_path, method, hand_samples(4), loggers)
+            with pytest.warns(UserWarning, match="Gone failed, and the run goes on .* no route to host"):
+                fit(tmp_path, method, hand_samples(4), loggers, enable_checkpointing=True)
         else:
             fit(tmp_path, method, hand_samples(4))
         weights.append(method.state_dict())
+    # which Lightning asks for where a method keeps its settings
+    gone.log_hyperparams({"a": 1})
     assert all(torch.equal(value, weights[1][name]) for name, value in weights[0].items())
+    assert gone.asked == {"log_hyperparams", "log_metrics", "log_graph", "save", "after_save_checkpoint", "finalize"}
     # the other logger is not affected
     assert (tmp_path / "metrics.csv").read_text().count("\n") == 1 + 4
 

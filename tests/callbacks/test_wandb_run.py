@@ -1,22 +1,31 @@
 """An offline run of W&B is read back; a W&B that refuses is no end of a training."""
 
 import csv
-import http.server
 import json
 import math
 import shutil
-import threading
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import pytorch_lightning as pl
 import wandb
 import yaml
+from pytorch_lightning.callbacks import LearningRateMonitor
+from wandb.sdk import wandb_run, wandb_setup
 
-from handlit.callbacks import WandbRun
+from handlit.callbacks import RunRecord, WandbRun
 from handlit.cli import main
-from tests.callbacks.conftest import LoggedRun, clear_wandb
+from handlit.methods import AMVUR
+from handlit.models.amvur import AMVURNetwork
+from handlit.models.backbones import Backbone
+from tests.callbacks.conftest import CONFIGS, LoggedRun, clear_wandb, fit_arguments
 from tests.callbacks.wandb_files import config, history, records
+from tests.callbacks.wandb_servers import Refuses, Sticks, serving
+from tests.methods.hands import SIZE, hand_samples, loader
 
 KEY = "k" * 40
 
@@ -132,25 +141,14 @@ def fresh_wandb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[pyt
 
 @pytest.fixture
 def refusing_server() -> Iterator[str]:
-    """Answers every request with 401 Unauthorized."""
+    with serving(Refuses) as address:
+        yield address
 
-    class Refuse(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            self.send_response(401)
-            self.end_headers()
-            self.wfile.write(b'{"errors": [{"message": "this key is refused"}]}')
 
-        do_GET = do_POST
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refuse)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+@pytest.fixture
+def stuck_server() -> Iterator[str]:
+    with serving(Sticks) as address:
+        yield address
 
 
 def logged_offline(folder: Path) -> list[dict[str, float]]:
@@ -222,3 +220,150 @@ def test_who_decides_on_the_mode(
     fresh_wandb.setattr(wandb, "init", start)
     _ = WandbRun(offline=offline, save_dir=str(tmp_path)).experiment
     assert started == [expected]
+
+
+def network(asset, tips) -> AMVURNetwork:
+    return AMVURNetwork(asset, tips, Backbone("resnet10t"), hidden=(32, 16, 8), layers=1, head_hidden=64)
+
+
+@pytest.mark.filterwarnings("ignore:.*(num_workers|val_dataloader|srun|eval mode|litlogger|LeafSpec)")
+def test_everything_of_a_training_by_gradients_is_kept(tmp_path: Path, fresh_wandb: pytest.MonkeyPatch) -> None:
+    # W&B's own figures of the machine, which come every 15 s
+    fresh_wandb.setenv("WANDB__STATS_SAMPLING_INTERVAL", "0.1")
+    method = AMVUR(network, image_size=SIZE)
+    trainer = pl.Trainer(
+        default_root_dir=tmp_path,
+        accelerator="cpu",
+        max_epochs=1,
+        logger=WandbRun(save_dir=str(tmp_path)),
+        callbacks=[LearningRateMonitor(), RunRecord()],
+        log_every_n_steps=1,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(method, loader(hand_samples(4), 2), loader(hand_samples(2, seed=1), 2))
+    wandb.teardown()
+    (log,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    found = records(log)
+    rows = history(found)
+    terms = {"vertices", "joints", "joints_2d", "nll", "kl", "joint_limits"}
+    terms |= {f"prior_{name}" for name in ("vertices", "joints", "joints_2d", "nll")}
+    losses = {"loss", *(f"loss_{term}" for term in terms)}
+    every_step = {f"train/{name}" for name in losses | {"grad_norm"}}
+    errors = {"mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm"}
+    by_step: dict[int, set[str]] = {0: set(), 1: set()}
+    for row in rows:
+        assert all(math.isfinite(value) for value in row.values() if isinstance(value, float))
+        by_step[row["trainer/global_step"]] |= row.keys()
+    # its schedule goes by epochs
+    assert every_step | {"lr-Adam"} <= by_step[0]
+    assert every_step | {f"val/{name}" for name in losses | errors} <= by_step[1]
+    machine = {item.key for record in found if record.HasField("stats") for item in record.stats.item}
+    assert {"cpu", "memory_percent"} <= machine
+
+
+class KillsWandb(pl.Callback):
+    """Kills W&B's process after the first epoch."""
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.current_epoch == 0:
+            process = wandb_setup.singleton().assert_service()._proc._process
+            process.kill()
+            process.wait()
+
+
+def test_a_killed_wandb_costs_a_warning(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clear_wandb(monkeypatch, tmp_path)
+    root = CONFIGS.parent
+    arguments = fit_arguments(data, tmp_path / "run", "--config", str(CONFIGS / "trainer" / "wandb.yaml"))
+    command = [sys.executable, "main.py", *arguments, "--trainer.callbacks+", f"{__name__}.KillsWandb"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "WandbRun failed, and the run goes on" in done.stderr
+    assert "Traceback" not in done.stderr
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        assert {row["epoch"] for row in csv.DictReader(file) if row["val/pa_mpjpe_mm"]} == {"0", "1"}
+    assert (tmp_path / "run" / "checkpoints" / "last.ckpt").is_file()
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise wandb.Error("the server says no")
+
+
+def test_a_test_ends_with_its_numbers_even_if_wandb_does_not(
+    tmp_path: Path, logged_run: LoggedRun, fresh_wandb: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(logged_run.folder, tmp_path / "tested"))
+    fresh_wandb.setattr(wandb_run.Run, "finish", refuse)
+    with pytest.warns(UserWarning, match="WandbRun failed, .* the server says no"):
+        main(["test", "--config", str(folder / "config.yaml"), "--run_dir", str(folder)])
+    assert json.loads((folder / "test.json").read_text())["test/pa_mpjpe_mm"] > 0
+
+
+def test_a_refused_artifact_costs_a_warning(tmp_path: Path, fresh_wandb: pytest.MonkeyPatch) -> None:
+    fresh_wandb.setattr(wandb_run.Run, "log_artifact", refuse)
+    run = WandbRun(save_dir=str(tmp_path))
+    (tmp_path / "pred.zip").write_bytes(b"")
+    with pytest.warns(UserWarning, match="WandbRun failed, .* the server says no"):
+        run.log_file(tmp_path / "pred.zip", "prediction", "pred.zip", [], {})
+    run.finalize("success")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [("WANDB_MODE", "bogus", "bogus"), ("WANDB_BASE_URL", "nowhere", "base_url"), ("WANDB_MODE", "", None)],
+)
+def test_a_wrong_setting_leaves_an_offline_run(
+    variable: str,
+    value: str,
+    complaint: str | None,
+    tmp_path: Path,
+    fresh_wandb: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    fresh_wandb.setenv(variable, value)
+    assert len(logged_offline(tmp_path)) == 1
+    said = [str(warning.message) for warning in recwarn if "W&B" in str(warning.message)]
+    assert len(said) == (complaint is not None)
+    assert complaint is None or complaint in said[0]
+
+
+@pytest.mark.parametrize(("id", "folder_is_file"), [("a/b", False), (None, True)])
+def test_what_cannot_even_start_offline_is_left_out(
+    id: str | None, folder_is_file: bool, tmp_path: Path, fresh_wandb: pytest.MonkeyPatch
+) -> None:
+    if folder_is_file:
+        (tmp_path / "wandb").touch()
+    run = WandbRun(id=id, save_dir=str(tmp_path))
+    with pytest.warns(UserWarning, match="does not start offline.*Nothing goes to W&B, and the training goes on"):
+        _ = run.experiment
+    run.experiment.config.update({"a": 1}, allow_val_change=True)
+    run.log_metrics({"val/mpjpe_mm": 12.5}, step=3)
+    run.log_file(Path(__file__), "prediction", "pred.zip", [], {})
+    run.finalize("success")
+    # nothing that would refuse the folder's next command, too
+    assert not list(tmp_path.rglob("run-*.wandb"))
+    assert folder_is_file or (tmp_path / "wandb" / "run_id").read_text() == ""
+
+
+def test_uploads_that_get_nowhere_are_not_waited_for_and_kept(
+    tmp_path: Path, fresh_wandb: pytest.MonkeyPatch, stuck_server: str
+) -> None:
+    # schedulers kill two or three minutes after they told a run to stop
+    assert WandbRun(save_dir=str(tmp_path))._wandb_init["settings"].finish_timeout <= 60
+    fresh_wandb.setenv("WANDB_API_KEY", KEY)
+    fresh_wandb.setenv("WANDB_BASE_URL", stuck_server)
+    run = WandbRun(save_dir=str(tmp_path), timeout_s=20, artifact_timeout_s=1, finish_timeout_s=2)
+    run.log_metrics({"val/mpjpe_mm": 12.5}, step=3)
+    assert not run.experiment.offline
+    (tmp_path / "pred.zip").write_bytes(b"1")
+    with pytest.warns(UserWarning, match="WandbRun failed, and the run goes on"):
+        run.log_file(tmp_path / "pred.zip", "prediction", "pred.zip", [], {})
+    began = time.monotonic()
+    run.finalize("failed")
+    wandb.teardown()
+    assert time.monotonic() - began < 20
+    # for `wandb sync`
+    (log,) = tmp_path.glob("wandb/run-*/run-*.wandb")
+    assert history(records(log))[0]["val/mpjpe_mm"] == 12.5
