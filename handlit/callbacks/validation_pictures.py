@@ -29,7 +29,7 @@ FOLDER = "media"
 
 
 class ValidationPictures(pl.Callback):
-    """Draws the same validation images, with the same random draws, every few epochs and after the last one.
+    """Draws the same validation images, with the same random draws, every few epochs and at the end.
 
     Into ``media/epoch_NNNN`` of the run folder and into W&B and TensorBoard go: ``predictions`` (joints, mesh and
     scales of each hand), ``hypotheses`` (all skeletons of each hand), ``reliability`` (how often the true joints lie
@@ -58,32 +58,52 @@ class ValidationPictures(pl.Callback):
         self.count = count
         self.num_hypotheses = num_hypotheses
         self.reliability_count = reliability_count
+        self._drawn_step = -1
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw, write and log."""
-        epochs = trainer.current_epoch + 1
-        due = self.every_n_epochs and (epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs)
-        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        if not due or not fitting or not trainer.is_global_zero:
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Draw after the last batch: at the end of the epoch, an average of the weights is already gone."""
+        last = batch_idx + 1 == trainer.num_val_batches[dataloader_idx]
+        due = self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        if last and due and trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._show(trainer, pl_module, trainer.current_epoch)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw the last state, whatever ended the training."""
+        drawn = trainer.global_step == self._drawn_step
+        if self.every_n_epochs and not drawn and any(trainer.num_val_batches):
+            self._show(trainer, pl_module, max(trainer.current_epoch - 1, 0))
+
+    def _show(self, trainer: pl.Trainer, pl_module: pl.LightningModule, epoch: int) -> None:
+        """Draw, write and log; what fails costs a warning."""
+        self._drawn_step = trainer.global_step
+        if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir) / FOLDER / f"epoch_{trainer.current_epoch:04d}"
+        folder = Path(trainer.default_root_dir) / FOLDER / f"epoch_{epoch:04d}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            with _own_random_numbers(pl_module.device):
+            with _own_random_numbers(pl_module.device), _evaluating(pl_module):
                 pictures, hands = self._draw(trainer, pl_module)
             for name, picture in pictures.items():
                 write_image(folder / f"{name}.png", picture)
             for hand in hands:
                 colours = torch.tensor(drawing.SKIN).expand(len(hand.vertices_root), 3)
                 write_mesh(folder / f"{file_stem(hand.key)}.glb", hand, colours)
-        except OSError as error:
-            log.warning("the validation pictures cannot be written: %s", error)
-            return
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbRun):
-                _to_wandb(logger, folder, list(pictures), hands, trainer.global_step)
-            elif isinstance(logger, TensorBoardLogger):
-                _to_tensorboard(logger, pictures, hands, trainer.global_step)
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbRun):
+                    _to_wandb(logger, folder, list(pictures), hands, trainer.global_step)
+                elif isinstance(logger, TensorBoardLogger):
+                    _to_tensorboard(logger, pictures, hands, trainer.global_step)
+        # a full disk, a device without room for one more batch, a logger: nothing that the training needs
+        except Exception as error:
+            log.warning("no validation pictures of epoch %d: %s: %s", epoch, type(error).__name__, error)
 
     def _draw(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule
@@ -146,6 +166,19 @@ def _own_random_numbers(device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(0)
         yield
+
+
+@contextlib.contextmanager
+def _evaluating(module: pl.LightningModule) -> Iterator[None]:
+    """As in validation, and each part as it was afterwards."""
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
 
 
 def _to_wandb(logger: WandbRun, folder: Path, names: list[str], hands: list[PredictedHand], step: int) -> None:
