@@ -11,6 +11,8 @@ import pytest
 import wandb
 
 from handlit.cli import main
+from handlit.cli.trainer import check_writable
+from handlit.types import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -62,8 +64,9 @@ def test_a_run_folder_that_cannot_be_written(
     arguments = [*job.fit_arguments()[:-1], str(tmp_path / "file" / "run")]
     assert f"{tmp_path / 'file'} is a file" in refused(arguments, capsys)
     # whoever runs the tests may be allowed everything
-    monkeypatch.setattr("handlit.cli.trainer.os.access", lambda place, mode: False)
-    assert f"no permission to write into {tmp_path}" in refused([*arguments[:-1], str(tmp_path / "run")], capsys)
+    monkeypatch.setattr("os.access", lambda place, mode: False)
+    with pytest.raises(InputError, match=f"no permission to write into {tmp_path}"):
+        check_writable(tmp_path / "run")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -140,7 +140,7 @@ class HandlitCLI(LightningCLI):
         """Choose logger and checkpoint for the command, and see whether the run folder can be written."""
         config: Namespace = self.config[str(self.subcommand)]
         run_dir = Path(config.run_dir)
-        _check_writable(run_dir)
+        check_writable(run_dir)
         config.trainer.logger = _loggers(config.trainer.logger, run_dir, training=self.subcommand == "fit")
         if self.subcommand == "fit":
             for callback in config.trainer.callbacks or []:
@@ -194,7 +194,7 @@ class HandlitCLI(LightningCLI):
             print(f"numbers of the test: {path}")
 
 
-def _check_writable(folder: Path) -> None:
+def check_writable(folder: Path) -> None:
     """Refuse a folder that can be neither written nor made, without making it."""
     path = folder.absolute()
     there = next(place for place in (path, *path.parents) if place.exists())
