@@ -18,9 +18,10 @@ import yaml
 from wandb import wandb_agent
 
 from handlit.cli import main
-from handlit.cli.sweep import COMPARED, check_sweep
+from handlit.cli.sweep import COMPARED, _slots, check_sweep
 from handlit.methods import MeanHand
 from handlit.sweeps import load_sweep
+from handlit.types import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
@@ -81,6 +82,12 @@ def test_the_agent_of_wandb_runs_a_shipped_sweep(
         # a folder of its own for every run, or the second would be refused
         assert config["run_dir"] == f"runs/sweeps/{shipped.stem}/{run}"
         assert config["trainer"]["logger"]["class_path"] == "handlit.callbacks.WandbRun"
+        assert config["trainer"]["logger"]["init_args"]["log_model"] is False
+        if shipped.stem == "amvur":
+            trainer = config["trainer"]
+            assert (trainer["devices"], trainer["strategy"]) == ("1", "auto")
+            # the published batch of 4 GPUs
+            assert config["data"]["init_args"]["batch_size"] * trainer["accumulate_grad_batches"] == 64
         for name, value in values.items():
             assert reduce(getitem, name.split("."), config) == value
 
@@ -96,7 +103,39 @@ def test_compared_metrics_are_those_of_every_method() -> None:
     [
         ({"parameters": {"model.init_args.learning_rat": {"value": 1.0}}}, "learning_rat"),
         ({"parameters": {"model.init_args.network.init_args.steps": {"values": [2, "two"]}}}, "steps"),
+        (
+            {
+                "method": "random",
+                "parameters": {
+                    "model.init_args.network.init_args.steps": {
+                        "values": [2, "two", 3],
+                        "probabilities": [0.5, 0.2, 0.3],
+                    }
+                },
+            },
+            "steps=two is refused",
+        ),
         ({"metric": {"name": "val/pa_mpjpe", "goal": "minimize"}}, "val/pa_mpjpe of main.py fit is not compared"),
+        ({"parameters": {"run_dir": {"values": ["a", "b"]}}}, "run_dir is no setting to search"),
+        ({"command": ["python", "./main.py", "fit", "--config", "no.yaml", "${args}"]}, "the command is refused: "),
+        ({"command": ["handlit", "predict", "${args}"]}, "the command must be main.py fit"),
+        (
+            {
+                "command": [
+                    *(
+                        "python",
+                        "main.py",
+                        "test",
+                        "--config",
+                        "configs/experiment/quickstart_mhentropy.yaml",
+                        "${args}",
+                    )
+                ],
+                "metric": {"name": "test/crps_mm"},
+                "parameters": {"hypotheses.num_hypotheses": {"values": [10, 0]}},
+            },
+            "test/crps_mm is not logged with hypotheses.num_hypotheses 0",
+        ),
     ],
 )
 def test_what_the_experiment_refuses_is_refused_before_anything_runs(
@@ -107,8 +146,72 @@ def test_what_the_experiment_refuses_is_refused_before_anything_runs(
     with pytest.raises(SystemExit) as stop:
         main(["sweep", str(tmp_path / "wrong.yaml"), "--local", "2", "--out", str(tmp_path / "out")])
     assert stop.value.code == 2
-    assert message in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert message in said
+    assert "usage:" not in said
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("visible", "count", "parallel", "names"),
+    [
+        (None, 2, None, ["0", "1"]),
+        ("5,7", 2, None, ["5", "7"]),
+        (" 5,,7,9", 2, None, ["5", "7"]),
+        ("GPU-a,GPU-b", 2, 1, ["GPU-a"]),
+        ("3", 2, None, ["3"]),
+    ],
+)
+def test_each_gpu_has_a_slot(
+    visible: str | None, count: int, parallel: int | None, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    search = load_sweep(CONFIGS / "sweeps" / "quickstart.yaml")
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in _slots(parallel, search)] == names
+    with pytest.raises(InputError, match="a GPU to itself"):
+        _slots(3, search)
+
+
+def test_slots_on_the_cpu_share_its_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    slots = _slots(4, load_sweep(CONFIGS / "sweeps" / "quickstart.yaml"))
+    assert [slot["OMP_NUM_THREADS"] for slot in slots] == ["2"] * 4
+    assert slots[0]["WANDB_PROJECT"] == "handlit"
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_sweep_of_failures_alone_ends_with_a_message(
+    count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = {
+        "method": "grid",
+        "metric": {"name": "loss"},
+        "command": ["python", "-c", "raise SystemExit('too bad')", "${args}"],
+        "parameters": {"x": {"values": list(range(9))}},
+        "run_cap": 3,
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(tmp_path / "sweep.yaml"), "--local", str(count), "--out", str(tmp_path / "out")])
+    assert stop.value.code == 2
+    assert "failed, the last with: too bad" in capsys.readouterr().err
+    with (tmp_path / "out" / "results.csv").open() as file:
+        assert [row["status"] for row in csv.DictReader(file)] == ["failed"] * min(count, 3)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Words for a training of seconds."""
+    data = tmp_path_factory.mktemp("tiny") / "data"
+    main(f"synth --out {data} --train 40 --evaluation 2 --preset easy --workers 0".split())
+    return (
+        f"--data.init_args.root={data} --data.init_args.image_size=32 --data.init_args.batch_size=2 "
+        "--model.init_args.network.init_args.backbone.init_args.name=test_resnet --trainer.enable_progress_bar=false"
+    )
 
 
 def run_sweep(folder: Path, name: str, change: dict, words: str, count: int) -> tuple[Path, list[dict[str, str]]]:
@@ -122,13 +225,8 @@ def run_sweep(folder: Path, name: str, change: dict, words: str, count: int) -> 
         return out, list(csv.DictReader(file))
 
 
-def test_real_trials_of_training_and_testing(tmp_path: Path) -> None:
-    main(f"synth --out {tmp_path / 'data'} --train 40 --evaluation 2 --preset easy --workers 0".split())
-    tiny = (
-        f"--data.init_args.root={tmp_path / 'data'} --data.init_args.image_size=32 --data.init_args.batch_size=2 "
-        "--data.init_args.num_workers=0 --model.init_args.network.init_args.backbone.init_args.name=test_resnet "
-        "--trainer.max_epochs=1 --trainer.enable_progress_bar=false"
-    )
+def test_real_trials_of_training_and_testing(tiny: str, tmp_path: Path) -> None:
+    tiny += " --data.init_args.num_workers=0 --trainer.max_epochs=1"
     out, rows = run_sweep(tmp_path, "quickstart", {}, tiny, count=1)
     trained = out / "trials" / "0001"
     (row,) = rows
@@ -155,10 +253,41 @@ def test_real_trials_of_training_and_testing(tmp_path: Path) -> None:
     values = [float(row["test/crps_mm"]) for row in rows]
     assert values == sorted(values)
     assert (out / "sweep.html").read_text().count("<polyline") == 2
-    # without spread the best of ten hypotheses is each of them
-    assert tests["0.0"]["test/mpjpe_best_of_10_mm"] > tests["1.0"]["test/mpjpe_best_of_10_mm"]
+    # the temperature reaches what is drawn
+    assert tests["0.0"]["test/mpjpe_best_of_10_mm"] != tests["1.0"]["test/mpjpe_best_of_10_mm"]
     logged = {name for name in tests["1.0"] if not name.startswith("test/loss")} - {"test/nll_nats"}
     assert logged == {name for name in COMPARED["test"] if "best_of" not in name} | {"test/mpjpe_best_of_10_mm"}
+
+
+def test_a_real_trial_with_workers_is_stopped_and_goes_on(tiny: str, tmp_path: Path) -> None:
+    content = yaml.safe_load((CONFIGS / "sweeps" / "quickstart.yaml").read_text())
+    content["command"] = [
+        *("python", "./main.py", "fit", "--config", "configs/experiment/quickstart_mhentropy.yaml"),
+        *(*tiny.split(), "--data.init_args.num_workers=1", "--trainer.max_epochs=4", "--trainer.limit_train_batches=6"),
+        "--media.every_n_epochs=0",
+        "${args}",
+    ]
+    content["parameters"] = {"model.init_args.learning_rate": {"value": 1.0e-3}}
+    file, out = tmp_path / "sweep.yaml", tmp_path / "out"
+    file.write_text(yaml.safe_dump(content))
+    words = ["sweep", str(file), "--local", "1", "--out", str(out)]
+    trial = out / "trials" / "0001"
+    sweep = subprocess.Popen([sys.executable, "main.py", *words])
+    try:
+        wait_until((trial / "checkpoints" / "last.ckpt").is_file, 120)
+        sweep.terminate()
+        assert sweep.wait(40) == 130
+    finally:
+        sweep.kill()
+    log = (trial / "log.txt").read_text()
+    assert "told to stop" in log
+    assert "DataLoader worker" not in log
+    assert json.loads((trial / "trial.json").read_text())["status"] == "running"
+    main(words)
+    assert json.loads((trial / "trial.json").read_text())["status"] == "finished"
+    with (trial / "metrics.csv").open() as table:
+        rows = [row for row in csv.DictReader(table) if row["val/pa_mpjpe_mm"]]
+    assert [int(row["epoch"]) for row in rows] == list(range(4))
 
 
 _SLOW_TO_STOP = """
@@ -196,6 +325,8 @@ def test_a_killed_sweep_leaves_nothing_running(tmp_path: Path, number: signal.Si
         pid = int(pid_file.read_text() or "0")
         with pytest.raises(SystemExit):
             main(words)
+        # the refused one leaves the table to the other
+        assert not (out / "results.csv").exists()
         sweep.send_signal(number)
         said, _ = sweep.communicate(timeout=30)
         assert sweep.returncode == (130 if number == signal.SIGTERM else -number)

@@ -5,11 +5,14 @@ import contextlib
 import csv
 import io
 import os
+import re
 import signal
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 from rich.console import Console
 from rich.table import Column, Table
 
@@ -27,6 +30,8 @@ COMPARED = {
     "fit": tuple(f"val/{name}" for name in _ACCURACY),
     "test": tuple(f"test/{name}" for name in (*_ACCURACY, *_OF_HYPOTHESES)),
 }
+#: Settings that say where a run is and what it starts from.
+_NOT_SEARCHED = ("run_dir", "ckpt_path", "config", "resume")
 
 
 def sweep(arguments: list[str]) -> None:
@@ -35,23 +40,41 @@ def sweep(arguments: list[str]) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="sweep file, such as configs/sweeps/quickstart.yaml")
     parser.add_argument("--local", type=int, required=True, metavar="N", help="number of trials in all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the trials; runs/sweeps/NAME")
-    parser.add_argument("--parallel", type=int, default=1, metavar="K", help="trials at once where there is no GPU")
+    parser.add_argument("--parallel", type=int, metavar="K", help="trials at once; one to a GPU, or one on a CPU")
     options = parser.parse_args(arguments)
-    if options.local < 1 or options.parallel < 1:
+    if options.local < 1 or (options.parallel is not None and options.parallel < 1):
         raise InputError("--local and --parallel must be at least 1")
     search = load_sweep(options.file)
     check_sweep(search)
     folder = options.out or Path("runs/sweeps") / options.file.stem
-    local = LocalSweep(search, folder, _slots(options.parallel, options.file.stem), partial(_run_arguments, search))
+    slots = _slots(options.parallel, search)
+    count = min(options.local, search.run_cap or options.local)
+    if count < options.local:
+        print(f"the file's run_cap: {count} trials instead of {options.local}")
     # a stop by the system, as at the end of a cluster job, is one by Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        local.run(options.local)
-    except KeyboardInterrupt:
-        print(f"stopped; the same command goes on with {folder}")
-        raise SystemExit(130) from None
-    finally:
-        _report(local)
+    with LocalSweep(search, folder, slots, partial(_run_arguments, search)) as local:
+        try:
+            local.run(count)
+        except KeyboardInterrupt:
+            print(f"stopped; the same command goes on with {folder}")
+            raise SystemExit(130) from None
+        finally:
+            _report(local)
+    _judge(local)
+
+
+def _judge(local: LocalSweep) -> None:
+    """End with the exit code of a preemption if a trial has to go on, and with a message if none gave a number."""
+    statuses = [trial.status for trial in local.trials]
+    if "running" in statuses:
+        print("trials were told to stop; the same command goes on with them")
+        raise SystemExit(os.EX_TEMPFAIL)
+    if statuses and set(statuses) == {"failed"}:
+        raise InputError(
+            f"all {len(statuses)} trials failed, the last with: {local.trials[-1].error}\n"
+            f"logs: {local.folder}/trials/*/log.txt"
+        )
 
 
 def check_sweep(search: Sweep) -> None:
@@ -60,44 +83,71 @@ def check_sweep(search: Sweep) -> None:
     Raises:
         InputError: A parameter or a value that the command refuses, or a metric that it does not log.
     """
-    if "main.py" not in search.command:
+    fixed = _trainer_words(search, {})
+    if fixed is None:
         return
-    words = search.expand({}, "python")
-    fixed = words[words.index("main.py") + 1 :]
     command = fixed[0] if fixed else ""
     if command not in COMPARED:
         raise InputError(f"{search.path}: the command must be main.py fit or main.py test, whose numbers are compared")
     if search.metric not in COMPARED[command]:
         known = ", ".join(COMPARED[command])
         raise InputError(f"{search.path}: {search.metric} of main.py {command} is not compared: choose one of {known}")
+    for name in search.space:
+        if name in _NOT_SEARCHED:
+            raise InputError(f"{search.path}: {name} is no setting to search: write it into the command")
+    _check_words(search, "the command", fixed)
     for name, parameter in search.space.items():
         for value in parameter.extremes():
-            _parse(search, name, [*fixed, f"--{name}={as_text(value)}"])
+            _check_words(search, f"{name}={as_text(value)}", _trainer_words(search, {name: value}) or [])
 
 
-def _parse(search: Sweep, name: str, words: list[str]) -> None:
-    message = io.StringIO()
+def _trainer_words(search: Sweep, parameters: dict[str, Any]) -> list[str] | None:
+    """The words after ``main.py`` or ``handlit``; None for another program."""
+    words = search.expand(parameters, "python")
+    if words and Path(words[0]).name == "handlit":
+        return words[1:]
+    names = [os.path.normpath(word) for word in words]
+    return words[names.index("main.py") + 1 :] if "main.py" in names else None
+
+
+def _check_words(search: Sweep, what: str, words: list[str]) -> None:
+    said, complaint = io.StringIO(), io.StringIO()
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(message):
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(complaint):
             run_trainer([*words, "--print_config"])
     except SystemExit as stop:
         if stop.code:
-            raise InputError(f"{search.path}: {name} is refused: {message.getvalue().strip()}") from stop
+            # before it stands the usage of every option
+            reason = complaint.getvalue().rpartition("\nerror: ")[2].strip()
+            raise InputError(f"{search.path}: {what} is refused: {reason}") from stop
+    except (InputError, OSError) as error:
+        raise InputError(f"{search.path}: {what} is refused: {error}") from error
+    if search.metric.removeprefix("test/") in _OF_HYPOTHESES:
+        count = yaml.safe_load(said.getvalue())["hypotheses"]["num_hypotheses"]
+        best_of = re.search(r"best_of_(\d+)", search.metric)
+        if count < (int(best_of[1]) if best_of else 1):
+            raise InputError(f"{search.path}: {search.metric} is not logged with hypotheses.num_hypotheses {count}")
 
 
-def _slots(parallel: int, group: str) -> list[dict[str, str]]:
-    shared = {"WANDB_RUN_GROUP": group, "WANDB_MODE": "offline"}
-    if gpus := torch.cuda.device_count():
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
-        names = visible if len(visible) == gpus and all(visible) else [str(gpu) for gpu in range(gpus)]
-        return [{**shared, "CUDA_VISIBLE_DEVICES": name} for name in names]
+def _slots(parallel: int | None, search: Sweep) -> list[dict[str, str]]:
+    """Environment variables of each trial at a time."""
+    shared = {"WANDB_RUN_GROUP": search.path.stem, "WANDB_MODE": "offline"}
+    shared |= {f"WANDB_{key.upper()}": search.texts[key] for key in ("project", "entity") if key in search.texts}
+    if count := torch.cuda.device_count():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        names = [str(gpu) for gpu in range(count)] if visible is None else visible.split(",")
+        names = [name.strip() for name in names if name.strip()][:count]
+        if parallel is not None and parallel > len(names):
+            raise InputError(f"--parallel {parallel}: a trial has a GPU to itself, and there are {len(names)}")
+        return [{**shared, "CUDA_VISIBLE_DEVICES": name} for name in names[:parallel]]
+    parallel = parallel or 1
     threads = max(1, (os.cpu_count() or 1) // parallel)
     return [{**shared, "OMP_NUM_THREADS": str(threads)}] * parallel
 
 
 def _run_arguments(search: Sweep, folder: Path) -> list[str]:
     # an interrupted training goes on from its last checkpoint
-    return [f"--run_dir={folder}", *(["--resume"] if {"main.py", "fit"} <= set(search.command) else [])]
+    return [f"--run_dir={folder}", *(["--resume"] if (_trainer_words(search, {}) or [""])[0] == "fit" else [])]
 
 
 def _report(local: LocalSweep) -> None:

@@ -1,42 +1,26 @@
 """Runs the trials of a sweep on this machine, one to a GPU or several processes on the CPU."""
 
-import ctypes
 import fcntl
 import itertools
 import math
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import optuna
 
+from handlit.sweeps.process import Running, start, stop
 from handlit.sweeps.sweep_file import Sweep, as_text, short_name
 from handlit.sweeps.trial import Trial, values_of
 from handlit.types import InputError
 
 _FAILURES_IN_A_ROW = 3
 _POLL_SECONDS = 0.2
-_GRACE_SECONDS = 15
-_PR_SET_PDEATHSIG = 1
-# loaded here, because between fork and exec nothing should be
-_LIBC = ctypes.CDLL(None)
-
-
-@dataclass
-class _Running:
-    trial: Trial
-    process: subprocess.Popen
-    log: IO[bytes]
-    began: float
-    rung: int = 0
-    stopped: bool = False
+#: Of a trial that someone else told to stop, before or after it could write a checkpoint.
+_INTERRUPTED = (os.EX_TEMPFAIL, -signal.SIGTERM)
 
 
 class LocalSweep:
@@ -44,6 +28,8 @@ class LocalSweep:
 
     A stopped sweep goes on: finished and failed trials stay, those that were running run again in the folder that they
     left. Trials end with their sweep, however it ends, and no other sweep runs in the folder before they have.
+
+    Used by ``with``, which locks the folder and then reads it.
 
     Args:
         sweep: What is searched.
@@ -53,7 +39,7 @@ class LocalSweep:
         seed: Of the random and the Bayesian search.
 
     Raises:
-        InputError: The folder holds another sweep.
+        InputError: The folder is in use, holds another sweep, or cannot be written.
     """
 
     def __init__(
@@ -64,22 +50,35 @@ class LocalSweep:
         extra: Callable[[Path], list[str]],
         seed: int = 0,
     ) -> None:
-        self.sweep, self.folder, self.slots, self.extra = sweep, folder, slots, extra
-        text, copy = sweep.path.read_text(encoding="utf-8"), folder / "sweep.yaml"
-        if copy.exists() and copy.read_text(encoding="utf-8") != text:
-            raise InputError(f"{folder} holds trials of another sweep file: choose another --out or remove it")
-        folder.mkdir(parents=True, exist_ok=True)
-        copy.write_text(text, encoding="utf-8")
-        files = sorted(folder.glob("trials/*/trial.json"))
-        self.trials = [Trial.load(path.parent) for path in files]
+        self.sweep, self.folder, self.slots, self.extra, self.seed = sweep, folder, slots, extra, seed
+        self.trials: list[Trial] = []
+
+    def __enter__(self) -> "LocalSweep":
+        self._lock = _lock(self.folder)
+        try:
+            self._load()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._lock)
+
+    def _load(self) -> None:
+        content, copy = self.sweep.path.read_bytes(), self.folder / "sweep.yaml"
+        if copy.exists() and copy.read_bytes() != content:
+            raise InputError(f"{self.folder} holds trials of another sweep file: choose another --out or remove it")
+        copy.write_bytes(content)
+        self.trials = [Trial.load(path.parent) for path in sorted(self.folder.glob("trials/*/trial.json"))]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         # a seed of its own for what follows a restart: the first draws are not drawn again
-        start = seed + len(self.trials)
+        seed = self.seed + len(self.trials)
         # to the Bayesian search, trials that run count as poor, so that parallel ones differ
-        bayes = optuna.samplers.TPESampler(seed=start, constant_liar=True)
-        sampler = bayes if sweep.method == "bayes" else optuna.samplers.RandomSampler(seed=start)
-        self._study = optuna.create_study(sampler=sampler, direction="maximize" if sweep.maximize else "minimize")
-        self._space = {name: parameter.distribution for name, parameter in sweep.space.items()}
+        bayes = optuna.samplers.TPESampler(seed=seed, constant_liar=True)
+        sampler = bayes if self.sweep.method == "bayes" else optuna.samplers.RandomSampler(seed=seed)
+        self._study = optuna.create_study(sampler=sampler, direction="maximize" if self.sweep.maximize else "minimize")
+        self._space = {name: parameter.distribution for name, parameter in self.sweep.space.items()}
         self._asked: dict[int, optuna.trial.Trial] = {}
         for trial in self.trials:
             if trial.status != "running":
@@ -99,13 +98,9 @@ class LocalSweep:
         """Run until the folder has `count` trials, or the grid is exhausted.
 
         Raises:
-            InputError: Several trials in a row failed, or the folder is in use.
+            InputError: Several trials in a row failed.
         """
-        with _alone_in(self.folder) as lock:
-            self._run(count, lock)
-
-    def _run(self, count: int, lock: int) -> None:
-        waiting, running = self._waiting(count), dict[int, _Running]()
+        waiting, running = self._waiting(count), dict[int, Running]()
         failures, exhausted = 0, False
         try:
             while running or not exhausted:
@@ -115,16 +110,16 @@ class LocalSweep:
                         if trial is None:
                             exhausted = True
                         else:
-                            running[slot] = self._start(trial, self.slots[slot], lock)
+                            running[slot] = self._start(trial, self.slots[slot])
                 for slot, one in list(running.items()):
                     if one.process.poll() is not None:
                         del running[slot]
                         self._finish(one)
                         failures = failures + 1 if one.trial.status == "failed" else 0
-                    elif not one.stopped and self._falls_behind(one):
-                        # asks a training to keep its checkpoint and end
-                        one.stopped = True
-                        _signal(one, signal.SIGTERM)
+                    elif one.told is None and self._falls_behind(one):
+                        one.tell()
+                    else:
+                        one.kill_if_late()
                 if failures >= _FAILURES_IN_A_ROW:
                     raise InputError(
                         f"{failures} trials in a row failed, the last with: {one.trial.error}\n"
@@ -132,7 +127,7 @@ class LocalSweep:
                     )
                 time.sleep(_POLL_SECONDS)
         finally:
-            _stop(list(running.values()))
+            stop(list(running.values()))
 
     def _waiting(self, count: int) -> Iterator[Trial]:
         """Interrupted trials, then new ones with the numbers that are free."""
@@ -165,27 +160,15 @@ class LocalSweep:
         known = optuna.trial.create_trial(state=state, value=value, params=trial.drawn, distributions=self._space)
         self._study.add_trial(known)
 
-    def _start(self, trial: Trial, slot: dict[str, str], lock: int) -> _Running:
+    def _start(self, trial: Trial, slot: dict[str, str]) -> Running:
         folder = self.trial_folder(trial)
         trial.save(folder)
         command = [*self.sweep.expand(trial.parameters, sys.executable), *self.extra(folder)]
         shown = " ".join(f"{short_name(name)}={as_text(value)}" for name, value in trial.parameters.items())
         print(f"trial {trial.number:4d}  starts    {shown}", flush=True)
-        log = (folder / "log.txt").open("ab")
-        process = subprocess.Popen(
-            command,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **slot},
-            # a session of its own: Ctrl-C reaches the sweep alone, which then stops the trial with its workers
-            start_new_session=True,
-            # a trial that outlives its sweep keeps the folder locked
-            pass_fds=(lock,),
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-        )
-        return _Running(trial, process, log, time.monotonic())
+        return start(trial, command, folder / "log.txt", slot, self._lock)
 
-    def _falls_behind(self, one: _Running) -> bool:
+    def _falls_behind(self, one: Running) -> bool:
         """Asynchronous successive halving (Li et al., MLSys 2020), which W&B calls hyperband."""
         if not self.sweep.rungs:
             return False
@@ -201,13 +184,18 @@ class LocalSweep:
         own = better(values[:rung])
         return better(own, last_kept) != own
 
-    def _finish(self, one: _Running) -> None:
+    def _finish(self, one: Running) -> None:
         one.log.close()
         trial, folder = one.trial, self.trial_folder(one.trial)
-        trial.seconds = time.monotonic() - one.began
+        trial.seconds += time.monotonic() - one.began
+        if one.told is None and one.process.returncode in _INTERRUPTED:
+            # no failure: left running, it goes on with the next run of the sweep
+            trial.save(folder)
+            print(f"trial {trial.number:4d}  was told to stop; the next run of the sweep goes on with it", flush=True)
+            return
         trial.value = (max if self.sweep.maximize else min)(values_of(folder, self.sweep.metric), default=None)
-        trial.status = "stopped" if one.stopped else "finished"
-        if not one.stopped and (one.process.returncode or trial.value is None):
+        trial.status = "finished" if one.told is None else "stopped"
+        if one.told is None and (one.process.returncode or trial.value is None):
             trial.status = "failed"
             lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").strip().splitlines()
             missing = f"it logged no {self.sweep.metric}"
@@ -220,38 +208,18 @@ class LocalSweep:
         print(f"trial {trial.number:4d}  {trial.status:8s}  {result}   {trial.seconds:.0f} s{so_far}", flush=True)
 
 
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[int]:
+def _lock(folder: Path) -> int:
     """Lock the folder; the descriptor, given to a trial, makes it hold the lock as well."""
-    lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        (folder / "trials").mkdir(parents=True, exist_ok=True)
+        lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}): choose another --out") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield lock
     except BlockingIOError:
+        os.close(lock)
         raise InputError(
             f"a sweep, or a trial of one that was stopped, still runs in {folder}: wait for it, or choose another --out"
         ) from None
-    finally:
-        os.close(lock)
-
-
-def _end_with_parent() -> None:
-    """Ask Linux to end this process when the one that started it is gone, killed for instance."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _stop(running: Sequence[_Running]) -> None:
-    for one in running:
-        _signal(one, signal.SIGTERM)
-    for one in running:
-        try:
-            one.process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            _signal(one, signal.SIGKILL)
-            one.process.wait()
-        one.log.close()
-
-
-def _signal(one: _Running, number: int) -> None:
-    if one.process.poll() is None:
-        os.killpg(one.process.pid, number)
+    return lock

@@ -7,7 +7,8 @@ from html import escape
 from itertools import pairwise
 
 from handlit.scoring.page import page, section
-from handlit.sweeps.sweep_file import Parameter, Sweep, as_text, short_name
+from handlit.sweeps.parameters import Parameter
+from handlit.sweeps.sweep_file import Sweep, as_text, short_name
 from handlit.sweeps.trial import Trial
 
 #: Pixels: height of an axis, room above and beside, least distance of axes, of labels, width of a letter.

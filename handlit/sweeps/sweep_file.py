@@ -2,70 +2,24 @@
 
 import itertools
 import json
-import math
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, cast
 
 import yaml
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
+from handlit.sweeps.parameters import Parameter, is_number, read_parameter
 from handlit.types import InputError
 
-_KEYS = {"name", "description", "project", "method", "metric", "parameters", "command", "early_terminate", "program"}
-#: The keys of each distribution, those with a default in the second part.
-_DISTRIBUTIONS: dict[str, tuple[set[str], dict[str, float]]] = {
-    "constant": ({"value"}, {}),
-    "categorical": ({"values"}, {}),
-    "categorical_w_probabilities": ({"values", "probabilities"}, {}),
-    "int_uniform": ({"min", "max"}, {}),
-    "uniform": ({"min", "max"}, {}),
-    "q_uniform": ({"min", "max"}, {"q": 1}),
-    "log_uniform_values": ({"min", "max"}, {}),
-    "q_log_uniform_values": ({"min", "max"}, {"q": 1}),
-    "normal": (set(), {"mu": 0, "sigma": 1}),
-    "q_normal": (set(), {"mu": 0, "sigma": 1, "q": 1}),
-    "log_normal": (set(), {"mu": 0, "sigma": 1}),
-    "q_log_normal": (set(), {"mu": 0, "sigma": 1, "q": 1}),
-}
-#: Optuna draws from ranges: a normal value is drawn by its quantile, which leaves out this much on either side.
-_TAIL = 1e-6
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A searched setting.
-
-    Attributes:
-        distribution: What Optuna draws.
-        value: The setting's value for what was drawn.
-        logarithmic: Whether its values are best shown on a logarithmic axis.
-    """
-
-    distribution: BaseDistribution
-    value: Callable[[Any], Any] = lambda drawn: drawn
-    logarithmic: bool = False
-
-    def extremes(self) -> list[Any]:
-        """Every choice, or the values at the two ends of the range."""
-        found = self.distribution
-        if isinstance(found, CategoricalDistribution):
-            return [self.value(choice) for choice in found.choices]
-        assert isinstance(found, FloatDistribution | IntDistribution)
-        return [self.value(found.low), self.value(found.high)]
-
-    def grid(self) -> list[Any] | None:
-        """All values, where there is a finite number of them."""
-        found = self.distribution
-        if isinstance(found, FloatDistribution):
-            if found.step is None:
-                return None
-            count = round((found.high - found.low) / found.step) + 1
-            return [found.low + position * found.step for position in range(count)]
-        return list(range(found.low, found.high + 1)) if isinstance(found, IntDistribution) else self.extremes()
+_TEXTS = ("name", "description", "project", "entity", "program")
+_KEYS = {*_TEXTS, "method", "metric", "parameters", "command", "early_terminate", "run_cap"}
+#: What W&B puts into a command and the local sweep does too.
+_MACROS = ("${env}", "${interpreter}", "${program}", "${args}")
+#: Least and largest number of each key of early termination.
+_BOUNDS = {"min_iter": (1, 1e9), "max_iter": (1, 1e9), "s": (1, 30), "eta": (1 + 1e-6, 1e9)}
+_LESS_IS_BETTER = re.compile(r"(_mm|_px|nll|nll_nats|crps|ause|error|loss)$")
 
 
 @dataclass(frozen=True)
@@ -81,6 +35,8 @@ class Sweep:
         command: Words of the command, with W&B's ``${...}`` in them.
         rungs: Numbers of logged values at which a trial must be among the best 1/`eta` of those that got so far.
         eta: See `rungs`.
+        texts: The file's ``name``, ``description``, ``project``, ``entity`` and ``program``, as far as it has them.
+        run_cap: Largest number of trials; None without one.
     """
 
     path: Path
@@ -91,6 +47,8 @@ class Sweep:
     command: tuple[str, ...]
     rungs: tuple[int, ...]
     eta: float
+    texts: Mapping[str, str]
+    run_cap: int | None = None
 
     def grid(self) -> Iterator[dict[str, Any]]:
         """Every combination, the last parameter fastest."""
@@ -106,6 +64,8 @@ class Sweep:
                 words += [f"--{name}={as_text(value)}" for name, value in parameters.items()]
             elif word in ("python", "${interpreter}"):
                 words.append(interpreter)
+            elif word == "${program}":
+                words.append(self.texts["program"])
             elif word != "${env}":
                 words.append(word)
         return words
@@ -129,35 +89,66 @@ def load_sweep(path: Path) -> Sweep:
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read as a sweep file: {error.strerror}") from error
+    # no UTF-8, or a date that is none
+    except (yaml.YAMLError, ValueError) as error:
         raise InputError(f"{path} is no YAML file: {error}") from error
     if not isinstance(content, dict):
-        raise InputError(f"{path} is no sweep file: it needs method, metric, parameters and command")
+        raise InputError(f"{path} is no sweep file: it needs method, metric and parameters")
     _only(path, content, _KEYS, "the sweep file")
+    texts = {key: content[key] for key in _TEXTS if content.get(key) is not None}
+    for key, text in texts.items():
+        if not isinstance(text, str):
+            raise InputError(f"{path}: {key} must be a text, got {text!r}")
+    cap = content.get("run_cap")
+    if cap is not None and (not isinstance(cap, int) or not is_number(cap, 1)):
+        raise InputError(f"{path}: run_cap must be a whole number of 1 or more, got {cap!r}")
     method = content.get("method")
     if method not in ("grid", "random", "bayes"):
         raise InputError(f"{path}: method must be grid, random or bayes, got {method!r}")
-    metric = content.get("metric")
+    metric, maximize = _metric(path, content.get("metric"))
+    command = _command(path, content.get("command"), texts)
+    parameters = content.get("parameters")
+    if not isinstance(parameters, dict) or not parameters:
+        raise InputError(f"{path}: parameters is empty: name at least one setting")
+    space: dict[str, Parameter] = {}
+    for name, given in _flat(path, parameters):
+        if name in space:
+            raise InputError(f"{path}: {name} is there twice")
+        space[name] = read_parameter(f"{path}: {name}", given)
+        if method == "grid" and space[name].grid() is None:
+            raise InputError(f"{path}: {name} has no grid: give values (not too many), or method random or bayes")
+    rungs, eta = _rungs(path, content.get("early_terminate"))
+    return Sweep(path, method, metric, maximize, space, command, rungs, eta, texts, cap)
+
+
+def _metric(path: Path, metric: Any) -> tuple[str, bool]:
+    """Its name, and whether more of it is better."""
     if not isinstance(metric, dict) or not isinstance(metric.get("name"), str):
         raise InputError(f"{path}: metric needs a name, and a goal (minimize or maximize)")
     _only(path, metric, {"name", "goal"}, "metric")
-    goal = metric.get("goal", "minimize")
+    name, goal = metric["name"], metric.get("goal", "minimize")
     if goal not in ("minimize", "maximize"):
         raise InputError(f"{path}: metric.goal must be minimize or maximize, got {goal!r}")
-    parameters, command = content.get("parameters"), content.get("command")
-    if not isinstance(parameters, dict) or not parameters:
-        raise InputError(f"{path}: parameters is empty: name at least one setting")
-    if not isinstance(command, list) or not all(isinstance(word, str) for word in command) or "${args}" not in command:
-        raise InputError(f"{path}: command must be a list of words with ${{args}} among them")
-    if strange := [w for w in command if "${" in w and w not in ("${env}", "${interpreter}", "${args}")]:
-        raise InputError(f"{path}: {strange[0]} in command is not supported: use ${{env}}, ${{interpreter}}, ${{args}}")
-    space = {name: _parameter(f"{path}: {name}", given) for name, given in _flat(path, parameters)}
-    if method == "grid":
-        for name, parameter in space.items():
-            if parameter.grid() is None:
-                raise InputError(f"{path}: {name} has no grid: give values, or choose method random or bayes")
-    rungs, eta = _rungs(path, content.get("early_terminate"))
-    return Sweep(path, method, metric["name"], goal == "maximize", space, tuple(command), rungs, eta)
+    if goal == "maximize" and _LESS_IS_BETTER.search(name):
+        raise InputError(f"{path}: metric.goal is maximize, but less of {name} is better: write minimize")
+    return name, goal == "maximize"
+
+
+def _command(path: Path, given: Any, texts: Mapping[str, str]) -> tuple[str, ...]:
+    command = list(_MACROS) if given is None else given
+    if not isinstance(command, list) or not all(isinstance(word, str) or is_number(word) for word in command):
+        raise InputError(f"{path}: command must be a list of words")
+    words = tuple(map(str, command))
+    if strange := [word for word in words if "${" in word and word not in _MACROS]:
+        raise InputError(f"{path}: {strange[0]} in command is not supported: use {', '.join(_MACROS)}")
+    if "${args}" not in words:
+        raise InputError(f"{path}: command needs ${{args}}, the place of the parameters")
+    if "${program}" in words and "program" not in texts:
+        why = "without a command, the file needs one" if given is None else "the command needs it"
+        raise InputError(f"{path}: program is missing: {why}")
+    return words
 
 
 def _rungs(path: Path, given: Any) -> tuple[tuple[int, ...], float]:
@@ -167,14 +158,21 @@ def _rungs(path: Path, given: Any) -> tuple[tuple[int, ...], float]:
     if not isinstance(given, dict):
         raise InputError(f"{path}: early_terminate needs type, and min_iter or max_iter and s")
     numbers = {"eta": 3, **given}
-    kind = numbers.pop("type", None)
-    if kind != "hyperband" or set(numbers) not in ({"eta", "min_iter"}, {"eta", "max_iter", "s"}):
-        raise InputError(f"{path}: early_terminate takes type hyperband, min_iter or max_iter and s, and eta")
+    # also W&B's own rule (github.com/wandb/sweeps) is the same with and without it
+    kind, strict = numbers.pop("type", None), numbers.pop("strict", False)
+    if (
+        kind != "hyperband"
+        or not isinstance(strict, bool)
+        or set(numbers) not in ({"eta", "min_iter"}, {"eta", "max_iter", "s"})
+    ):
+        raise InputError(
+            f"{path}: early_terminate takes type hyperband, min_iter or max_iter and s, eta, and strict (true or false)"
+        )
     for key, number in numbers.items():
-        if not isinstance(number, int | float) or number < 1 or (key == "eta" and number == 1):
-            raise InputError(
-                f"{path}: early_terminate.{key} is {number!r}; expected a number of 1 or more, eta above 1"
-            )
+        least, largest = _BOUNDS[key]
+        if not is_number(number, least, largest):
+            expected = f"a number from 1 to {largest:g}{', above 1' if key == 'eta' else ''}"
+            raise InputError(f"{path}: early_terminate.{key} is {number!r}; expected {expected}")
     eta = numbers["eta"]
     if "min_iter" in numbers:
         found = [numbers["min_iter"] * eta**k for k in range(20)]
@@ -197,83 +195,3 @@ def _flat(path: Path, parameters: Mapping[Any, Any], prefix: str = "") -> Iterat
             yield from _flat(path, given["parameters"], f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", given
-
-
-def _parameter(where: str, given: Mapping[str, Any]) -> Parameter:
-    name = given.get("distribution") or _implied(where, given)
-    if name not in _DISTRIBUTIONS:
-        raise InputError(f"{where}: distribution {name} is not supported: known are {', '.join(_DISTRIBUTIONS)}")
-    needed, defaults = _DISTRIBUTIONS[name]
-    found = set(given) - {"distribution"}
-    if not needed <= found <= needed | set(defaults):
-        raise InputError(f"{where}: {name} takes {sorted(needed | set(defaults))}, got {sorted(found)}")
-    if name == "constant":
-        return _choice([given["value"]])
-    if "values" in needed:
-        if not isinstance(given["values"], list) or not given["values"]:
-            raise InputError(f"{where}: values must be a list that is not empty")
-        if "probabilities" in needed:
-            return _weighted(where, given["values"], given["probabilities"])
-        return _choice(given["values"])
-    numbers = {**defaults, **{key: given[key] for key in found}}
-    for key, number in numbers.items():
-        if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-            raise InputError(f"{where}: {key} must be a number, got {number!r} (in YAML write 1.0e-4, not 1e-4)")
-    if numbers.get("q", 1) <= 0 or numbers.get("sigma", 1) <= 0:
-        raise InputError(f"{where}: q and sigma must be positive")
-    return _normal(name, numbers) if "mu" in numbers else _bounded(where, name, numbers)
-
-
-def _choice(values: list[Any]) -> Parameter:
-    # as JSON text a choice may be a list, which Optuna has no choices of
-    return Parameter(CategoricalDistribution([json.dumps(value) for value in values]), json.loads)
-
-
-def _weighted(where: str, values: list[Any], probabilities: Any) -> Parameter:
-    numbers = isinstance(probabilities, list) and all(isinstance(p, int | float) and p >= 0 for p in probabilities)
-    if not numbers or len(probabilities) != len(values) or not math.isclose(sum(probabilities), 1, abs_tol=1e-6):
-        raise InputError(f"{where}: probabilities must be one number of 0 or more for each value, 1 together")
-    ends = list(itertools.accumulate(probabilities))[:-1]
-    return Parameter(FloatDistribution(0, 1), lambda drawn: values[bisect_right(ends, drawn)])
-
-
-def _normal(name: str, numbers: Mapping[str, float]) -> Parameter:
-    normal, logarithmic = NormalDist(numbers["mu"], numbers["sigma"]), "log" in name
-
-    def value(quantile: float) -> float:
-        number = normal.inv_cdf(quantile)
-        return _rounded(math.exp(number) if logarithmic else number, numbers)
-
-    return Parameter(FloatDistribution(_TAIL, 1 - _TAIL), value, logarithmic)
-
-
-def _bounded(where: str, name: str, numbers: Mapping[str, float]) -> Parameter:
-    low, high, logarithmic = numbers["min"], numbers["max"], "log" in name
-    if not low < high or (logarithmic and low <= 0):
-        raise InputError(f"{where}: min must be less than max (and positive for a logarithm)")
-    if name == "int_uniform":
-        if low != int(low) or high != int(high):
-            raise InputError(f"{where}: min and max of int_uniform must be whole numbers")
-        return Parameter(IntDistribution(int(low), int(high)))
-    if name == "q_uniform":
-        q = numbers["q"]
-        if any(not math.isclose(bound / q, round(bound / q), abs_tol=1e-9) for bound in (low, high)):
-            raise InputError(f"{where}: min and max must be multiples of q")
-        return Parameter(FloatDistribution(low, high, step=q))
-    return Parameter(FloatDistribution(low, high, log=logarithmic), lambda drawn: _rounded(drawn, numbers), logarithmic)
-
-
-def _rounded(number: float, numbers: Mapping[str, float]) -> float:
-    """To a multiple of q, where there is one."""
-    return round(number / numbers["q"]) * numbers["q"] if "q" in numbers else number
-
-
-def _implied(where: str, given: Mapping[str, Any]) -> str:
-    if "value" in given:
-        return "constant"
-    if "values" in given:
-        return "categorical_w_probabilities" if "probabilities" in given else "categorical"
-    if {"min", "max"} <= set(given):
-        whole = all(isinstance(given[key], int) for key in ("min", "max"))
-        return "int_uniform" if whole else "uniform"
-    raise InputError(f"{where} must have value, values, or min and max")

@@ -1,8 +1,11 @@
 """Sweep files are read as W&B means them, and trials run, fail, stop and go on, with a small program as the trial."""
 
+import ast
+import datetime
 import itertools
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +45,10 @@ def write(folder: Path, parameters: dict[str, Any], method: str = "grid", **keys
     return path
 
 
-def local(path: Path) -> LocalSweep:
-    return LocalSweep(load_sweep(path), path.parent / "out", [{}], lambda folder: [f"--run_dir={folder}"])
+def run(path: Path, count: int, slots: Sequence[dict[str, str]] = ({},)) -> LocalSweep:
+    with LocalSweep(load_sweep(path), path.parent / "out", slots, lambda folder: [f"--run_dir={folder}"]) as sweep:
+        sweep.run(count)
+    return sweep
 
 
 def calls(folder: Path) -> list[str]:
@@ -130,6 +135,23 @@ def test_nested_parameters_have_names_with_dots(tmp_path: Path) -> None:
         (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": 3, "eta": 1}}, "eta is 1; expected"),
         (_GRID, {"method": "genetic"}, "genetic"),
         (_GRID, {"metric": {"goal": "minimize"}}, "metric needs a name"),
+        (_GRID, {"metric": {"name": "val/error", "goal": "maximize"}}, "less of val/error is better"),
+        ({"x": {"values": [1, datetime.date(2024, 1, 2)]}}, {}, "2024-01-02 is no value"),
+        ({"x": {"values": [1, {2: float("nan")}]}}, {}, "is no value"),
+        ({"x": {"distribution": ["normal"]}}, {}, "is not supported"),
+        ({"x": {"distribution": "log_normal", "mu": 1000}}, {"method": "random"}, "too large"),
+        ({"x": {"min": 0, "max": 10**400}}, {"method": "random"}, "must be a number"),
+        ({"x": {"min": 0, "max": 10**9}}, {}, "no grid"),
+        ({"x": {"value": 1, 2: 3}}, {}, "takes"),
+        ({"x.y": {"value": 1}, "x": {"parameters": {"y": {"value": 2}}}}, {}, "there twice"),
+        (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": float("inf")}}, "min_iter is inf"),
+        (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": float("nan")}}, "min_iter is nan"),
+        (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 1e30}}, "eta is 1e"),
+        (_GRID, {"early_terminate": {"type": "hyperband", "min_iter": 1, "strict": 1}}, "strict"),
+        (_GRID, {"run_cap": 0}, "run_cap"),
+        (_GRID, {"entity": 3}, "entity must be a text"),
+        (_GRID, {"command": None}, "program is missing"),
+        (_GRID, {"command": ["python", "x.py", "${args_json}"]}, "args_json} in command is not supported"),
     ],
 )
 def test_a_wrong_file_is_refused(tmp_path: Path, parameters: dict, keys: dict, message: str) -> None:
@@ -137,9 +159,111 @@ def test_a_wrong_file_is_refused(tmp_path: Path, parameters: dict, keys: dict, m
         load_sweep(write(tmp_path, parameters, **keys))
 
 
+def test_what_is_no_text_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        load_sweep(tmp_path)
+    (tmp_path / "x.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match="no YAML"):
+        load_sweep(tmp_path / "x.yaml")
+
+
+def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, _GRID)
+    (tmp_path / "out").touch()
+    with pytest.raises(InputError, match="cannot be written"):
+        run(path, 1)
+
+
+def test_the_command_that_wandb_takes_without_one(tmp_path: Path) -> None:
+    more = {"command": None, "program": "train.py", "entity": "me", "run_cap": 3}
+    sweep = load_sweep(write(tmp_path, {"x": {"values": [1, 2]}}, **more))
+    assert sweep.expand({"x": 2}, "PYTHON") == ["PYTHON", "train.py", "--x=2"]
+    assert (sweep.run_cap, sweep.texts["entity"]) == (3, "me")
+
+
+def test_whole_steps_give_whole_numbers_and_weighted_values_are_all_known(tmp_path: Path) -> None:
+    whole = {"x": {"distribution": "q_uniform", "min": 0, "max": 6, "q": 3}}
+    assert [repr(point["x"]) for point in load_sweep(write(tmp_path, whole)).grid()] == ["0", "3", "6"]
+    assert {type(value) for value in draws(tmp_path, whole["x"])} == {int}
+    weighted = {"x": {"values": [1, "wrong", 2], "probabilities": [0.5, 0.2, 0.3]}}
+    assert load_sweep(write(tmp_path, weighted, "random")).space["x"].extremes() == [1, "wrong", 2]
+
+
+_MEETS = """
+import os, pathlib, sys, time
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["run_dir"])
+names = "CUDA_VISIBLE_DEVICES", "WANDB_RUN_ID", "WANDB_NAME", "WANDB_BASE_URL"
+shown = {name: os.environ.get(name) for name in names}
+(folder / "seen").write_text(repr(shown))
+end = time.monotonic() + 20
+while len(list(folder.parent.glob("*/seen"))) < 2:
+    assert time.monotonic() < end
+    time.sleep(0.02)
+(folder / "metrics.csv").write_text("val/error" + chr(10) + "1" + chr(10))
+"""
+
+
+def test_slots_run_at_once_each_with_its_device_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WANDB_RUN_ID", "WANDB_NAME", "WANDB_BASE_URL"):
+        monkeypatch.setenv(name, "mine")
+    path = write(tmp_path, {"x": {"values": [1, 2]}})
+    (tmp_path / "program.py").write_text(_MEETS)
+    sweep = run(path, 2, [{"CUDA_VISIBLE_DEVICES": "3"}, {"CUDA_VISIBLE_DEVICES": "5"}])
+    assert [trial.status for trial in sweep.trials] == ["finished"] * 2
+    seen = [ast.literal_eval((sweep.trial_folder(trial) / "seen").read_text()) for trial in sweep.trials]
+    assert [one.pop("CUDA_VISIBLE_DEVICES") for one in seen] == ["3", "5"]
+    # a trial has an id and a name of its own, and the user's server
+    assert seen == [{"WANDB_RUN_ID": None, "WANDB_NAME": None, "WANDB_BASE_URL": "mine"}] * 2
+
+
+_PREEMPTED = """
+import pathlib, sys
+folder = pathlib.Path(sys.argv[-1].removeprefix("--run_dir="))
+if not (folder / "checkpoint").exists():
+    (folder / "checkpoint").touch()
+    sys.exit(75)
+(folder / "metrics.csv").write_text("val/error" + chr(10) + "1" + chr(10))
+"""
+
+
+def test_a_preempted_trial_is_no_failure_and_goes_on(tmp_path: Path) -> None:
+    path = write(tmp_path, {"x": {"values": [1, 2, 3, 4]}})
+    (tmp_path / "program.py").write_text(_PREEMPTED)
+    assert [trial.status for trial in run(path, 4).trials] == ["running"] * 4
+    assert [trial.status for trial in run(path, 4).trials] == ["finished"] * 4
+
+
+_STUBBORN = """
+import pathlib, signal, subprocess, sys, time
+given = dict(word[2:].split("=", 1) for word in sys.argv[1:])
+folder = pathlib.Path(given["run_dir"])
+metrics = "val/error" + chr(10) + given["x"] + chr(10)
+if given["x"] == "2":
+    signal.signal(signal.SIGTERM, lambda *_: (folder / "told").touch())
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    (folder / "metrics.csv").write_text(metrics)
+    while True:
+        time.sleep(0.05)
+        if (folder / "told").exists() and not (folder / "worker").exists():
+            time.sleep(0.3)
+            (folder / "worker").write_text(str(worker.poll()))
+(folder / "metrics.csv").write_text(metrics)
+"""
+
+
+def test_a_trial_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("handlit.sweeps.process.GRACE_SECONDS", 1.5)
+    path = write(tmp_path, {"x": {"values": [1, 2]}}, early_terminate={"type": "hyperband", "min_iter": 1})
+    (tmp_path / "program.py").write_text(_STUBBORN)
+    sweep = run(path, 2)
+    assert [trial.status for trial in sweep.trials] == ["finished", "stopped"]
+    # the trial alone was told: its worker was alive until both were killed
+    assert (sweep.trial_folder(sweep.trials[1]) / "worker").read_text() == "None"
+
+
 def test_a_failed_trial_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> None:
-    sweep = local(write(tmp_path, {"x": {"values": [2, 3, 1]}}))
-    sweep.run(9)
+    sweep = run(write(tmp_path, {"x": {"values": [2, 3, 1]}}), 9)
     assert [(trial.status, trial.value) for trial in sweep.trials] == [
         ("finished", 4),
         ("failed", None),
@@ -151,22 +275,20 @@ def test_a_failed_trial_is_recorded_and_the_sweep_goes_on(tmp_path: Path) -> Non
 
 def test_failures_in_a_row_end_it(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="three is refused"):
-        local(write(tmp_path, {"x": {"value": 3}, "y": {"values": list(range(9))}})).run(9)
+        run(write(tmp_path, {"x": {"value": 3}, "y": {"values": list(range(9))}}), 9)
     assert len(calls(tmp_path)) == 3
 
 
 @pytest.mark.parametrize("method", ["grid", "random", "bayes"])
 def test_a_killed_sweep_goes_on(tmp_path: Path, method: str) -> None:
     path = write(tmp_path, {"x": {"values": [1, 2, 4]}}, method)
-    first = local(path)
-    first.run(2)
+    first = run(path, 2)
     # as a kill leaves it: the second trial was running
     second = first.trials[1]
     Trial(2, second.parameters, drawn=second.drawn).save(first.trial_folder(second))
     checkpoint = first.trial_folder(second) / "checkpoint"
     checkpoint.touch()
-    again = local(path)
-    again.run(3)
+    again = run(path, 3)
     assert checkpoint.exists()
     assert calls(tmp_path) == ["0001", "0002", "0002", "0003"]
     assert [trial.status for trial in again.trials] == ["finished"] * 3
@@ -192,8 +314,7 @@ def test_early_termination_keeps_the_best_of_each_rung(tmp_path: Path) -> None:
         early_terminate={"type": "hyperband", "min_iter": 2, "eta": 2},
     )
     (tmp_path / "program.py").write_text(_CURVES)
-    sweep = local(path)
-    sweep.run(9)
+    sweep = run(path, 9)
     # 8 is the worse of two, of which one is kept, and 3 the second of four, of which two are
     assert [trial.status for trial in sweep.trials] == ["finished", "stopped", "finished", "finished", "finished"]
     assert 8 / 6 < (sweep.trials[1].value or 0) <= 8 / 2
@@ -216,22 +337,21 @@ def test_rungs_of_early_termination(tmp_path: Path, given: dict, rungs: tuple[in
 
 def test_an_unreadable_trial_is_named_and_runs_again_when_removed(tmp_path: Path) -> None:
     path = write(tmp_path, {"x": {"values": [1, 2, 4]}})
-    local(path).run(3)
+    run(path, 3)
     broken = tmp_path / "out" / "trials" / "0002"
     (broken / "trial.json").write_text('{"number": 2')
     with pytest.raises(InputError, match=r"0002/trial\.json is no file of a trial"):
-        local(path)
+        run(path, 3)
     shutil.rmtree(broken)
-    again = local(path)
-    again.run(3)
+    again = run(path, 3)
     assert calls(tmp_path) == ["0001", "0002", "0003", "0002"]
     assert sorted(trial.parameters["x"] for trial in again.trials) == [1, 2, 4]
 
 
 def test_another_sweep_in_the_folder_is_refused(tmp_path: Path) -> None:
-    local(write(tmp_path, _GRID))
+    run(write(tmp_path, _GRID), 1)
     with pytest.raises(InputError, match="another sweep file"):
-        local(write(tmp_path, {"x": {"values": [1]}}))
+        run(write(tmp_path, {"x": {"values": [1]}}), 1)
 
 
 def test_the_page_shows_each_finished_trial(tmp_path: Path) -> None:
