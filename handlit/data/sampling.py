@@ -146,7 +146,6 @@ class ResumableLoader(DataLoader[Any]):
     not seen do not count.
     """
 
-    sampler: TrainingSampler
     batch_size: int
     _batches = 0
     _start: dict[str, int] | None = None
@@ -155,7 +154,7 @@ class ResumableLoader(DataLoader[Any]):
         start, self._start = self._start, None
         self._batches = 0
         # a state of an epoch's end is of the epoch before
-        if start is not None and start["epoch"] == self.sampler.epoch:
+        if start is not None and isinstance(self.sampler, TrainingSampler) and start["epoch"] == self.sampler.epoch:
             if start["together"] != self._together():
                 raise InputError(
                     f"the run was stopped within an epoch, where it took {start['together']} samples a step, and is to "
@@ -173,7 +172,9 @@ class ResumableLoader(DataLoader[Any]):
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of which epoch have been taken, and how many samples all processes take at a time."""
-        return {"epoch": self.sampler.epoch, "batches": self._batches, "together": self._together()}
+        # for overfit_batches Lightning puts another sampler in, whose epochs are all the same
+        epoch = self.sampler.epoch if isinstance(self.sampler, TrainingSampler) else 0
+        return {"epoch": epoch, "batches": self._batches, "together": self._together()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Go on after these batches if the next iteration is of their epoch.
