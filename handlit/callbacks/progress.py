@@ -70,6 +70,7 @@ class RunProgress(ProgressBar):
         self._pace = Pace()
         self._started = 0.0
         self._done = 0
+        self._batches = 0
         self._losses: Tensor | None = None
 
     def disable(self) -> None:
@@ -88,7 +89,7 @@ class RunProgress(ProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Begin the epoch's figures anew."""
-        self._pace, self._losses = Pace(), None
+        self._pace, self._losses, self._batches = Pace(), None, 0
         # an epoch that goes on where it was stopped does not begin at 0
         at = trainer.fit_loop.epoch_loop.batch_progress.current.completed if trainer.fit_loop.restarting else 0
         self._show("train", self._epoch(trainer), self.total_train_batches, at)
@@ -98,6 +99,7 @@ class RunProgress(ProgressBar):
     ) -> None:
         """Count the batch; read the figures now and then."""
         self._done += 1
+        self._batches += 1
         self._pace.images += len(batch) * trainer.world_size
         loss = trainer.callback_metrics.get("train/loss")
         if loss is not None:
@@ -106,8 +108,7 @@ class RunProgress(ProgressBar):
         if self._bars is None:
             return
         if (batch_idx + 1) % steps == 0 or trainer.is_last_batch:
-            count = self._pace.images / max(len(batch) * trainer.world_size, 1)
-            self._bars.figures = ", ".join(self._figures(trainer, count))
+            self._bars.figures = ", ".join(self._figures(trainer))
             self._bars.update(self._tasks["train"], pace=str(self._pace), left=self._time_left(trainer))
         self._bars.update(self._tasks["train"], completed=batch_idx + 1)
 
@@ -116,19 +117,18 @@ class RunProgress(ProgressBar):
         self._pace.stop()
         if not self._enabled:
             return
-        count = trainer.fit_loop.epoch_loop.batch_progress.current.completed
         seconds = f"{timedelta(seconds=round(self._pace.seconds))}"
         left = self._time_left(trainer)
-        words = [*self._figures(trainer, count), str(self._pace), seconds, *([left] if left else [])]
+        words = [*self._figures(trainer), str(self._pace), seconds, *([left] if left else [])]
         print(f"{self._epoch(trainer)}: {', '.join(words)}", flush=True)
 
     def _epoch(self, trainer: pl.Trainer) -> str:
         number = f"epoch {trainer.current_epoch + 1}"
         return number if trainer.max_epochs in (None, -1) else f"{number}/{trainer.max_epochs}"
 
-    def _figures(self, trainer: pl.Trainer, batches: float) -> list[str]:
+    def _figures(self, trainer: pl.Trainer) -> list[str]:
         """Loss and validation metric in words."""
-        words = [] if self._losses is None else [f"loss {self._losses.item() / max(batches, 1):.4g}"]
+        words = [] if self._losses is None else [f"loss {self._losses.item() / self._batches:.4g}"]
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.monitor in trainer.callback_metrics:
                 value, best = trainer.callback_metrics[str(callback.monitor)].item(), callback.best_model_score

@@ -180,6 +180,12 @@ class ResumableLoader(DataLoader[Any]):
         """Go on after these batches if the next iteration is of their epoch.
 
         Raises:
-            InputError: By the next iteration, if that is so and a step's samples are not as many.
+            InputError: The state is of an earlier handlit, which kept less; or, by the next iteration, it is of that
+                epoch and a step's samples are not as many.
         """
+        if missing := self.state_dict().keys() - state.keys():
+            raise InputError(
+                f"an earlier handlit wrote the checkpoint without {' and '.join(sorted(missing))} of its data: go on "
+                "with that version (RUN/environment.json names it), or start anew"
+            )
         self._start = state

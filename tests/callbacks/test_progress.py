@@ -66,6 +66,25 @@ def test_without_a_terminal_an_epoch_is_a_line(tmp_path: Path, capsys: pytest.Ca
     assert re.search(r"^predict: 5 images, \d:\d\d:\d\d, \S+ images/s$", capsys.readouterr().out, re.MULTILINE)
 
 
+def test_an_epoch_that_goes_on_has_the_mean_of_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Saves(pl.Callback):
+        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+            if batch_idx == 2:
+                trainer.save_checkpoint(tmp_path / "within.ckpt")
+
+    batches = loader(hand_samples(8), 2)
+    trainer(tmp_path, max_epochs=1, callbacks=[Saves()]).fit(method(), batches)
+    capsys.readouterr()
+    logged = Logged()
+    shown = RunProgress(Console(file=io.StringIO()))
+    run = trainer(tmp_path, max_epochs=1, log_every_n_steps=1, enable_progress_bar=True, callbacks=[shown, logged])
+    run.fit(method(), batches, ckpt_path=tmp_path / "within.ckpt")
+    (loss,) = logged.losses[0]
+    said = re.search(r"epoch 1/1: loss (\S+), ", capsys.readouterr().out)
+    assert said is not None
+    assert float(said[1]) == pytest.approx(loss, rel=1e-3)
+
+
 def test_a_terminal_has_a_bar_and_is_given_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     screen = io.StringIO()
     _, logged = fit(tmp_path, Console(file=screen, force_terminal=True, width=100))

@@ -146,3 +146,8 @@ def test_another_number_of_samples_a_step_cannot_go_on_within_an_epoch() -> None
     resumed.load_state_dict(stopped.state_dict())
     with pytest.raises(InputError, match=r"took 4 samples a step.* with 2"):
         epoch_of(resumed, 0)
+
+
+def test_the_state_of_an_earlier_version_is_refused() -> None:
+    with pytest.raises(InputError, match="without epoch and together"):
+        loader().load_state_dict({"batches": 3})
