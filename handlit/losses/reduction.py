@@ -27,7 +27,7 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
         raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
     total = torch.where(valid, values, torch.zeros_like(values)).sum()
     count = valid.sum()
-    if torch.is_grad_enabled() and _several_processes():
+    if torch.is_grad_enabled() and several_processes():
         torch.distributed.all_reduce(count)
         return total * torch.distributed.get_world_size() / count.clamp(min=1)
     return total / count.clamp(min=1)
@@ -39,7 +39,7 @@ def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
     All of them are exchanged at once and nothing waits for the device, where Lightning's ``sync_dist`` stops all
     processes for each of them.
     """
-    if not _several_processes():
+    if not several_processes():
         return dict(values)
     means = torch.stack(list(values.values()))
     torch.distributed.all_reduce(means)
@@ -73,6 +73,7 @@ def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:
     return total / (valid.sum(1).clamp(min=1) * values.shape[2])
 
 
-def _several_processes() -> bool:
+def several_processes() -> bool:
+    """Whether this process trains or evaluates together with others."""
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
 from handlit.hand.layer import HandLayer
-from handlit.losses.reduction import mean_over_processes
+from handlit.losses.reduction import mean_over_processes, several_processes
 from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
 from handlit.seeding import run_seed, seed_step
 from handlit.types import HandBatch, HandPrediction, InputError, NonFiniteError
@@ -113,9 +113,12 @@ class LossWatch:
         finite = torch.stack([step.finite[name] for step, name in found]).tolist()
         if not all(finite):
             step, name = found[finite.index(False)]
+            # a gradient is the mean of all processes'
+            others = " or another process's" if name == "gradient" and several_processes() else ""
             raise NonFiniteError(
-                f"the training {name} became NaN or infinite on the batch of {', '.join(step.batch.key)}. Look at "
-                "these samples' labels; if they are sound, lower the learning rate or set trainer.gradient_clip_val",
+                f"the training {name} became NaN or infinite on the batch of {', '.join(step.batch.key)}{others}. "
+                "Look at these samples' labels; if they are sound, lower the learning rate or set "
+                "trainer.gradient_clip_val",
                 step.batch,
                 step.epoch,
                 step.batch_idx,

@@ -11,6 +11,7 @@ from handlit.models.attention_decoder import (
     ConditionedLinear,
     CrossAttention,
     EncoderLayer,
+    TokenLinear,
 )
 from handlit.types import InputError
 
@@ -43,6 +44,21 @@ def literal_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
         scores = torch.einsum("bnd,bmd->bnm", q[..., part], k[..., part]) / math.sqrt(width)
         contexts.append(scores.softmax(-1) @ v[..., part])
     return torch.cat(contexts, -1)
+
+
+@pytest.mark.parametrize("by_convolution", [True, False])
+def test_both_ways_of_a_linear_layer_are_one(by_convolution: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("handlit.models.attention_decoder.BY_CONVOLUTION", by_convolution)
+    convolutions = []
+    whole = F.conv2d
+    monkeypatch.setattr(F, "conv2d", lambda *args: convolutions.append(args) or whole(*args))
+    layer = TokenLinear(24, 10)
+    tokens, direction = torch.randn(3, 216, 24, requires_grad=True), torch.randn(3, 216, 10)
+    inputs = (tokens, layer.weight, layer.bias)
+    expected = torch.autograd.grad(F.linear(*inputs), inputs, direction)
+    torch.testing.assert_close(layer(tokens), F.linear(*inputs))
+    assert len(convolutions) == by_convolution
+    torch.testing.assert_close(torch.autograd.grad(layer(tokens), inputs, direction), expected, atol=1e-4, rtol=1e-5)
 
 
 def test_projecting_the_condition_once_equals_repeating_it_on_every_token():
