@@ -5,6 +5,7 @@ import pickle
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -211,6 +212,18 @@ def test_mhentropy_data_module(copy: Path) -> None:
         )
         assert all(batch.valid["joints_cam"].all() and batch.valid["pose"].all() for batch in batches)
         assert len(data.datasets["predict"]) == 24
+
+
+def test_a_test_needs_an_image_for_each_process(tree: Path) -> None:
+    data = module(tree)
+    data.setup("predict")
+    data.setup("test")
+    data.trainer = SimpleNamespace(world_size=4)  # type: ignore[assignment]
+    assert len(data.test_dataloader()) == 1
+    data.trainer = SimpleNamespace(world_size=5)  # type: ignore[assignment]
+    with pytest.raises(InputError, match="the test split has 4 images for 5 processes"):
+        data.test_dataloader()
+    assert len(data.predict_dataloader()) == 1
 
 
 def test_evaluation_split_is_in_submission_order_with_its_public_labels(tree: Path) -> None:
