@@ -3,7 +3,8 @@
     python -m scripts.benchmarks.processes                                       # 2 processes of 1 thread, gloo
     python -m scripts.benchmarks.processes --device cuda --full --backbone hrnet_w64 --batch 32 --size 224
 
-One process alone and all of them under DistributedDataParallel take turns. On the CPU each process is bound to one core
+One process alone, all of them side by side without exchanging anything, which is what the machine has to give, and all
+of them under DistributedDataParallel take turns. On the CPU each process is bound to one core
 and has one thread; on GPUs each has one of them. The default is quickstart's AMVUR; ``--full`` is the paper's decoder.
 """
 
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from functools import partial
 
 import torch
 import torch.distributed as dist
@@ -48,11 +50,13 @@ def steps(loss: nn.Module, batch: HandBatch, optimiser: torch.optim.Optimizer, c
     return now(batch.image.device) - start
 
 
-def work(rank: int, count: int, store: str, args: argparse.Namespace) -> tuple[float, float]:
-    """One of the processes that train together: seconds of its steps, and megabytes of its gradients."""
+def work(rank: int, count: int, exchange: bool, store: str, args: argparse.Namespace) -> tuple[float, float]:
+    """One of the processes that train at once: seconds of its steps, and megabytes of its gradients."""
     cuda = args.device.type == "cuda"
     device = torch.device("cuda", rank) if cuda else args.device
-    if not cuda:
+    if cuda:
+        torch.cuda.set_device(device)
+    else:
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[rank % len(cores)]})
         torch.set_num_threads(1)
@@ -60,9 +64,16 @@ def work(rank: int, count: int, store: str, args: argparse.Namespace) -> tuple[f
     loss: nn.Module = Loss(amvur(args.backbone, args.size, args.full).to(device).train())
     optimiser, batch = adam(loss), make_batch(args.batch, args.size, device)
     size = sum(4 * parameter.numel() for parameter in loss.parameters()) / 1e6
-    if count > 1:
-        backend = "nccl" if cuda else "gloo"
-        dist.init_process_group(backend, f"file://{store}", rank=rank, world_size=count, timeout=timedelta(minutes=1))
+    meet = partial(
+        dist.init_process_group,
+        "nccl" if cuda else "gloo",
+        f"file://{store}",
+        rank=rank,
+        world_size=count,
+        timeout=timedelta(minutes=2),
+    )
+    if exchange:
+        meet()
         loss = DistributedDataParallel(
             loss,
             [rank] if cuda else None,
@@ -71,16 +82,22 @@ def work(rank: int, count: int, store: str, args: argparse.Namespace) -> tuple[f
             bucket_cap_mb=args.bucket_mb,
         )
     steps(loss, batch, optimiser, 2)  # warms up
+    if not exchange:
+        # all begin at once, and then, without a group, losses exchange nothing either
+        meet()
+        dist.barrier()
+        dist.destroy_process_group()
     seconds = steps(loss, batch, optimiser, args.steps)
-    if count > 1:
+    if exchange:
         dist.destroy_process_group()
     return seconds, size
 
 
-def together(count: int, args: argparse.Namespace) -> tuple[float, float]:
+def together(count: int, exchange: bool, args: argparse.Namespace) -> tuple[float, float]:
     """Images a second of some processes, as fast as the slowest of them, and megabytes of gradients."""
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, mp_context=fresh()) as pool:
-        ranks = [pool.submit(work, rank, count, os.path.join(folder, "store"), args) for rank in range(count)]
+        store = os.path.join(folder, "store")
+        ranks = [pool.submit(work, rank, count, exchange, store, args) for rank in range(count)]
         results = [rank.result() for rank in ranks]
     return count * args.batch * args.steps / max(seconds for seconds, _ in results), results[0][1]
 
@@ -97,19 +114,23 @@ def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--bucket-mb", type=int, default=25, help="gradients that travel together, MB")
     args = parser.parse_args(arguments)
-    one, many = [], []
+    one, beside, many = [], [], []
     for _ in range(args.rounds):
-        rate, size = together(1, args)
+        rate, size = together(1, False, args)
         one.append(rate)
-        many.append(together(args.processes, args)[0])
-    faster = statistics.median(a / b for a, b in zip(many, one, strict=True))
+        beside.append(together(args.processes, False, args)[0])
+        many.append(together(args.processes, True, args)[0])
+    possible, faster = (statistics.median(a / b for a, b in zip(rates, one, strict=True)) for rates in (beside, many))
     what = f"{args.backbone}, {args.size} px, batch {args.batch}"
     print(
         f"{what}, {size:.0f} MB of gradients: one process {statistics.median(one):.1f} images/s, "
-        f"{args.processes} processes {statistics.median(many):.1f} images/s, {faster:.2f} times as many"
+        f"{args.processes} side by side {statistics.median(beside):.1f} images/s, {possible:.2f} times as many, "
+        f"{args.processes} processes that train together {statistics.median(many):.1f} images/s, {faster:.2f} times"
     )
     return [
         Figure(f"{what}, one process", statistics.median(one), "images/s"),
+        Figure(f"{what}, {args.processes} side by side", statistics.median(beside), "images/s"),
+        Figure(f"{what}, {args.processes} side by side by one", possible, "x"),
         Figure(f"{what}, {args.processes} processes", statistics.median(many), "images/s"),
         Figure(f"{what}, {args.processes} processes by one", faster, "x"),
     ]
