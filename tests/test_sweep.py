@@ -18,7 +18,7 @@ import yaml
 from wandb import wandb_agent
 
 from handlit.cli import main
-from handlit.cli.sweep import COMPARED, _slots, check_sweep
+from handlit.cli.sweep import COMPARED, _run_arguments, _slots, check_sweep
 from handlit.methods import MeanHand
 from handlit.sweeps import load_sweep
 from handlit.types import InputError
@@ -117,6 +117,8 @@ def test_compared_metrics_are_those_of_every_method() -> None:
         ),
         ({"metric": {"name": "val/pa_mpjpe", "goal": "minimize"}}, "val/pa_mpjpe of main.py fit is not compared"),
         ({"parameters": {"run_dir": {"values": ["a", "b"]}}}, "run_dir is no setting to search"),
+        ({"parameters": {"ckpt_path": {"values": ["a.ckpt", "b.ckpt"]}}}, "ckpt_path is no setting to search"),
+        ({"parameters": {"config": {"values": ["a.yaml", "b.yaml"]}}}, "config is no setting to search"),
         ({"command": ["python", "./main.py", "fit", "--config", "no.yaml", "${args}"]}, "the command is refused: "),
         ({"command": ["handlit", "predict", "${args}"]}, "the command must be main.py fit"),
         (
@@ -201,6 +203,40 @@ def test_a_sweep_of_failures_alone_ends_with_a_message(
     assert "failed, the last with: too bad" in capsys.readouterr().err
     with (tmp_path / "out" / "results.csv").open() as file:
         assert [row["status"] for row in csv.DictReader(file)] == ["failed"] * min(count, 3)
+
+
+@pytest.mark.parametrize(
+    ("command", "added"),
+    [
+        (["handlit", "fit"], ["--resume"]),
+        (["/opt/bin/handlit", "test"], []),
+        (["${env}", "python", "./main.py", "fit"], ["--resume"]),
+        (["python", "train.py"], []),
+    ],
+)
+def test_trainings_of_either_command_are_told_to_go_on(command: list[str], added: list[str], tmp_path: Path) -> None:
+    content = {
+        "method": "grid",
+        "metric": {"name": "val/mpjpe_mm"},
+        "command": [*command, "${args}"],
+        "parameters": {"x": {"value": 1}},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    assert _run_arguments(load_sweep(tmp_path / "sweep.yaml"), Path("trial")) == ["--run_dir=trial", *added]
+
+
+def test_a_sweep_of_preempted_trials_asks_to_be_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = {
+        "method": "grid",
+        "metric": {"name": "loss"},
+        "command": ["python", "-c", "raise SystemExit(75)", "${args}"],
+        "parameters": {"x": {"values": [1, 2]}},
+    }
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(SystemExit) as stop:
+        main(["sweep", str(tmp_path / "sweep.yaml"), "--local", "2", "--out", str(tmp_path / "out")])
+    assert stop.value.code == 75
+    assert "the same command goes on with them" in capsys.readouterr().out
 
 
 @pytest.fixture(scope="module")
