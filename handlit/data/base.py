@@ -143,9 +143,11 @@ class HandDataModule(pl.LightningDataModule):
     def _evaluation_loader(self, split: str) -> DataLoader:
         dataset = self._dataset(split)
         processes = 1 if self.trainer is None else self.trainer.world_size
-        # metrics are put together from all processes
-        if split != "predict" and length(dataset) < processes:
-            raise InputError(f"the {split} split has {length(dataset)} images for {processes} processes: use fewer")
+        if length(dataset) < processes:
+            raise InputError(
+                f"the {split} split has fewer images ({length(dataset)}) than there are processes ({processes}): use "
+                "fewer processes"
+            )
         return DataLoader(dataset, sampler=EvaluationSampler(length(dataset)), **self._loader_options())
 
     def _dataset(self, split: str) -> Dataset[HandSample | None]:

@@ -214,16 +214,15 @@ def test_mhentropy_data_module(copy: Path) -> None:
         assert len(data.datasets["predict"]) == 24
 
 
-def test_a_test_needs_an_image_for_each_process(tree: Path) -> None:
+@pytest.mark.parametrize("split", ["test", "predict"])
+def test_each_process_needs_an_image(tree: Path, split: str) -> None:
     data = module(tree)
-    data.setup("predict")
-    data.setup("test")
+    data.setup(split)
     data.trainer = SimpleNamespace(world_size=4)  # type: ignore[assignment]
-    assert len(data.test_dataloader()) == 1
+    assert len(getattr(data, f"{split}_dataloader")()) == 1
     data.trainer = SimpleNamespace(world_size=5)  # type: ignore[assignment]
-    with pytest.raises(InputError, match="the test split has 4 images for 5 processes"):
-        data.test_dataloader()
-    assert len(data.predict_dataloader()) == 1
+    with pytest.raises(InputError, match=rf"the {split} split has fewer images \(4\) than there are processes \(5\)"):
+        getattr(data, f"{split}_dataloader")()
 
 
 def test_evaluation_split_is_in_submission_order_with_its_public_labels(tree: Path) -> None:
