@@ -11,6 +11,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import pairwise
 
 import torch
 
@@ -104,7 +105,7 @@ def step_by_part(
     times.append(now(device))
     optimiser.step()
     times.append(now(device))
-    for name, before, after in zip(("whole forward", "backward", "optimiser"), times, times[1:], strict=False):
+    for name, (before, after) in zip(("whole forward", "backward", "optimiser"), pairwise(times), strict=True):
         seconds.setdefault(name, []).append(after - before)
 
 

@@ -4,8 +4,8 @@
     python -m scripts.benchmarks.processes --device cuda --full --backbone hrnet_w64 --batch 32 --size 224
 
 One process alone, all of them side by side without exchanging anything, which is what the machine has to give, and all
-of them under DistributedDataParallel take turns. On the CPU each process is bound to one core
-and has one thread; on GPUs each has one of them. The default is quickstart's AMVUR; ``--full`` is the paper's decoder.
+of them under DistributedDataParallel take turns. On the CPU each process is bound to one core and has one thread; on
+GPUs each has one of them. The default is quickstart's AMVUR; ``--full`` is the paper's decoder.
 """
 
 import argparse
