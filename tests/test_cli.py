@@ -12,7 +12,7 @@ import wandb
 
 from handlit.cli import main
 from handlit.cli.trainer import check_writable
-from handlit.types import InputError
+from handlit.errors import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from handlit.cli import main
-from handlit.scoring.hypotheses import FILE_NAME, save_run
-from tests.scoring.test_hypotheses import run
+from handlit.scoring.hypotheses.summary import FILE_NAME, save_run
+from tests.scoring.hypotheses.test_summary import run
 from tests.test_cli import refused
 
 

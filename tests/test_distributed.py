@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from handlit.data.sampling import EvaluationSampler, ResumableLoader, Ticket, TrainingSampler
+from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, Ticket, TrainingSampler
 from handlit.losses.reduction import zero_of
 from handlit.methods import AMVUR, MHEntropy
 from handlit.methods.method import HandMethod

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from handlit.cli import main
-from handlit.hand.asset import load_hand
+from handlit.hand.loading import load_hand
 from handlit.hand.mano import write_mano
 
 

@@ -9,22 +9,24 @@ import handlit
 
 PACKAGE = Path(handlit.__file__).parent
 FLOORS = {
-    "skeleton": 0,
     "types": 0,
+    "errors": 0,
+    "skeleton": 0,
     "seeding": 0,
     "geometry": 1,
     "hand": 2,
+    "render": 3,
+    "formats": 3,
     "distributions": 3,
     "losses": 3,
-    "render": 3,
     "models": 4,
     "metrics": 4,
     "scoring": 5,
-    "methods": 6,
     "data": 6,
+    "methods": 6,
     "callbacks": 6,
     "sweeps": 6,
-    "cli": 7,
+    "cli": 8,
 }
 #: Libraries that only some parts may import.
 RESTRICTED = {
@@ -64,6 +66,36 @@ def test_imports_only_from_lower_floors(path: Path) -> None:
             assert other == part or FLOORS[other] < FLOORS[part], f"{part} (floor {FLOORS[part]}) imports {module}"
         if top in RESTRICTED:
             assert part in RESTRICTED[top], f"{part} imports {top}"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    names = {module_name(path): path for path in PACKAGE.rglob("*.py")}
+    imports = {
+        name: {longest_known(module, names) for module in imported_modules(path)} - {None, name, "handlit"}
+        for name, path in names.items()
+    }
+    finished: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " -> ".join([*trail[trail.index(name) :], name])
+        if name not in finished:
+            for other in imports[name]:
+                visit(other, (*trail, name))
+            finished.add(name)
+
+    for name in names:
+        visit(name, ())
+
+
+def module_name(path: Path) -> str:
+    return ".".join(["handlit", *path.relative_to(PACKAGE).with_suffix("").parts]).removesuffix(".__init__")
+
+
+def longest_known(module: str, names: dict[str, Path]) -> str | None:
+    """The module of the package that an imported name lies in, itself included."""
+    while module and module not in names:
+        module = module.rpartition(".")[0]
+    return module or None
 
 
 def test_no_drawer_for_odds_and_ends() -> None:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from handlit.cli import main
 from handlit.cli.import_weights import import_file
+from handlit.errors import InputError
 from handlit.methods.amvur_reference import AMVURReference
 from handlit.models.backbones import Backbone
-from handlit.models.released_weights import convert_amvur, convert_amvur_backbone
+from handlit.models.published.weights import convert_amvur, convert_amvur_backbone
 from handlit.models.weight_files import read_state_dict
-from handlit.types import InputError
-from tests.models.released_amvur import released_state_dict
+from tests.models.published.released_amvur import released_state_dict
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 BLOCK = "trans_encoder.0.bert.position_embeddings.weight"

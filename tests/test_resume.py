@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from handlit.callbacks.checkpoints import LAST, PREVIOUS, Preempted
+from handlit.callbacks.running.checkpoints import LAST, PREVIOUS, Preempted
 from handlit.cli import main
 
 ROOT = Path(__file__).parent.parent

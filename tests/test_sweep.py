@@ -19,9 +19,9 @@ from wandb import wandb_agent
 
 from handlit.cli import main
 from handlit.cli.sweep import COMPARED, _run_arguments, _slots, check_sweep
+from handlit.errors import InputError
 from handlit.methods import MeanHand
 from handlit.sweeps import load_sweep
-from handlit.types import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from handlit.callbacks import MovingAverage
+from handlit.errors import InputError
 from handlit.methods.amvur import AMVUR
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.attention_decoder import AttentionDecoder
 from handlit.models.backbones import Backbone
-from handlit.types import InputError
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 from tests.methods.test_amvur import losses, method, trainer
 

@@ -7,7 +7,7 @@ import pytest
 
 from handlit.cli.verify_data import verify_data
 from handlit.data.synthesis import synthesise
-from handlit.types import InputError
+from handlit.errors import InputError
 
 
 @pytest.fixture

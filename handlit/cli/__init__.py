@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TRAINER_COMMANDS = {

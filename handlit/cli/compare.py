@@ -6,9 +6,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from handlit.scoring.comparison_page import render_comparison
-from handlit.scoring.hypotheses import HypothesisRun, Summary, check_same_images, load_run
-from handlit.scoring.hypotheses_console import print_comparison
+from handlit.scoring.hypotheses.console import print_comparison
+from handlit.scoring.hypotheses.summary import HypothesisRun, Summary, check_same_images, load_run
+from handlit.scoring.pages.comparison import render_comparison
 
 
 def compare(arguments: list[str]) -> None:

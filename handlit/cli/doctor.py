@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from handlit import __version__
-from handlit.types import InputError
+from handlit.errors import InputError
 
 State = Literal["ok", "optional", "missing"]
 REQUIRED = (

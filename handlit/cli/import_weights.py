@@ -8,14 +8,14 @@ from typing import Literal, get_args
 import pytorch_lightning as pl
 import torch
 
-from handlit.hand.asset import load_hand
+from handlit.errors import InputError
+from handlit.hand.loading import load_hand
 from handlit.methods.amvur_reference import AMVURReference
 from handlit.models.backbones import Backbone
 from handlit.models.mhentropy import MHEntropyNetwork
-from handlit.models.released_mhentropy import check_mano, convert_mhentropy
-from handlit.models.released_weights import Conversion, convert_amvur, convert_amvur_backbone, convert_hrnet
+from handlit.models.published.mhentropy_weights import check_mano, convert_mhentropy
+from handlit.models.published.weights import Conversion, convert_amvur, convert_amvur_backbone, convert_hrnet
 from handlit.models.weight_files import read_state_dict
-from handlit.types import InputError
 
 WeightSource = Literal["amvur", "mhentropy", "hrnet"]
 WeightPart = Literal["network", "backbone"]

@@ -7,7 +7,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from handlit.cli import CONFIGS
-from handlit.types import InputError
+from handlit.errors import InputError
 
 
 def pack(arguments: list[str]) -> None:
@@ -29,7 +29,7 @@ def pack(arguments: list[str]) -> None:
     if (options.verify is None) == (options.root is None):
         raise InputError("give either ROOT and --out DIR to pack, or --verify DIR")
     if options.verify is not None:
-        from handlit.data.packed import Pack
+        from handlit.data.packing.read import Pack
 
         print(f"{options.verify}: {Pack(options.verify).verify()} files are as they were packed")
         return
@@ -39,8 +39,8 @@ def pack(arguments: list[str]) -> None:
 
 
 def _pack(options: argparse.Namespace, settings: list[str]) -> None:
-    from handlit.data.base import HandDataModule
-    from handlit.data.packing import pack as run
+    from handlit.data.loading.datamodule import HandDataModule
+    from handlit.data.packing.write import pack as run
 
     config, extra = (options.data, []) if options.data is not None else recognise(options.root)
     parser = ArgumentParser("python main.py pack")

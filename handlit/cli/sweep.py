@@ -17,11 +17,11 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from handlit.cli import run_trainer
+from handlit.errors import InputError
 from handlit.metrics.hypotheses import COUNTS
 from handlit.sweeps import LocalSweep, Sweep, load_sweep, render_sweep
 from handlit.sweeps.page import ranked
 from handlit.sweeps.sweep_file import as_text, short_name
-from handlit.types import InputError
 
 _ACCURACY = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm")
 _OF_HYPOTHESES = (*(f"mpjpe_best_of_{count}_mm" for count in COUNTS), "crps_mm", "calibration_error", "ause")

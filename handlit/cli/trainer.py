@@ -17,11 +17,11 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from timm.layers import BatchNormAct2d
 
 from handlit.callbacks import HypothesisEvaluation, RunProgress, ValidationPictures
-from handlit.callbacks.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
-from handlit.callbacks.run_record import contents
-from handlit.data.base import HandDataModule
+from handlit.callbacks.running.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
+from handlit.callbacks.running.run_record import contents
+from handlit.data.loading.datamodule import HandDataModule
+from handlit.errors import InputError
 from handlit.models.backbones import Backbone
-from handlit.types import InputError
 
 
 class SaveRunConfig(SaveConfigCallback):

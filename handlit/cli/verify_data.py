@@ -7,8 +7,8 @@ from typing import get_args
 from rich.console import Console
 
 from handlit.data.verification import verify
+from handlit.errors import InputError
 from handlit.skeleton import TipConvention
-from handlit.types import InputError
 
 
 def verify_data(arguments: list[str]) -> None:

@@ -15,15 +15,15 @@ import numpy as np
 import orjson
 import torch
 
-from handlit.data.augmentation import Augmentation
-from handlit.data.base import HandDataModule
-from handlit.data.frames import FrameTable
-from handlit.data.images import decode, read_bytes, read_image
-from handlit.data.index import cached_arrays, fingerprint
-from handlit.data.samples import ErrorPolicy
+from handlit.data.loading.augmentation import Augmentation
+from handlit.data.loading.datamodule import HandDataModule
+from handlit.data.loading.dataset import ErrorPolicy
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import decode, read_bytes, read_image
+from handlit.formats.index import cached_arrays, fingerprint
 from handlit.geometry.crops import CropRule
 from handlit.skeleton import TipConvention
-from handlit.types import InputError
 
 Split = Literal["train", "val", "test"]
 

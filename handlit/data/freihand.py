@@ -16,18 +16,18 @@ import orjson
 import torch
 from torch import Tensor
 
-from handlit.data.augmentation import Augmentation
-from handlit.data.base import HandDataModule
-from handlit.data.frames import FrameTable
-from handlit.data.images import decode, read_bytes
-from handlit.data.index import cached_arrays, cached_frames, fingerprint
-from handlit.data.samples import ErrorPolicy
-from handlit.data.visibility import visibility_from_mesh
+from handlit.data.loading.augmentation import Augmentation
+from handlit.data.loading.datamodule import HandDataModule
+from handlit.data.loading.dataset import ErrorPolicy
+from handlit.data.loading.visibility import visibility_from_mesh
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.ground_truth import VERTS_FILE, XYZ_FILE, read_ground_truth
+from handlit.formats.images import decode, read_bytes
+from handlit.formats.index import cached_arrays, cached_frames, fingerprint
 from handlit.geometry.crops import CropRule
-from handlit.hand.asset import load_hand
-from handlit.scoring.ground_truth import VERTS_FILE, XYZ_FILE, read_ground_truth
+from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS, reorder
-from handlit.types import InputError
 
 #: How the background of an image was made: the green screen itself, or three ways to put another one in its place.
 ColourVersion = Literal["gs", "hom", "sample", "auto"]

@@ -12,18 +12,18 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from handlit.data.augmentation import Augmentation
-from handlit.data.base import HandDataModule, SubmissionProtocol
-from handlit.data.frames import FrameTable
-from handlit.data.ho3d_annotations import ListName, Version, annotation_identity, read_frames
-from handlit.data.images import decode, read_bytes
-from handlit.data.index import cached_arrays, cached_frames, fingerprint
-from handlit.data.samples import ErrorPolicy
-from handlit.data.visibility import visibility_from_depth, visibility_from_mesh
+from handlit.data.loading.augmentation import Augmentation
+from handlit.data.loading.datamodule import HandDataModule, SubmissionProtocol
+from handlit.data.loading.dataset import ErrorPolicy
+from handlit.data.loading.visibility import visibility_from_depth, visibility_from_mesh
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.ground_truth import read_ground_truth
+from handlit.formats.ho3d import ListName, Version, annotation_identity, read_frames
+from handlit.formats.images import decode, read_bytes
+from handlit.formats.index import cached_arrays, cached_frames, fingerprint
 from handlit.geometry.crops import CropRule
-from handlit.hand.asset import load_hand
-from handlit.scoring.ground_truth import read_ground_truth
-from handlit.types import InputError
+from handlit.hand.loading import load_hand
 
 Split = Literal["official", "mhentropy", "mhentropy_leak_free"]
 Visibility = Literal["none", "depth", "mesh"]

@@ -8,12 +8,13 @@ from itertools import accumulate
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from handlit.data.base import HandDataModule, length
-from handlit.data.samples import HandDataset
-from handlit.data.sampling import Ticket, TrainingSampler
+from handlit.data.loading.datamodule import HandDataModule, length
+from handlit.data.loading.dataset import HandDataset
+from handlit.data.loading.sampling import Ticket, TrainingSampler
+from handlit.errors import InputError
 from handlit.geometry.cameras import project
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, TipConvention
-from handlit.types import HandBatch, HandSample, InputError
+from handlit.types import HandBatch, HandSample
 
 #: Positions of the finger tips among the joints.
 TIP_JOINTS = [JOINTS.index(name) for name in TIPS]

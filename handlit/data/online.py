@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 from torch.utils.data import Dataset, default_collate
 
-from handlit.data.base import HandDataModule
-from handlit.data.sampling import Ticket
+from handlit.data.loading.datamodule import HandDataModule
+from handlit.data.loading.sampling import Ticket
 from handlit.data.synthesis.appearance import SkinRegions, skin_regions
 from handlit.data.synthesis.batch_rendering import NUM_SOLIDS, SceneRenderer
 from handlit.data.synthesis.loose_scene import LooseScene, sample_loose_scene
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
+from handlit.errors import InputError
 from handlit.geometry.crops import PLAIN_MARGIN
 from handlit.hand.articulation import sample_poses
-from handlit.hand.asset import load_hand
+from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
-from handlit.types import HandBatch, InputError
+from handlit.types import HandBatch
 
 #: Natural poses that pictures start from; they lie at one of these or on the way to another.
 NUM_POSES = 4096

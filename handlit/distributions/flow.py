@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, constraints
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 _NEGATIVE_SLOPE = 0.01
 #: What an image adds inside a coupling's networks.

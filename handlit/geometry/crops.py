@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 #: Which square is cropped. The ``..._reference`` rules repeat a published code to the pixel, its rounding included.
 CropRule = Literal["plain", "whole", "amvur", "mhentropy", "amvur_reference", "mhentropy_reference"]

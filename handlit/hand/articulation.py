@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handlit.hand.sculpt_anatomy import CHAINS, FINGER_HALF_WIDTH, forward_kinematics, joint_axes, rest_joints
+from handlit.hand.anatomy import CHAINS, FINGER_HALF_WIDTH, forward_kinematics, joint_axes, rest_joints
 
 #: Degrees, (lowest, highest) of flexion, abduction (towards the thumb's side; for the thumb away from the fingers) and
 #: twist. The rest pose is zero: the resting thumb is already abducted, so its range lies on both sides of it; a
@@ -174,7 +174,7 @@ def finger_clearance(poses: np.ndarray, joints: np.ndarray | None = None) -> np.
 
     Args:
         poses: (N, 45) axis-angle, radians.
-        joints: (21, 3) rest joints and tips as `sculpt_anatomy.rest_joints` gives them; that when None.
+        joints: (21, 3) rest joints and tips as `anatomy.rest_joints` gives them; that when None.
 
     Returns:
         (N,) metres; negative where segments run into each other.

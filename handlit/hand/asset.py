@@ -1,7 +1,6 @@
 """The hand model's numbers: a template mesh with its shape, pose and skinning bases."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -66,23 +65,3 @@ class HandAsset:
                 raise ValueError(f"hand asset '{self.name}': {name} holds NaN or infinity")
         if self.faces.min() < 0 or self.faces.max() >= NUM_VERTICES:
             raise ValueError(f"hand asset '{self.name}': faces name vertices outside 0..{NUM_VERTICES - 1}")
-
-
-def load_hand(path: str | Path | None = None, side: Side = "right") -> HandAsset:
-    """Load the user's MANO file, or the built-in stand-in hand when no path is given.
-
-    Args:
-        path: ``MANO_RIGHT.pkl`` / ``MANO_LEFT.pkl``, a folder that holds it, or None for the stand-in.
-        side: Which hand of a folder or of the stand-in.
-
-    Raises:
-        FileNotFoundError: The path does not exist; the message says where to get MANO and where to put it.
-    """
-    # imported here: both modules build on HandAsset
-    if path is None:
-        from handlit.hand.standin import load_standin
-
-        return load_standin(side)
-    from handlit.hand.mano import load_mano
-
-    return load_mano(path, side)

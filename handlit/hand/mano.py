@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
+from handlit.errors import InputError
 from handlit.hand.asset import NUM_FACES, NUM_VERTICES, HandAsset, Side
 from handlit.hand.unpickle import Inert, restricted_load
 from handlit.skeleton import KINEMATIC_PARENTS
-from handlit.types import InputError
 
 FILE_NAMES: dict[Side, str] = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
 #: MD5 of the distributed right hand, version 1.2.

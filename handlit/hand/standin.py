@@ -13,7 +13,7 @@ _MIRROR_ROTATION = np.tile([1.0, -1.0, -1.0], 15)
 
 
 def load_standin(side: Side = "right") -> HandAsset:
-    """Load the stand-in hand; `scripts/build_standin_hand.py` makes its file.
+    """Load the stand-in hand; `scripts/standin_hand/` makes its file.
 
     Args:
         side: The left hand is the right one mirrored in x, as MANO's is: fingers along +x, palm still facing -y, thumb

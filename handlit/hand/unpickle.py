@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 
 class Inert:

@@ -8,9 +8,11 @@ from torch import Tensor
 
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import InputError
 from handlit.geometry.cameras import normalised_to_crop, view_to_crop
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.losses.photometric import hand_pixels, photometric_distance
 from handlit.losses.reduction import masked_mean, zero_of
 from handlit.methods.method import HandMethod, Losses
@@ -19,7 +21,7 @@ from handlit.methods.supervision import FullSupervision, Supervision
 from handlit.models.amvur import AMVURNetwork, AMVUROutput
 from handlit.models.texture import HandView, view_hands
 from handlit.skeleton import TipConvention
-from handlit.types import HandBatch, HandPrediction, InputError
+from handlit.types import HandBatch, HandPrediction
 
 _WRIST = 0
 

@@ -7,13 +7,14 @@ from torch import Tensor
 from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MIN_SCALE_M, MeshGaussian
+from handlit.errors import InputError
 from handlit.geometry.cameras import crop_to_view
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.methods.method import HandMethod, Losses
-from handlit.models.amvur_reference import AMVURReferenceNetwork, ReferenceOutput
-from handlit.models.amvur_reference.network import ReferenceCameraModel
-from handlit.types import HandBatch, HandPrediction, InputError
+from handlit.models.published.amvur import AMVURReferenceNetwork, ReferenceOutput
+from handlit.models.published.amvur.network import ReferenceCameraModel
+from handlit.types import HandBatch, HandPrediction
 
 _WRIST = 0
 

@@ -12,8 +12,9 @@ from handlit.distributions.cameras import Camera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, view_to_crop
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.losses.gaussian import scale_nll
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean

@@ -7,8 +7,9 @@ from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, project, view_to_crop
-from handlit.hand.asset import NUM_VERTICES, load_hand
+from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.methods.method import HandMethod, Losses
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction

@@ -11,11 +11,12 @@ from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from handlit.errors import InputError, NonFiniteError
 from handlit.hand.layer import HandLayer
 from handlit.losses.reduction import mean_over_processes, several_processes
 from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
 from handlit.seeding import run_seed, seed_step
-from handlit.types import HandBatch, HandPrediction, InputError, NonFiniteError
+from handlit.types import HandBatch, HandPrediction
 
 _METRICS: dict[str, type[PerImageMean]] = {
     "mpjpe_mm": MPJPE,

@@ -11,8 +11,8 @@ from torch import Tensor
 from handlit.distributions.posed_hands import PosedHands
 from handlit.geometry.alignment import bone_relative
 from handlit.geometry.cameras import crop_to_normalised
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.losses.soft_uniform import laplace_log_likelihood, soft_ball, soft_box
 from handlit.methods.method import HandMethod, Losses
 from handlit.methods.schedules import Schedule, configure_adam

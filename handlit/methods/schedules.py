@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 import torch
 from torch import nn
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 Schedule = Literal["step", "one_cycle"]
 

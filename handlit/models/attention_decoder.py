@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint as recompute
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 #: BERT's epsilon inside the square root of its layer normalisations.
 NORM_EPS = 1e-12

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recompute
 
+from handlit.errors import InputError
 from handlit.models.weight_files import read_state_dict
-from handlit.types import InputError
 
 #: Strides of the maps that a backbone hands out, finest first: those of AMVUR's texture branch.
 MAP_STRIDES = (4, 8, 16)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from handlit.distributions.cameras import Camera
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import InputError
 from handlit.geometry.cameras import normalised_to_crop
 from handlit.hand.asset import HandAsset
 from handlit.models.attention_decoder import INIT_STD, EncoderLayer
@@ -28,7 +29,6 @@ from handlit.render import (
     render_lambert,
     shown_at,
 )
-from handlit.types import InputError
 
 #: Distance at which a hand is drawn whose camera knows none, metres; see `rasterize_screen`.
 WEAK_PERSPECTIVE_DISTANCE_M = 10.0

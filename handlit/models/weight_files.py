@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 #: Names under which training scripts wrap a state_dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")

@@ -3,7 +3,7 @@
 from handlit.render.rasterizer import Fragments, Rasterizer, TorchRasterizer
 from handlit.render.screen import depth_test, faces_seen_whole, rasterize_screen, shown_at
 from handlit.render.shading import interpolate, lambert, render_lambert, vertex_normals
-from handlit.render.visibility import point_visibility
+from handlit.render.visibility import joints_seen, point_visibility
 
 __all__ = [
     "Fragments",
@@ -12,6 +12,7 @@ __all__ = [
     "depth_test",
     "faces_seen_whole",
     "interpolate",
+    "joints_seen",
     "lambert",
     "point_visibility",
     "rasterize_screen",

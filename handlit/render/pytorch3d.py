@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
+from handlit.errors import InputError
 from handlit.render.rasterizer import Fragments, flat_corners, to_screen
-from handlit.types import InputError
 
 
 class PyTorch3DRasterizer:

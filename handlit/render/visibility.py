@@ -5,7 +5,12 @@ from torch import Tensor
 
 from handlit.render.ragged import expand, runs
 from handlit.render.rasterizer import flat_corners, to_screen
+from handlit.render.shading import vertex_normals
 
+#: Vertices nearest to a joint that stand for the skin around it.
+SKIN_VERTICES = 32
+#: Share of the skin around a joint on the camera's side that must be seen.
+SEEN_SHARE = 0.5
 #: Pairs of a face and a point that are looked at together; bounds the memory, at about 50 bytes each.
 PAIRS_AT_ONCE = 250_000
 
@@ -76,6 +81,25 @@ def point_visibility(
         hidden = number[inverse_depth > limit.index_select(0, number)]
         seen[hidden] = False
     return seen.view(batch, num_points)
+
+
+def joints_seen(joints_cam: Tensor, vertices_cam: Tensor, faces: Tensor, vertices_seen: Tensor) -> Tensor:
+    """Joints with at least half of the skin before them in view.
+
+    Args:
+        joints_cam: (B, 21, 3) camera frame, metres.
+        vertices_cam: (B, 778, 3) of the hand, the same.
+        faces: (1538, 3) of the hand.
+        vertices_seen: (B, 778) bool.
+
+    Returns:
+        (B, 21) bool.
+    """
+    nearest = torch.cdist(joints_cam, vertices_cam).topk(SKIN_VERTICES, largest=False).indices
+    facing = (vertex_normals(vertices_cam, faces) * vertices_cam).sum(dim=2) < 0
+    around = torch.stack([facing, facing & vertices_seen])[:, :, None].expand(-1, -1, joints_cam.shape[1], -1)
+    on_this_side, in_view = around.gather(3, nearest.expand(2, -1, -1, -1)).sum(dim=3)
+    return (on_this_side > 0) & (in_view >= SEEN_SHARE * on_this_side)
 
 
 def _crossing(triangle: Tensor, point: Tensor) -> Tensor:

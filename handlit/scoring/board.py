@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from handlit.formats.ground_truth import GroundTruth
 from handlit.scoring.bootstrap import Bootstrap, Interval
-from handlit.scoring.ground_truth import GroundTruth
-from handlit.scoring.joint_errors import JointErrorKind, joint_errors
-from handlit.scoring.linter import Finding
-from handlit.scoring.protocols import Evaluation
-from handlit.scoring.result_card import ResultCard
+from handlit.scoring.official.evaluation import Evaluation
+from handlit.scoring.official.joint_errors import JointErrorKind, joint_errors
+from handlit.scoring.official.linter import Finding
+from handlit.scoring.official.result_card import ResultCard
 
 #: Label of the prediction that is zero everywhere: what knowing nothing scores.
 ZERO_LABEL = "zero prediction"

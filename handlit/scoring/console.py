@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handlit.scoring.board import Difference, Row, ScoreBoard, format_interval, format_value
-from handlit.scoring.linter import Finding
+from handlit.scoring.official.linter import Finding
 
 #: Characters; longer labels are folded.
 _LONGEST_LABEL = 24

@@ -11,7 +11,7 @@ import orjson
 import handlit
 from handlit.scoring.board import HEADLINES, Difference, ScoreBoard
 from handlit.scoring.bootstrap import LEVEL, NUM_DRAWS, Interval
-from handlit.scoring.error_statistics import CURVE_THRESHOLDS
+from handlit.scoring.official.error_statistics import CURVE_THRESHOLDS
 from handlit.skeleton import ORDERS
 
 

@@ -10,21 +10,22 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 
-from handlit.hand.asset import load_hand
+from handlit.errors import InputError
+from handlit.formats.benchmark import ProtocolName
+from handlit.formats.ground_truth import GroundTruth, read_ground_truth
+from handlit.formats.scenes import Scenes, faces_fit
+from handlit.hand.loading import load_hand
 from handlit.scoring.board import ZERO_LABEL, ScoreBoard, ScoredPrediction
 from handlit.scoring.console import print_board, print_findings
-from handlit.scoring.gallery import GalleryRow, choose_frames, draw_gallery
-from handlit.scoring.ground_truth import GroundTruth, read_ground_truth
-from handlit.scoring.linter import Finding, lint
-from handlit.scoring.predicted_scale import read_joint_scale, scale_file
-from handlit.scoring.protocols import ProtocolName, evaluate
-from handlit.scoring.report import render_report
-from handlit.scoring.result_card import file_sha256, read_card
+from handlit.scoring.official.evaluation import evaluate
+from handlit.scoring.official.linter import Finding, lint
+from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
+from handlit.scoring.official.result_card import file_sha256, read_card
+from handlit.scoring.official.submission import Submission, lint_file, read_submission
+from handlit.scoring.official.visibility import joint_visibility
+from handlit.scoring.pages.gallery import GalleryRow, choose_frames, draw_gallery
+from handlit.scoring.pages.report import render_report
 from handlit.scoring.results import folder_name, write_results
-from handlit.scoring.scenes import Scenes, faces_fit
-from handlit.scoring.submission import Submission, lint_file, read_submission
-from handlit.scoring.visibility import joint_visibility
-from handlit.types import InputError
 
 #: A prediction with this label becomes the reference of the ratios without being named as such.
 MEAN_HAND_LABEL = "mean_hand"

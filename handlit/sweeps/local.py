@@ -12,10 +12,10 @@ from pathlib import Path
 
 import optuna
 
+from handlit.errors import InputError
 from handlit.sweeps.process import Running, start, stop
 from handlit.sweeps.sweep_file import Sweep, as_text, short_name
 from handlit.sweeps.trial import Trial, values_of
-from handlit.types import InputError
 
 _FAILURES_IN_A_ROW = 3
 _POLL_SECONDS = 0.2

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from handlit.scoring.page import page, section
+from handlit.scoring.pages.page import page, section
 from handlit.sweeps.parameters import Parameter
 from handlit.sweeps.sweep_file import Sweep, as_text, short_name
 from handlit.sweeps.trial import Trial

@@ -11,7 +11,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 #: The keys of each distribution, those with a default in the second part.
 _DISTRIBUTIONS: dict[str, tuple[set[str], dict[str, float]]] = {

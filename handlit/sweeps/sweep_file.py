@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import yaml
 
+from handlit.errors import InputError
 from handlit.sweeps.parameters import Parameter, is_number, read_parameter
-from handlit.types import InputError
 
 _TEXTS = ("name", "description", "project", "entity", "program")
 _KEYS = {*_TEXTS, "method", "metric", "parameters", "command", "early_terminate", "run_cap"}

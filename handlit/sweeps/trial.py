@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 
 @dataclass

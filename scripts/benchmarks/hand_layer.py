@@ -11,8 +11,9 @@ import roma
 import torch
 from torch import Tensor
 
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.skeleton import TIP_VERTICES, reorder
 from scripts.benchmarks.measure import Figure, in_turns, medians, parser_of, prepare, ratio
 

@@ -19,8 +19,8 @@ from handlit.distributions.flow import ConditionedMLP
 from handlit.distributions.posed_hands import PosedHands
 from handlit.distributions.realnvp import AffineCoupling, ConditionalRealNVP
 from handlit.geometry.alignment import bone_relative
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.metrics.diversity import mhentropy_measures
 from scripts.benchmarks.measure import Figure, alone, in_turns, parser_of, peak_memory_mb, prepare
 

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from torch.utils.data import DataLoader
 
-from handlit.data.samples import collate_read, start_worker
+from handlit.data.loading.dataset import collate_read, start_worker
 from scripts.benchmarks.measure import Figure
 
 if TYPE_CHECKING:

@@ -23,14 +23,14 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from handlit.data.augmentation import Augmentation
-from handlit.data.frames import FrameTable
 from handlit.data.ho3d import HO3D, read_frames
+from handlit.data.loading.augmentation import Augmentation
+from handlit.data.loading.dataset import HandDataset, collate_read
+from handlit.data.loading.sampling import Ticket
 from handlit.data.packed import PackedData
-from handlit.data.packing import pack
-from handlit.data.samples import HandDataset, collate_read
-from handlit.data.sampling import Ticket
+from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
+from handlit.formats.frame_table import FrameTable
 from handlit.geometry import crops
 from scripts.benchmarks.measure import Figure
 

@@ -11,8 +11,8 @@ import torch
 import trimesh
 from torch import Tensor
 
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.render import TorchRasterizer, interpolate, point_visibility, render_lambert
 from scripts.benchmarks.measure import Figure, in_turns, medians, parser_of, prepare
 

@@ -19,8 +19,9 @@ import orjson
 import torch
 from scipy.linalg import orthogonal_procrustes
 
-from handlit.scoring.ground_truth import LIST_FILE, VERTS_FILE, XYZ_FILE
-from handlit.scoring.protocols import PROTOCOLS, evaluate
+from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.ground_truth import LIST_FILE, VERTS_FILE, XYZ_FILE
+from handlit.scoring.official.evaluation import evaluate
 from scripts.benchmarks.measure import Figure, in_turns, medians
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]

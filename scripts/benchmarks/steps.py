@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from handlit.geometry.cameras import project
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.methods.amvur import AMVUR
 from handlit.methods.method import HandMethod
 from handlit.models.amvur import AMVURNetwork

@@ -10,8 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handlit.data.images import read_image
 from handlit.data.synthesis import PRESETS, synthesise
+from handlit.formats.images import read_image
 from scripts.benchmarks.measure import Figure
 
 COLUMNS, TILE = 5, (168, 126)

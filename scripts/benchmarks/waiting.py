@@ -16,10 +16,10 @@ from pathlib import Path
 
 import torch
 
-from handlit.data.base import HandDataModule
 from handlit.data.ho3d import HO3D
+from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.packed import PackedData
-from handlit.data.packing import pack
+from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
 from handlit.types import HandBatch
 from scripts.benchmarks.measure import Figure, now, parser_of, prepare

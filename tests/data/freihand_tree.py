@@ -7,8 +7,8 @@ import cv2
 import numpy as np
 import torch
 
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS
 
 VERSIONS = 4

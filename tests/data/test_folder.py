@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from handlit.data.folder import HandFolder, read_label_mask
+from handlit.errors import InputError
 from handlit.geometry.cameras import project
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
-from handlit.types import InputError
+from handlit.hand.loading import load_hand
 
 HAND = {"box": [40, 30, 120, 110], "hand": "right"}
 

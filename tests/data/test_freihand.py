@@ -11,13 +11,14 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from handlit.callbacks.submission import SubmissionCallback
+from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.data.freihand import FreiHAND, held_out
+from handlit.errors import InputError
 from handlit.geometry.cameras import project
-from handlit.scoring.result_card import read_card
-from handlit.scoring.submission import read_submission
+from handlit.scoring.official.result_card import read_card
+from handlit.scoring.official.submission import read_submission
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS
-from handlit.types import HandBatch, InputError
+from handlit.types import HandBatch
 from tests.data.freihand_tree import write_tree
 
 TRAIN, EVALUATION = 12, 3

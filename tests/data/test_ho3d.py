@@ -13,14 +13,14 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handlit.data import ho3d_annotations
 from handlit.data.ho3d import HO3D, captures, hold_out_captures, mhentropy_rows, read_masks
-from handlit.data.ho3d_annotations import Version, read_frames, turned
 from handlit.data.synthesis import PRESETS, synthesise
+from handlit.errors import InputError
+from handlit.formats import ho3d as ho3d_annotations
+from handlit.formats.ho3d import Version, read_frames, turned
 from handlit.geometry.cameras import project
 from handlit.render import TorchRasterizer
 from handlit.skeleton import JOINTS
-from handlit.types import InputError
 
 SIZE = 64
 CLOSE = {"atol": 1e-5, "rtol": 0.0}

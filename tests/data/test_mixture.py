@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from handlit.data import sampling
-from handlit.data.augmentation import Augmentation
-from handlit.data.base import HandDataModule
-from handlit.data.frames import FrameTable
+from handlit.data.loading import sampling
+from handlit.data.loading.augmentation import Augmentation
+from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.mixture import TIP_JOINTS, Mixture, with_tips
 from handlit.data.online import OnlineHands
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
 from handlit.geometry.cameras import project
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS, TIP_VERTICES, TipConvention
-from handlit.types import InputError
 
 INTRINSICS = np.array([[600.0, 0, 160], [0, 600, 120], [0, 0, 1]])
 

@@ -10,19 +10,20 @@ import torch
 from torch.nn.functional import max_pool2d
 
 from handlit.cli import main
-from handlit.data.base import add_vertices
+from handlit.data.loading.datamodule import add_vertices
+from handlit.data.loading.sampling import TrainingSampler
 from handlit.data.online import OnlineHands
-from handlit.data.sampling import TrainingSampler
 from handlit.data.synthesis.batch_rendering import arm_vertices
 from handlit.data.synthesis.forearm import Forearm
 from handlit.data.synthesis.loose_scene import LooseScene
 from handlit.data.synthesis.motion import rotation_matrices
+from handlit.errors import InputError
 from handlit.geometry.cameras import project
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.render import point_visibility
 from handlit.skeleton import TipConvention
-from handlit.types import OPTIONAL_LABELS, HandBatch, InputError
+from handlit.types import OPTIONAL_LABELS, HandBatch
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SIZE, COUNT = 128, 12

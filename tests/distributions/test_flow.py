@@ -10,7 +10,7 @@ import torch
 from handlit.distributions.flow import ConditionalFlow, ConditionedMLP
 from handlit.distributions.realnvp import ConditionalRealNVP
 from handlit.distributions.spline_flow import ConditionalSplineFlow
-from handlit.types import InputError
+from handlit.errors import InputError
 
 Builder = Callable[..., ConditionalFlow]
 

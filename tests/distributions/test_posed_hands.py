@@ -8,8 +8,8 @@ import torch
 from handlit.distributions.posed_hands import HandParameters, PosedHands
 from handlit.distributions.realnvp import ConditionalRealNVP
 from handlit.geometry.cameras import project_weak
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS, reorder
 from tests.hand.synthetic_mano import synthetic_mano
 

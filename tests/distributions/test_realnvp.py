@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from handlit.distributions.realnvp import ConditionalRealNVP
-from handlit.models.released_mhentropy import mhentropy_source
-from tests.models.released_mhentropy import flow_weights
+from handlit.models.published.mhentropy_weights import mhentropy_source
+from tests.models.published.released_mhentropy import flow_weights
 
 
 def published_flow() -> ConditionalRealNVP:

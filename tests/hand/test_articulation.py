@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
+from handlit.hand.anatomy import forward_kinematics, joint_axes, rest_joints
 from handlit.hand.articulation import (
     CONTACT_DEPTH,
     JOINT_LIMITS,
@@ -11,7 +12,6 @@ from handlit.hand.articulation import (
     pose_to_angles,
     sample_poses,
 )
-from handlit.hand.sculpt_anatomy import forward_kinematics, joint_axes, rest_joints
 from handlit.hand.standin import load_standin
 from handlit.skeleton import KINEMATIC_JOINTS, KINEMATIC_PARENTS
 

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from handlit.errors import InputError
 from handlit.hand import mano
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.hand.asset import HandAsset
+from handlit.hand.loading import load_hand
 from handlit.hand.mano import load_mano, write_mano
 from handlit.hand.standin import mirror
 from handlit.hand.unpickle import restricted_load
-from handlit.types import InputError
 from tests.hand.synthetic_mano import synthetic_mano
 
 ASSET = synthetic_mano()

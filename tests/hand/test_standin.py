@@ -9,9 +9,9 @@ from handlit.hand.articulation import sample_poses
 from handlit.hand.asset import NUM_FACES, NUM_VERTICES, HandAsset
 from handlit.hand.coarse import COARSE_VERTICES
 from handlit.hand.layer import HandLayer
-from handlit.hand.sculpt import save_hand, sculpt_hand
 from handlit.hand.standin import load_standin, mirror
 from handlit.skeleton import FINGERS, KINEMATIC_JOINTS, TIP_VERTICES
+from scripts.standin_hand.build import save_hand, sculpt_hand
 
 # Buryanov and Kotiuk 2010, millimetres: proximal, middle, distal phalanx; the thumb's metacarpal, proximal, distal
 PHALANGES_MM = {

@@ -4,8 +4,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from handlit.geometry.cameras import project
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.types import HandBatch, HandSample, collate
 
 SIZE = 64

@@ -8,13 +8,14 @@ import torch
 from jsonargparse import ArgumentParser
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
+from handlit.errors import InputError, NonFiniteError
 from handlit.geometry.cameras import project, project_weak
 from handlit.methods.amvur import AMVUR
 from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
 from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
-from handlit.types import HandBatch, InputError, NonFiniteError, collate
+from handlit.types import HandBatch, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 

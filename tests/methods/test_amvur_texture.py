@@ -7,6 +7,7 @@ import torch
 from jsonargparse import ArgumentParser
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from handlit.errors import InputError
 from handlit.losses.photometric import photometric_distance
 from handlit.methods import amvur
 from handlit.methods.amvur import AMVUR
@@ -14,7 +15,7 @@ from handlit.methods.method import HandMethod, Losses
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.models.texture import TextureDecoder
-from handlit.types import HandBatch, InputError
+from handlit.types import HandBatch
 from tests.methods.hands import SIZE, hand_batch
 
 

@@ -1,8 +1,8 @@
 import torch
 
 from handlit.geometry.cameras import project
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.methods.labels import image_labels, mesh_labels
 from handlit.types import collate
 from tests.methods.hands import hand_batch, hand_samples

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from handlit.errors import InputError
 from handlit.models.attention_decoder import (
     AttentionBlock,
     AttentionDecoder,
@@ -13,7 +14,6 @@ from handlit.models.attention_decoder import (
     EncoderLayer,
     TokenLinear,
 )
-from handlit.types import InputError
 
 JOINTS, VERTICES = 21, 195
 

@@ -2,8 +2,8 @@ import pytest
 import timm
 import torch
 
+from handlit.errors import InputError
 from handlit.models.backbones import Backbone
-from handlit.types import InputError
 
 
 def images(size: int = 64, batch: int = 2) -> torch.Tensor:

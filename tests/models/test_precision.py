@@ -5,8 +5,8 @@ from functools import partial
 import pytest
 import torch
 
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.methods.method import HandMethod
 from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.models.prior_net import RegressionHead

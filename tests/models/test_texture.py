@@ -8,13 +8,13 @@ from torch.distributions import Normal
 
 from handlit.distributions.cameras import PerspectiveCamera, WeakPerspectiveCamera
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import InputError
 from handlit.geometry.cameras import normalised_to_crop
-from handlit.hand.asset import load_hand
 from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
 from handlit.losses.photometric import photometric_distance
 from handlit.models.texture import HandView, TextureDecoder, sample_maps, view_hands
 from handlit.render import point_visibility
-from handlit.types import InputError
 
 ASSET = load_hand()
 LAYER = HandLayer(ASSET)

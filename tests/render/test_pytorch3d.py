@@ -10,9 +10,9 @@ from types import ModuleType, SimpleNamespace
 import pytest
 import torch
 
+from handlit.errors import InputError
 from handlit.render import TorchRasterizer, interpolate
 from handlit.render.pytorch3d import PyTorch3DRasterizer
-from handlit.types import InputError
 from tests.render import scenes
 
 

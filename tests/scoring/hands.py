@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handlit.scoring.protocols import Protocol
+from handlit.formats.benchmark import Protocol
 from handlit.skeleton import BONES, FINGERS, JOINTS, TIP_VERTICES
 
 #: Right hand seen from its back, fingers along +y, thumb on the left: base of each finger, metres from the wrist.

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from handlit.data.synthesis import synthesise
-from handlit.scoring.ground_truth import GroundTruth, read_ground_truth
-from handlit.scoring.protocols import Evaluation, evaluate
+from handlit.formats.ground_truth import GroundTruth, read_ground_truth
+from handlit.scoring.official.evaluation import Evaluation, evaluate
 
 
 def score(joints: np.ndarray, vertices: np.ndarray, truth: GroundTruth) -> Evaluation:

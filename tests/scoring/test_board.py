@@ -3,11 +3,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.ground_truth import GroundTruth
 from handlit.scoring.board import HEADLINES, ScoreBoard, ScoredPrediction, format_interval
 from handlit.scoring.bootstrap import Bootstrap, Interval
-from handlit.scoring.ground_truth import GroundTruth
-from handlit.scoring.joint_errors import joint_errors
-from handlit.scoring.protocols import PROTOCOLS, evaluate
+from handlit.scoring.official.evaluation import evaluate
+from handlit.scoring.official.joint_errors import joint_errors
 from tests.scoring.hands import make_hands
 
 COUNT = 12

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from handlit.cli import main
-from handlit.scoring.protocols import PROTOCOLS
+from handlit.errors import InputError
+from handlit.formats.benchmark import PROTOCOLS
+from handlit.scoring.official.submission import SubmissionWriter
 from handlit.scoring.score import score
-from handlit.scoring.submission import SubmissionWriter
-from handlit.types import InputError
+from tests.formats.test_ground_truth import write_truth
 from tests.scoring import official
 from tests.scoring.hands import make_hands
-from tests.scoring.test_ground_truth import write_truth
 
 COUNT = 6
 

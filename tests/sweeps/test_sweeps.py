@@ -15,8 +15,8 @@ import yaml
 from optuna.samplers import RandomSampler
 from scipy.stats import chisquare, kstest, lognorm, norm
 
+from handlit.errors import InputError
 from handlit.sweeps import LocalSweep, Trial, load_sweep, render_sweep
-from handlit.types import InputError
 
 _PROGRAM = """
 import pathlib, sys

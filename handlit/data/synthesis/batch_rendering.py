@@ -15,7 +15,7 @@ from handlit.data.synthesis.solids import SOLID_KINDS, Solid, sample_solid
 from handlit.hand.layer import HandLayer
 from handlit.render import Fragments, TorchRasterizer, depth_test, vertex_normals
 from handlit.render.shading import interpolate_covered
-from handlit.scoring.visibility import joints_seen
+from handlit.render.visibility import joints_seen
 from handlit.types import OPTIONAL_LABELS, HandBatch
 
 #: Objects of each kind in the collection; a picture takes one of them and changes its size.

@@ -22,9 +22,9 @@ from handlit.data.synthesis.grasp import Subject
 from handlit.data.synthesis.ho3d_writer import FLIP, SegmentationSize, Split
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.data.synthesis.scene import Scene, sample_scene
-from handlit.hand.asset import load_hand
+from handlit.errors import InputError
+from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
-from handlit.types import InputError
 
 Layout = Literal["ho3d_v2", "ho3d_v3", "freihand"]
 #: The settings that a folder was made with; an interrupted synthesis is recognised by it.

@@ -7,14 +7,14 @@ from typing import get_args
 
 import numpy as np
 
-from handlit.data.frames import FrameTable
 from handlit.data.freihand import IMAGE_BOX, IMAGE_SIZE, VERSIONS, ListName, read_entries, read_mask
 from handlit.data.verification.labels import check_tips
 from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.point_lists import read_point_lists
 from handlit.hand.asset import HandAsset
-from handlit.scoring.point_lists import read_point_lists
 from handlit.skeleton import JOINTS, reorder
 
 #: Shapes of the entries of the lists; those of the meshes are read apart, being large.

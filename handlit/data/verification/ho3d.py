@@ -9,9 +9,14 @@ from typing import Any, get_args
 
 import numpy as np
 
-from handlit.data.frames import FrameTable
 from handlit.data.ho3d import read_depth, read_masks
-from handlit.data.ho3d_annotations import (
+from handlit.data.verification.labels import TOLERANCE_MM, check_tips
+from handlit.data.verification.pictures import DAMAGE
+from handlit.data.verification.report import Report, Severity
+from handlit.data.verification.split import Split
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.ground_truth import VERTS_FILE, XYZ_FILE, read_ground_truth
+from handlit.formats.ho3d import (
     FLIP,
     IMAGE_SIZE,
     IMAGE_SUFFIX,
@@ -23,12 +28,7 @@ from handlit.data.ho3d_annotations import (
     annotation_file,
     read_annotation,
 )
-from handlit.data.parallel import in_processes
-from handlit.data.verification.labels import TOLERANCE_MM, check_tips
-from handlit.data.verification.pictures import DAMAGE
-from handlit.data.verification.report import Report, Severity
-from handlit.data.verification.split import Split
-from handlit.scoring.ground_truth import VERTS_FILE, XYZ_FILE, read_ground_truth
+from handlit.formats.worker_pool import in_processes
 from handlit.skeleton import reorder
 
 #: Frames of the official releases, for information: other counts are in circulation, too.

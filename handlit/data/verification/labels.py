@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from handlit.data.frames import FrameTable
 from handlit.data.verification.report import Report
+from handlit.formats.frame_table import FrameTable
 from handlit.skeleton import BONES, JOINTS, TIP_VERTICES, TIPS, TipConvention, permutation
 
 #: Lengths that bones of a hand have, from wrist to knuckle too, metres.

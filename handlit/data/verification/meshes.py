@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from handlit.data.cropping import MIRROR
-from handlit.data.frames import FrameTable
-from handlit.data.ho3d_annotations import turned
+from handlit.data.loading.cropping import MIRROR
+from handlit.data.loading.visibility import right_hands
 from handlit.data.verification.labels import AXES, TOLERANCE_MM, with_exchanged_fingers, with_joints
 from handlit.data.verification.report import Report
-from handlit.data.visibility import right_hands
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.ho3d import turned
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
 from handlit.skeleton import JOINTS, KINEMATIC_JOINTS, TIP_VERTICES, TipConvention

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from handlit.data.frames import FrameTable
-from handlit.data.images import decode
-from handlit.data.index import open_arrays
-from handlit.data.packed import Pack, member_of, sha256
-from handlit.data.parallel import in_processes
+from handlit.data.packing.read import Pack, member_of, sha256
 from handlit.data.verification.pictures import DAMAGE, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import decode
+from handlit.formats.index import open_arrays
+from handlit.formats.worker_pool import in_processes
 
 
 def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: int | None) -> Iterator[Split]:

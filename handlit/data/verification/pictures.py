@@ -8,15 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handlit.data.cropping import check_mask
-from handlit.data.frames import FrameTable
-from handlit.data.images import decode_sized, read_bytes
-from handlit.data.parallel import in_processes
-from handlit.data.samples import MaskReader
+from handlit.data.loading.cropping import check_mask
+from handlit.data.loading.dataset import MaskReader
+from handlit.data.loading.visibility import BEHIND_SURFACE_MM, DepthReader
 from handlit.data.verification.labels import in_image, with_joints
 from handlit.data.verification.report import Report
-from handlit.data.visibility import BEHIND_SURFACE_MM, DepthReader
-from handlit.types import InputError
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import decode_sized, read_bytes
+from handlit.formats.worker_pool import in_processes
 
 #: What reading a damaged file may raise; anything else is a defect of this program.
 DAMAGE = (InputError, OSError, cv2.error)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from handlit.types import InputError
+from handlit.errors import InputError
 
 Severity = Literal["problem", "note"]
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from handlit.data.frames import FrameTable
-from handlit.data.samples import MaskReader
-from handlit.data.visibility import DepthReader
+from handlit.data.loading.dataset import MaskReader
+from handlit.data.loading.visibility import DepthReader
+from handlit.formats.frame_table import FrameTable
 from handlit.skeleton import TipConvention
 
 

@@ -11,8 +11,7 @@ from typing import Literal
 import numpy as np
 
 from handlit.data.folder import NAMES
-from handlit.data.frames import FrameTable
-from handlit.data.packed import MANIFEST
+from handlit.data.packing.read import MANIFEST
 from handlit.data.synthesis.generate import SETTINGS_FILE
 from handlit.data.verification import folder, freihand, ho3d, packed
 from handlit.data.verification.labels import check_labels
@@ -20,9 +19,11 @@ from handlit.data.verification.meshes import check_meshes
 from handlit.data.verification.pictures import check_pictures, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
-from handlit.hand.asset import HandAsset, load_hand
+from handlit.errors import InputError
+from handlit.formats.frame_table import FrameTable
+from handlit.hand.asset import HandAsset
+from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
-from handlit.types import InputError
 
 Dataset = Literal["HO-3D v2", "HO-3D v3", "FreiHAND", "own pictures", "packed dataset"]
 

@@ -1,0 +1,146 @@
+"""What a run was made with and what it made: environment and configuration, checkpoints and predictions."""
+
+import os
+import platform
+import shlex
+import sys
+from dataclasses import asdict
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytorch_lightning as pl
+import torch
+import yaml
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from handlit.callbacks.output.submission import SubmissionCallback
+from handlit.callbacks.running.checkpoints import BEST, LAST
+from handlit.callbacks.running.guards import tolerated
+from handlit.callbacks.running.wandb_run import WandbRun
+from handlit.scoring.official.result_card import code_version, read_card
+
+ENVIRONMENT = "environment.json"
+#: What a training leaves in its run folder, and what for.
+_CONTENTS = {
+    "config.yaml": "every setting; test and predict take it by --config",
+    "metrics.csv": "losses and metrics",
+    f"checkpoints/{BEST}": "the best weights; test and predict take them",
+    f"checkpoints/{LAST}": "the last state; the same command with --resume goes on from it",
+    "media": "pictures of validation images",
+    "tensorboard": "tensorboard --logdir shows it",
+    "wandb/offline-run-*": "wandb sync uploads it",
+}
+_PACKAGES = ("numpy", "pytorch-lightning", "timm", "torchmetrics", "torchvision", "wandb")
+
+
+class RunRecord(pl.Callback):
+    """Writes ``environment.json`` into the run folder and gives the loggers what a run is made with and what it made.
+
+    ``environment.json`` is a list with an entry for each start of the training: code version (with the git commit, and
+    ``-dirty`` where files were changed), command, libraries, machine and GPUs. W&B and TensorBoard get the last entry
+    and the configuration; W&B also keeps the best and the last checkpoint and ``pred.zip`` as artifacts.
+    """
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Record the start of a training, which knows by now whether it goes on with an earlier one."""
+        if not trainer.is_global_zero:
+            return
+        folder = Path(trainer.default_root_dir)
+        entry = environment(trainer)
+        add_entry(folder / ENVIRONMENT, entry)
+        saved = folder / "config.yaml"
+        config = saved.read_text() if saved.is_file() else "{}"
+        for logger in trainer.loggers:
+            with tolerated(type(logger).__name__):
+                if isinstance(logger, WandbRun):
+                    made_with = {**yaml.safe_load(config), "environment": entry}
+                    logger.experiment.config.update(made_with, allow_val_change=True)
+                elif isinstance(logger, TensorBoardLogger):
+                    for name, text in (("config", config), ("environment", _json(entry).decode())):
+                        logger.experiment.add_text(name, f"```\n{text}\n```")
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give W&B the checkpoints of a training that ended, or the submission."""
+        if not trainer.is_global_zero:
+            return
+        for logger in trainer.loggers:
+            with tolerated(type(logger).__name__):
+                if isinstance(logger, WandbRun) and stage == "fit" and logger.log_checkpoints:
+                    _keep_checkpoints(logger, trainer)
+                elif isinstance(logger, WandbRun) and stage == "predict":
+                    _keep_submission(logger, trainer)
+
+
+def contents(folder: Path) -> list[str]:
+    """Lines that say what lies where in a run folder.
+
+    Args:
+        folder: Of the run.
+    """
+    found = [(path, text) for name, text in _CONTENTS.items() for path in sorted(folder.glob(name))]
+    return [f"{folder} holds", *(f"  {path.relative_to(folder)!s:22s}  {text}" for path, text in found)]
+
+
+def environment(trainer: pl.Trainer) -> dict[str, Any]:
+    """What a training runs with, from its code to its machine.
+
+    Args:
+        trainer: The trainer that starts.
+    """
+    return {
+        "started": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "first_step": trainer.global_step,
+        "code": code_version(),
+        "command": shlex.join(sys.argv),
+        "python": platform.python_version(),
+        # with its build, unlike the package's number
+        "torch": torch.__version__,
+        **{name: version(name) for name in _PACKAGES},
+        "cuda": torch.version.cuda,
+        "cudnn": torch.backends.cudnn.version(),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "platform": platform.platform(),
+        "cpu_cores": os.cpu_count(),
+        "processes": trainer.world_size,
+    }
+
+
+def add_entry(path: Path, entry: dict[str, Any]) -> None:
+    """Append to a JSON list in a file; the file is whole at any time."""
+    entries = orjson.loads(path.read_bytes()) if path.is_file() else []
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(_json([*entries, entry]))
+    os.replace(partial, path)
+
+
+def _json(content: Any) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+def _keep_checkpoints(logger: WandbRun, trainer: pl.Trainer) -> None:
+    best = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    for callback in best:
+        score = {} if callback.best_model_score is None else {str(callback.monitor): float(callback.best_model_score)}
+        _keep_checkpoint(logger, Path(callback.best_model_path), "best", score)
+    # after the best one: W&B calls what comes last the latest
+    _keep_checkpoint(logger, Path(trainer.default_root_dir) / "checkpoints" / LAST, "last", {})
+
+
+def _keep_checkpoint(logger: WandbRun, path: Path, alias: str, score: dict[str, float]) -> None:
+    if path.is_file():
+        # mapped into memory, so that only the few numbers wanted are read
+        saved = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        metadata = {"file": path.name, "epoch": saved["epoch"], "step": saved["global_step"], **score}
+        logger.log_file(path, "model", "model.ckpt", [alias], metadata)
+
+
+def _keep_submission(logger: WandbRun, trainer: pl.Trainer) -> None:
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, SubmissionCallback) and callback.writer is not None and callback.writer.path.is_file():
+            path = callback.writer.path
+            checkpoint = Path(str(trainer.ckpt_path)).stem
+            logger.log_file(path, "prediction", path.name, [checkpoint], asdict(read_card(path)))

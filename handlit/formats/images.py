@@ -1,0 +1,154 @@
+"""Decode image files, and bring a part of an image to a crop in one warp."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handlit.errors import InputError
+from handlit.geometry import crops
+
+#: OpenCV's flags for decoding at a part of the size; a JPEG is then decoded at that size in the first place.
+_REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
+
+
+def read_bytes(path: Path | str) -> np.ndarray:
+    """The content of an image file.
+
+    Returns:
+        (N,) uint8, as `decode` takes it.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+    """
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return np.frombuffer(file.read(), dtype=np.uint8)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"image {path} is missing: is the dataset's folder complete?") from error
+
+
+def decode(data: np.ndarray, name: Path | str, flags: int = cv2.IMREAD_UNCHANGED) -> np.ndarray:
+    """Decode the content of an image file as OpenCV does (colour is **BGR**), but refuse one that is cut short.
+
+    OpenCV's versions differ there: some fill what is missing with grey and say nothing.
+
+    Args:
+        data: (N,) uint8, content of a JPEG or PNG file.
+        name: Of the file, for messages.
+        flags: OpenCV's ``IMREAD_...``; by default all channels with all their bits, as masks and depth images need.
+
+    Returns:
+        (H, W) or (H, W, channels).
+
+    Raises:
+        InputError: The file is empty, cut short or not an image.
+    """
+    if len(data) == 0:
+        raise InputError(f"image {name} (0 bytes) cannot be decoded: it is empty, download or unpack it again")
+    if not _is_whole(data):
+        raise InputError(f"image {name} ({len(data)} bytes) cannot be decoded: it is cut short, unpack it again")
+    image = cv2.imdecode(data, flags)
+    if image is None:
+        raise InputError(f"image {name} ({len(data)} bytes) cannot be decoded: download or unpack it again")
+    return image
+
+
+def _is_whole(data: np.ndarray) -> bool:
+    """Whether the end mark of a JPEG or PNG is there; True for what is neither, which the decoder judges."""
+    head, tail = data[:4].tobytes(), data[-12:].tobytes()
+    if head == b"\x89PNG":
+        return b"IEND" in tail or b"IEND" in data.tobytes()
+    # some cameras append to a picture: then its end mark is inside
+    return head[:2] != b"\xff\xd8" or tail.endswith(b"\xff\xd9") or _has_end_mark(data.tobytes())
+
+
+def _has_end_mark(jpeg: bytes) -> bool:
+    """Whether the end mark follows the pixels; that of a preview picture in the header does not count."""
+    position = 2
+    while jpeg[position : position + 1] == b"\xff":
+        if jpeg[position + 1] == 0xDA:
+            # within the pixels' code every 0xff is followed by something else
+            return jpeg.find(b"\xff\xd9", position) >= 0
+        position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
+    return False
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Decode an image file to RGB.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is not an image or is damaged.
+    """
+    image = decode(read_bytes(path), path, cv2.IMREAD_COLOR)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB, dst=image)
+
+
+def decode_sized(data: np.ndarray, name: Path | str, image_size: tuple[int, int], reduction: int = 1) -> np.ndarray:
+    """Decode an image whose size is known, at that size or a part of it.
+
+    Args:
+        data: (N,) uint8, content of the file.
+        name: Of the file, for messages.
+        image_size: Width and height that the labels are for, pixels.
+        reduction: 1, 2 or 4; sides are rounded up.
+
+    Returns:
+        (H, W, 3) uint8 **BGR**.
+
+    Raises:
+        InputError: The file is damaged or of another size.
+    """
+    image = decode(data, name, _REDUCED[reduction])
+    height, width = (-(-side // reduction) for side in image_size[::-1])
+    if image.shape[:2] != (height, width):
+        # a reduced size would be rounded: tell the real one
+        found = decode(data, name, cv2.IMREAD_COLOR).shape
+        raise InputError(
+            f"image {name} is {found[1]}x{found[0]}, but its labels are for {image_size[0]}x{image_size[1]}: "
+            "was the dataset resized?"
+        )
+    return image
+
+
+def warp_to_crop(
+    data: np.ndarray, name: Path | str, image_size: tuple[int, int], transform: np.ndarray, size: int
+) -> np.ndarray:
+    """Decode an image and warp a part of it to a square crop (bilinear, black outside the image).
+
+    Where the crop has at most a half or a quarter of the source's resolution the file is decoded at that size:
+    faster, and an average over pixels is a better reduction than skipping some.
+
+    Args:
+        data: (N,) uint8, content of the file.
+        name: Of the file, for messages.
+        image_size: Width and height of the source image, pixels.
+        transform: (2, 3) map from source pixels to crop pixels.
+        size: Side of the crop, pixels.
+
+    Returns:
+        (size, size, 3) uint8 RGB.
+
+    Raises:
+        InputError: The file is damaged or of another size.
+    """
+    (a, b, _), (c, d, _) = transform.tolist()
+    shrinkage = abs(a * d - b * c)
+    reduction = 1 if shrinkage > 1 / 4 else 2 if shrinkage > 1 / 16 else 4
+    if reduction > 1:
+        transform = crops.compose(transform, enlargement(reduction, reduction))
+    image = decode_sized(data, name, image_size, reduction)
+    crop = cv2.warpAffine(image, transform, (size, size), flags=cv2.INTER_LINEAR)
+    return cv2.cvtColor(crop, cv2.COLOR_BGR2RGB, dst=crop)
+
+
+def enlargement(x: float, y: float) -> np.ndarray:
+    """(2, 3) map from the pixels of a reduced image to those of the whole one, ``x`` and ``y`` times its size.
+
+    Pixel i of an image of half the size covers the pixels 2i and 2i + 1, so its centre is at 2i + 0.5.
+    """
+    return np.array([[x, 0.0, (x - 1) / 2], [0.0, y, (y - 1) / 2]])

@@ -1,0 +1,237 @@
+"""Reads the JSON of submissions and ground truth: nested lists of 3D points, hundreds of megabytes of them.
+
+A well-formed file is read in one pass over its bytes, with memory for the numbers alone: brackets and commas are
+compared with those of a regular array, and the numbers between them are parsed in blocks. Any other file goes to the
+JSON parser, whose result is searched for what is wrong.
+"""
+
+import warnings
+import zipfile
+import zlib
+from collections.abc import Callable
+from typing import BinaryIO, NoReturn
+
+import numpy as np
+import orjson
+
+from handlit.errors import InputError
+
+#: A submission for the largest benchmark with 17 digits a number has about 1.1 GB.
+MAX_BYTES = 2 * 1024**3
+_BLOCK = 1 << 24
+_SPACE = b" \t\r\n"
+_NUMBER_BYTES = b"0123456789.+-eE" + _SPACE
+#: Characters by kind, 0 to 8, for pairs: brackets, comma, zero, other digits, point, exponent, signs.
+_KINDS = bytes.maketrans(b"[,]0123456789.eE+-", bytes([0, 1, 2, 3, *[4] * 9, 5, 6, 6, 7, 8]))
+
+
+def _table(*pairs: tuple[bytes, bytes]) -> np.ndarray:
+    table = np.zeros(256, dtype=bool)
+    for firsts, seconds in pairs:
+        for first in firsts.translate(_KINDS):
+            for second in seconds.translate(_KINDS):
+                table[16 * first + second] = True
+    return table
+
+
+#: Pairs that regular arrays in JSON do not have: numbers outside the innermost brackets, `+1`, `.5`, `1.`, and nothing
+#: where a number belongs (some NumPy versions read one from it).
+_BAD_PAIRS = _table(
+    (b"01.e+-", b"["),
+    (b"]", b"01.e+-"),
+    (b"[,", b".e+"),
+    (b"-", b".e+-"),
+    (b".", b",]e.+-"),
+    (b"[,e+-", b",]"),
+)
+_ZERO_FIRST = _table((b"[,-", b"0"))
+
+
+def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tuple[str, ...]) -> list[np.ndarray]:
+    """Read one list of frames, or a list of several such lists.
+
+    Args:
+        open_stream: Opens the JSON text; called again when the text is not a regular array.
+        source: Name of the file, for messages.
+        parts: Names of the lists. With one name the text is that list; with more it is the list of the lists.
+
+    Returns:
+        For each part (N, K, 3) float64; K may differ between parts, N may not.
+
+    Raises:
+        InputError: The text is not such an array; the message says where and what.
+    """
+    try:
+        with open_stream() as stream:
+            arrays = _read_regular(stream, source, len(parts))
+        if arrays is None:
+            with open_stream() as stream:
+                arrays = _read_any(_read_limited(stream, source), source, parts)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+        raise InputError(f"{source}: the archive is damaged ({error}); write or copy it again") from error
+    counts = {name: len(array) for name, array in zip(parts, arrays, strict=True)}
+    if len(set(counts.values())) > 1:
+        raise InputError(f"{source}: the lists have different numbers of frames: {counts}; write one entry per image")
+    for name, array in zip(parts, arrays, strict=True):
+        bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
+        if len(bad):
+            raise InputError(
+                f"{source}: {name} of frame {bad[0]} ({len(bad)} frames in all) holds NaN or infinity; every frame "
+                "needs a finite prediction"
+            )
+    return arrays
+
+
+def _read_regular(stream: BinaryIO, source: str, num_parts: int) -> list[np.ndarray] | None:
+    """The arrays of a regular text, or None for any other."""
+    skeleton, numbers = [], []
+    carry, size, last = b"", 0, b""
+    while block := stream.read(_BLOCK):
+        size += len(block)
+        _check_size(size, source)
+        kinds = last + block.translate(_KINDS, _SPACE)
+        if not _has_json_numbers(kinds):
+            return None
+        last = kinds[-3:]
+        skeleton.append(block.translate(None, _NUMBER_BYTES))
+        text = carry + block.translate(None, b"[]")
+        cut = text.rfind(b",") + 1
+        carry = text[cut:]
+        if cut:
+            numbers.append(_parse_numbers(text[: cut - 1]))
+    numbers.append(_parse_numbers(carry.rstrip()))
+    shapes = _regular_shapes(b"".join(skeleton), num_parts)
+    if shapes is None or any(part is None for part in numbers):
+        return None
+    values = np.concatenate([part for part in numbers if part is not None])
+    sizes = [3 * frames * points for frames, points in shapes]
+    if sum(sizes) != len(values):
+        return None
+    pieces = np.split(values, np.cumsum(sizes)[:-1])
+    return [piece.reshape(*shape, 3) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _has_json_numbers(kinds: bytes) -> bool:
+    """Whether numbers are written as JSON has them, and only between innermost brackets; NumPy reads more than that."""
+    kind = np.frombuffer(kinds, dtype=np.uint8)
+    pairs = (kind[:-1] << 4) | kind[1:]
+    if _BAD_PAIRS[pairs].any():
+        return False
+    zeros = np.flatnonzero(_ZERO_FIRST[pairs[:-1]])
+    is_exponent = (zeros > 0) & (kind[zeros - 1] == b"e".translate(_KINDS)[0]) if len(zeros) else zeros > 0
+    following = kind[zeros + 2]
+    is_digit = (following == b"0".translate(_KINDS)[0]) | (following == b"1".translate(_KINDS)[0])
+    return not bool((is_digit & ~is_exponent).any())
+
+
+def _parse_numbers(text: bytes) -> np.ndarray | None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # text that is not numbers is a warning in some NumPy versions
+        try:
+            return np.fromstring(text, dtype=np.float64, sep=", ")
+        except (ValueError, DeprecationWarning):
+            return None
+
+
+def _regular_shapes(skeleton: bytes, num_parts: int) -> list[tuple[int, int]] | None:
+    """Frames and points of each part, from the brackets and commas; None unless they are those of regular arrays."""
+    if num_parts > 1:
+        if skeleton[:1] != b"[" or skeleton[-1:] != b"]":
+            return None
+        skeleton = skeleton[1:-1]
+    shapes = []
+    for part in range(num_parts):
+        end = skeleton.find(b"]]]") + 3
+        shape = _regular_shape(skeleton[:end])
+        separator = skeleton[end : end + 1]
+        if shape is None or separator != (b"," if part < num_parts - 1 else b""):
+            return None
+        shapes.append(shape)
+        skeleton = skeleton[end + 1 :]
+    return shapes
+
+
+def _regular_shape(skeleton: bytes) -> tuple[int, int] | None:
+    # A point is `[,,]`; K points with commas between them and brackets around have 5 K + 1 characters.
+    frame_length = skeleton.find(b"]]") + 1
+    points = (frame_length - 1) // 5
+    frames = (len(skeleton) - 1) // (frame_length + 1)
+    frame = b"[" + b",".join([b"[,,]"] * points) + b"]"
+    regular = frames > 0 and points > 0 and skeleton == b"[" + b",".join([frame] * frames) + b"]"
+    return (frames, points) if regular else None
+
+
+def _read_limited(stream: BinaryIO, source: str) -> bytes:
+    text = stream.read(MAX_BYTES + 1)
+    _check_size(len(text), source)
+    return text
+
+
+def _check_size(size: int, source: str) -> None:
+    if size > MAX_BYTES:
+        raise InputError(
+            f"{source}: more than {MAX_BYTES / 1024**3:.0f} GB of text; a submission for the largest benchmark has "
+            "about 1 GB, so this is something else"
+        )
+
+
+def _read_any(text: bytes, source: str, parts: tuple[str, ...]) -> list[np.ndarray]:
+    """The arrays of an unusual but valid text; otherwise an error that names the first thing wrong."""
+    try:
+        data = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        _explain_syntax(text, source, error)
+    if len(parts) > 1 and (not isinstance(data, list) or len(data) != len(parts)):
+        raise InputError(f"{source}: expected the list [{', '.join(parts)}], got {_describe(data)}")
+    lists = data if len(parts) > 1 else [data]
+    return [_to_array(frames, f"{source}: {name}") for frames, name in zip(lists, parts, strict=True)]
+
+
+def _explain_syntax(text: bytes, source: str, error: orjson.JSONDecodeError) -> NoReturn:
+    if b"NaN" in text or b"Infinity" in text:
+        reason = "it holds NaN or Infinity; every frame needs a finite prediction"
+    elif not text.strip():
+        reason = "it is empty"
+    elif not text.rstrip().endswith((b"]", b"}")):
+        reason = "it ends in the middle of the text; the file is cut off, copy or write it again"
+    else:
+        reason = str(error)
+    raise InputError(f"{source}: not valid JSON: {reason}")
+
+
+def _to_array(frames: object, where: str) -> np.ndarray:
+    if not isinstance(frames, list) or not frames:
+        raise InputError(f"{where} must be a list with one entry per image, got {_describe(frames)}")
+    for number, frame in enumerate(frames):
+        if not isinstance(frame, list) or not frame:
+            raise InputError(f"{where} of frame {number} must be a list of points, got {_describe(frame)}")
+        if len(frame) == 3 and all(isinstance(row, list) and len(row) > 3 for row in frame):
+            raise InputError(
+                f"{where} of frame {number} is 3 x {len(frame[0])}, transposed; expected {len(frame[0])} points of 3 "
+                "coordinates each"
+            )
+        for position, point in enumerate(frame):
+            if not isinstance(point, list) or len(point) != 3:
+                raise InputError(
+                    f"{where} of frame {number}, point {position}: expected 3 coordinates, got {_describe(point)}"
+                )
+            for value in point:
+                if not isinstance(value, int | float) or isinstance(value, bool):
+                    raise InputError(
+                        f"{where} of frame {number}, point {position}: expected numbers, got {_describe(value)}"
+                    )
+        if len(frame) != len(frames[0]):
+            raise InputError(
+                f"{where} of frame {number} has {len(frame)} points, frame 0 has {len(frames[0])}; all frames need "
+                "the same"
+            )
+    return np.array(frames, dtype=np.float64)
+
+
+def _describe(value: object) -> str:
+    if isinstance(value, list):
+        inner = f" of {_describe(value[0])}" if value else ""
+        return f"a list of length {len(value)}{inner}"
+    if isinstance(value, dict):
+        return f"an object with the keys {sorted(value)[:5]}"
+    return f"{type(value).__name__} {value!r:.40}"

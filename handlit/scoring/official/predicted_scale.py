@@ -1,0 +1,85 @@
+"""The uncertainty that a method gives with its predictions, against the errors it makes."""
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from handlit.errors import InputError
+from handlit.formats.benchmark import Protocol
+from handlit.skeleton import NUM_JOINTS, reorder
+
+#: Groups of equal size that joints are sorted into by their predicted scale.
+NUM_BINS = 10
+
+
+@dataclass(frozen=True)
+class ScaleCurve:
+    """Error against predicted scale.
+
+    Attributes:
+        scale_mm: (bins,) mean predicted standard deviation of each group of joints, ascending.
+        error_mm: (bins,) their mean error.
+        rank_correlation: Spearman's, over all joints of all frames: 1 where the order is right, 0 where it says
+            nothing; NaN for a scale that never changes.
+    """
+
+    scale_mm: np.ndarray
+    error_mm: np.ndarray
+    rank_correlation: float
+
+
+def scale_file(prediction: Path) -> Path:
+    """``pred.scale.npz`` beside ``pred.zip`` or ``pred.json``."""
+    return prediction.with_name(f"{prediction.stem}.scale.npz")
+
+
+def read_joint_scale(path: Path, num_frames: int, protocol: Protocol) -> np.ndarray | None:
+    """Read ``index`` (N,) and ``joint_scale_m`` (N, 21), handlit's joint order, in any order of frames.
+
+    Args:
+        path: As `scale_file` names it; no file is no scale.
+        num_frames: Of the ground truth.
+        protocol: Whose joint order is wanted.
+
+    Returns:
+        (N, 21) metres in the benchmark's joint order, or None.
+
+    Raises:
+        InputError: The file is damaged or does not hold every frame once.
+    """
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            index, scale = file["index"], file["joint_scale_m"]
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: expected arrays index and joint_scale_m ({error}); predict again") from error
+    if scale.shape != (num_frames, NUM_JOINTS) or not np.array_equal(np.sort(index), np.arange(num_frames)):
+        raise InputError(
+            f"{path}: expected joint_scale_m of shape {(num_frames, NUM_JOINTS)} with every frame once in index, got "
+            f"{scale.shape} and {len(np.unique(index))} frames; it belongs to another prediction: remove it"
+        )
+    if not (np.isfinite(scale).all() and (scale >= 0).all()):
+        raise InputError(f"{path}: joint_scale_m holds NaN, infinity or negative numbers; predict again")
+    ordered = np.empty((num_frames, NUM_JOINTS))
+    ordered[index] = scale
+    return ordered[:, reorder("handlit", protocol.joint_order)]
+
+
+def scale_curve(scale: np.ndarray, errors: np.ndarray) -> ScaleCurve:
+    """Sort joints by predicted scale into groups of equal size.
+
+    Args:
+        scale: (N, J) metres.
+        errors: (N, J) metres.
+    """
+    order = np.argsort(scale.ravel(), kind="stable")
+    groups = np.array_split(order, min(NUM_BINS, len(order)))
+    varies = np.ptp(scale) > 0 and np.ptp(errors) > 0
+    correlation = float(spearmanr(scale.ravel(), errors.ravel()).statistic) if varies else math.nan
+    means = [[1000 * float(array.ravel()[group].mean()) for group in groups] for array in (scale, errors)]
+    return ScaleCurve(np.array(means[0]), np.array(means[1]), correlation)

@@ -1,0 +1,130 @@
+"""Result cards: where a prediction comes from, in a small JSON file beside it.
+
+A number without its checkpoint, boxes and number of hypotheses cannot be compared. Whoever writes ``pred.zip`` writes
+``pred.card.json`` beside it; whoever scores it reads the card. What is not known is null.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import orjson
+
+import handlit
+from handlit.errors import InputError
+
+
+@dataclass(frozen=True)
+class ResultCard:
+    """What a comparison needs to know about a prediction. None where it is not known.
+
+    Attributes:
+        method: The method's class name.
+        checkpoint: The checkpoint file.
+        checkpoint_sha256: Hash of that file.
+        training_data: What the weights were trained on.
+        evaluation_data: What was predicted.
+        box_source: Where the hand boxes of the evaluation images come from.
+        root_source: Where the roots that the predicted hands were put at come from.
+        crop: Rule and size of the crops.
+        test_time_augmentation: What was averaged over; "none" for a single pass.
+        num_hypotheses: Hypotheses that the written prediction was made from; 1 for a point estimate.
+        code_version: Version of the code that predicted.
+        prediction_sha256: Hash of the prediction file that the card belongs to.
+    """
+
+    method: str | None = None
+    checkpoint: str | None = None
+    checkpoint_sha256: str | None = None
+    training_data: str | None = None
+    evaluation_data: str | None = None
+    box_source: str | None = None
+    root_source: str | None = None
+    crop: str | None = None
+    test_time_augmentation: str | None = None
+    num_hypotheses: int | None = None
+    code_version: str | None = None
+    prediction_sha256: str | None = None
+
+
+def card_path(prediction: str | Path) -> Path:
+    """Where the card of a prediction lies: ``pred.card.json`` beside ``pred.zip`` or ``pred.json``."""
+    path = Path(prediction)
+    return path.with_name(f"{path.stem}.card.json")
+
+
+def write_card(card: ResultCard, prediction: str | Path) -> Path:
+    """Write a card beside its prediction, whole or not at all.
+
+    Args:
+        card: The card.
+        prediction: The prediction file.
+
+    Returns:
+        The card's path.
+    """
+    path = card_path(prediction)
+    temporary = path.with_name(f".{path.name}.partial")
+    temporary.write_bytes(orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
+    os.replace(temporary, path)
+    return path
+
+
+def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> ResultCard:
+    """The card beside a prediction.
+
+    Args:
+        prediction: The prediction file.
+        prediction_sha256: Its hash, if it is known already.
+
+    Returns:
+        The card; one that knows nothing but the hash where no card lies beside the file, or where the card belongs to
+        another file of that name.
+
+    Raises:
+        InputError: The card is not readable.
+    """
+    prediction = Path(prediction)
+    digest = prediction_sha256 or file_sha256(prediction)
+    unknown = ResultCard(prediction_sha256=digest)
+    path = card_path(prediction)
+    if not path.is_file():
+        return unknown
+    try:
+        content = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{path}: not a result card ({error}); remove it or write it again") from error
+    types = {item.name: int if item.name == "num_hypotheses" else str for item in fields(ResultCard)}
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected an object with the keys {', '.join(types)}; remove it or write it again")
+    for name, value in content.items():
+        if name not in types:
+            raise InputError(f"{path}: unknown key '{name}'; a result card has {', '.join(types)}")
+        if value is not None and (not isinstance(value, types[name]) or isinstance(value, bool)):
+            raise InputError(f"{path}: {name} must be {types[name].__name__} or null, got {value!r:.60}")
+    card = ResultCard(**content)
+    return card if card.prediction_sha256 == digest else unknown
+
+
+def file_sha256(path: str | Path) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def code_version() -> str:
+    """handlit's version and, in a git checkout, the commit, with a mark if files were changed since."""
+    checkout = Path(handlit.__file__).parent.parent
+    release = f"handlit {handlit.__version__}"
+    git = shutil.which("git")
+    if git is None or not (checkout / ".git").exists():
+        return release
+    command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    described = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"{release}, commit {described.stdout.strip()}" if described.returncode == 0 else release

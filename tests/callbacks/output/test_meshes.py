@@ -1,0 +1,62 @@
+"""Textured meshes lie where the predicted hands lie, with their colours."""
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+import trimesh
+
+from handlit.callbacks.output.meshes import TexturedMeshes, write_mesh
+from handlit.callbacks.output.pictures import PredictedHand
+from handlit.errors import InputError
+from handlit.methods.mean_hand import MeanHand
+from tests.callbacks.output.test_pictures import batch_and_prediction
+from tests.methods.hands import hand_samples, loader
+from tests.methods.test_amvur_texture import method
+
+
+@pytest.mark.parametrize("left", [False, True])
+@pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
+def test_vertices_and_colours_survive_every_format(tmp_path, left, suffix):
+    batch, prediction, layer = batch_and_prediction(left)
+    hand = PredictedHand(prediction, batch, 0, layer.faces)
+    colours = torch.rand(778, 3, generator=torch.Generator().manual_seed(0))
+    write_mesh(tmp_path / f"hand.{suffix}", hand, colours)
+    assert [path.name for path in tmp_path.iterdir()] == [f"hand.{suffix}"]
+    mesh = trimesh.load(tmp_path / f"hand.{suffix}", process=False, force="mesh")
+    np.testing.assert_allclose(mesh.vertices * (1, -1, -1), hand.vertices_cam.numpy(), atol=1e-5)
+    assert np.array_equal(mesh.faces, hand.faces.numpy())
+    np.testing.assert_allclose(mesh.visual.vertex_colors[:, :3] / 255, colours.numpy(), atol=0.003)
+    # faces look outwards on either side
+    assert mesh.volume > 0
+
+
+@pytest.mark.parametrize("count", [3, 100])
+def test_predict_writes_the_chosen_hands(tmp_path, count):
+    samples = hand_samples(5)
+    module = method()
+    calls = []
+    module.colours = lambda batch, real=module.colours: calls.append(batch.key) or real(batch)
+    callback = TexturedMeshes(count=count, format="ply")
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    run = pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, callbacks=[callback], **quiet)
+    run.predict(module, loader(samples, 1))
+    chosen = [0, 2, 4] if count == 3 else range(5)
+    assert sorted(path.name for path in (tmp_path / "meshes").iterdir()) == [f"hand_{i:04d}.ply" for i in chosen]
+    # batches without a chosen hand are not coloured
+    assert len(calls) == len(chosen)
+    written = trimesh.load(tmp_path / "meshes" / "hand_0002.ply", process=False)
+    with torch.no_grad():
+        expected = module.eval().colours(next(iter(loader(samples[2:3], 1))))
+    np.testing.assert_allclose(written.visual.vertex_colors[:, :3] / 255, expected[0].numpy(), atol=0.003)
+
+
+def test_methods_without_colours_are_refused(tmp_path):
+    run = pl.Trainer(accelerator="cpu", devices=1, logger=False, callbacks=[TexturedMeshes()])
+    with pytest.raises(InputError, match="MeanHand does not colour"):
+        run.predict(MeanHand(image_size=64), loader(hand_samples(1), 1))
+
+
+def test_count_must_be_positive():
+    with pytest.raises(InputError, match="count"):
+        TexturedMeshes(count=0)

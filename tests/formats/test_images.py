@@ -1,0 +1,96 @@
+"""Decoding: what is damaged is refused by name, and a reduced size moves nothing."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handlit.errors import InputError
+from handlit.formats.images import decode, decode_sized, read_bytes, read_image, warp_to_crop
+from handlit.geometry import crops
+
+
+def picture(height: int = 120, width: int = 160) -> np.ndarray:
+    noise = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return cv2.GaussianBlur(noise, (0, 0), 2)
+
+
+def encoded(ending: str, image: np.ndarray | None = None) -> bytes:
+    return cv2.imencode(ending, picture() if image is None else image)[1].tobytes()
+
+
+def as_array(content: bytes) -> np.ndarray:
+    return np.frombuffer(content, dtype=np.uint8)
+
+
+@pytest.mark.parametrize("ending", [".jpg", ".png"])
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.1, 0.5, 0.9, 0.999])
+def test_a_file_that_is_cut_short_is_refused(tmp_path: Path, ending: str, share: float) -> None:
+    content = encoded(ending)
+    path = tmp_path / f"cut{ending}"
+    path.write_bytes(content[: int(share * (len(content) - 1))])
+    with pytest.raises(InputError, match=rf"cut{ending} .* cannot be decoded"):
+        read_image(path)
+    path.write_bytes(content)
+    assert read_image(path).shape == (120, 160, 3)
+
+
+def test_every_missing_end_of_a_jpeg_is_noticed_without_the_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    # some versions of OpenCV decode a cut file and fill it with grey
+    monkeypatch.setattr(cv2, "imdecode", lambda data, flags: np.zeros((1, 1, 3), np.uint8))
+    content = encoded(".jpg")
+    for missing in (1, 2, 3, 50, len(content) // 2):
+        with pytest.raises(InputError, match="cut short"):
+            decode(as_array(content[:-missing]), "x.jpg")
+
+
+def test_bytes_behind_a_picture_do_no_harm() -> None:
+    content = encoded(".jpg")
+    np.testing.assert_array_equal(decode(as_array(content + bytes(5000)), "x"), decode(as_array(content), "x"))
+
+
+def test_the_end_of_a_preview_in_the_header_does_not_count() -> None:
+    preview, content = encoded(".jpg", picture(16, 16)), encoded(".jpg")
+    header = b"\xff\xe1" + (len(preview) + 2).to_bytes(2, "big") + preview
+    with_preview = content[:2] + header + content[2:]
+    assert decode(as_array(with_preview), "x").shape == (120, 160, 3)
+    with pytest.raises(InputError, match="cut short"):
+        decode(as_array(with_preview[:-100]), "x")
+
+
+def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg is missing"):
+        read_bytes(tmp_path / "nowhere.jpg")
+    (tmp_path / "text.jpg").write_text("not a picture")
+    with pytest.raises(InputError, match=r"text\.jpg \(13 bytes\) cannot be decoded"):
+        read_image(tmp_path / "text.jpg")
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(InputError, match=r"empty\.png \(0 bytes\)"):
+        decode(read_bytes(tmp_path / "empty.png"), tmp_path / "empty.png")
+
+
+def test_all_bits_and_channels_are_kept_by_default() -> None:
+    depth = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
+    np.testing.assert_array_equal(decode(as_array(encoded(".png", depth)), "x"), depth)
+
+
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_another_size_than_the_labels_is_refused(reduction: int) -> None:
+    data = as_array(encoded(".jpg"))
+    assert decode_sized(data, "x", (160, 120), reduction).shape == (120 // reduction, 160 // reduction, 3)
+    with pytest.raises(InputError, match=r"x\.jpg is 160x120, but its labels are for 640x480"):
+        decode_sized(data, "x.jpg", (640, 480), reduction)
+
+
+@pytest.mark.parametrize("size", [40, 100, 250])
+def test_reduced_decoding_moves_nothing(size: int) -> None:
+    """A dot's centroid in the crop is where the transform puts it, at the whole, half and quarter size."""
+    image = np.zeros((481, 639, 3), np.uint8)
+    cv2.circle(image, (301 * 16, 203 * 16), 8 * 16, (255, 255, 255), -1, cv2.LINE_AA, shift=4)
+    data = as_array(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 98])[1].tobytes())
+    transform = crops.crop_transform(np.array([290.0, 210.0]), 300.0, size)
+    crop = warp_to_crop(data, "x", (639, 481), transform, size)[..., 0].astype(float)
+    rows, columns = np.mgrid[:size, :size]
+    centroid = np.array([(columns * crop).sum(), (rows * crop).sum()]) / crop.sum()
+    np.testing.assert_allclose(centroid, crops.apply(transform, np.array([301.0, 203.0])), atol=0.08)
