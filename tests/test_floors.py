@@ -11,6 +11,7 @@ PACKAGE = Path(handlit.__file__).parent
 FLOORS = {
     "types": 0,
     "errors": 0,
+    "files": 0,
     "skeleton": 0,
     "seeding": 0,
     "geometry": 1,

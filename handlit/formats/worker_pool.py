@@ -2,8 +2,9 @@
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
@@ -33,13 +34,58 @@ def in_processes(
     """
     if workers == 0 or len(tasks) < 2:
         return [function(task) for task in tasks]
-    # fresh processes: forking one whose libraries have running threads can hang
-    context = multiprocessing.get_context("spawn")
-    count = min(workers or os.cpu_count() or 1, len(tasks))
-    pool = ProcessPoolExecutor(count, context, initializer=_limit_threads)
-    try:
+    with _pool(workers, len(tasks)) as pool:
         futures = [pool.submit(function, task) for task in tasks]
         return [future.result() for future in track(futures, description, transient=True)]
+
+
+def as_completed_in_processes(
+    function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None
+) -> Iterator[tuple[Task, Result]]:
+    """Call a function on each task, and give each result when it is there.
+
+    Args:
+        function: As for `in_processes`.
+        tasks: What it is called on; also sent to the processes.
+        workers: Processes; None for one a core; 0 calls the function here, with one thread as in the processes.
+
+    Yields:
+        A task and its result, in the order in which the tasks end.
+
+    Raises:
+        Exception: The first one that a task raised; the tasks that had not begun are then left.
+    """
+    if workers == 0:
+        with one_thread():
+            for task in tasks:
+                yield task, function(task)
+        return
+    with _pool(workers, len(tasks)) as pool:
+        futures = {pool.submit(function, task): task for task in tasks}
+        for future in as_completed(futures):
+            yield futures.pop(future), future.result()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute with one thread, as worker processes do: with more of them sums differ in the last bit."""
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    _limit_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before[0])
+        cv2.setNumThreads(before[1])
+
+
+@contextmanager
+def _pool(workers: int | None, num_tasks: int) -> Iterator[ProcessPoolExecutor]:
+    # fresh processes: forking one whose libraries have running threads can hang
+    context = multiprocessing.get_context("spawn")
+    count = max(1, min(workers or os.cpu_count() or 1, num_tasks))
+    pool = ProcessPoolExecutor(count, context, initializer=_limit_threads)
+    try:
+        yield pool
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

@@ -5,11 +5,14 @@ takes. They are NumPy arrays: crops are made one sample at a time in the data lo
 """
 
 import math
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
+from torch import Tensor
 
 from handlit.errors import InputError
+
+Array = TypeVar("Array", np.ndarray, Tensor)
 
 #: Which square is cropped. The ``..._reference`` rules repeat a published code to the pixel, its rounding included.
 CropRule = Literal["plain", "whole", "amvur", "mhentropy", "amvur_reference", "mhentropy_reference"]
@@ -116,6 +119,20 @@ def rotation_about_z(angle: float) -> np.ndarray:
     """(3, 3) rotation matrix about the z axis; angle in radians from x towards y."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
+
+
+def inside(points_2d: Array, size: int | Array) -> Array:
+    """Which points lie on an image's pixels: from -0.5 to, but not including, the size less 0.5.
+
+    Args:
+        points_2d: (..., 2) pixels ``(u, v)``; pixel (0, 0) is the centre of the top-left pixel. NaN is outside.
+        size: Side of a square image, or ``(width, height)`` as an array of the points' kind, (..., 2), that broadcasts.
+
+    Returns:
+        (...) bool, of the points' kind: array or tensor.
+    """
+    within: Array = (points_2d >= -0.5) & (points_2d < size - 0.5)
+    return within.all(-1)  # type: ignore[return-value]  # NumPy names a single point's answer another type
 
 
 def mirroring(size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from handlit.geometry import crops
 
@@ -120,3 +121,11 @@ def test_transform_is_what_warp_affine_takes() -> None:
     warped = cv2.warpAffine(image, transform, (33, 33), flags=cv2.INTER_LINEAR)
     assert np.unravel_index(warped.argmax(), warped.shape) == (16, 16)
     assert warped[16, 16] == 255
+
+
+def test_inside_is_from_the_first_pixels_edge_to_before_the_last_ones() -> None:
+    points = np.array([[-0.5, 0], [-0.51, 0], [9.49, 4.49], [9.5, 0], [0, 4.5], [np.nan, 0]])
+    expected = [True, False, True, False, False, False]
+    assert crops.inside(points, np.array([10, 5])).tolist() == expected
+    assert crops.inside(torch.from_numpy(points), torch.tensor([10, 5])).tolist() == expected
+    assert crops.inside(points, 10).tolist() == [True, False, True, False, True, False]

@@ -2,18 +2,12 @@
 
 import hashlib
 import json
-import multiprocessing
-from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
-import cv2
 import numpy as np
-import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from handlit.data.synthesis import freihand_writer, ho3d_writer
@@ -23,6 +17,7 @@ from handlit.data.synthesis.ho3d_writer import FLIP, SegmentationSize, Split
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.data.synthesis.scene import Scene, sample_scene
 from handlit.errors import InputError
+from handlit.formats.worker_pool import as_completed_in_processes
 from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
 
@@ -185,45 +180,10 @@ def _run(tasks: list[_Task], workers: int, progress: bool) -> dict[_Task, _Truth
     bar = Progress(TextColumn("frames"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), disable=not progress)
     with bar:
         row = bar.add_task("", total=sum(task.frames for task in tasks))
-        for task, result in _in_processes(tasks, workers) if workers else _in_this_process(tasks):
+        for task, result in as_completed_in_processes(_write_sequence, tasks, workers):
             truth[task] = result
             bar.advance(row, task.frames)
     return truth
-
-
-def _in_this_process(tasks: list[_Task]) -> Iterator[tuple[_Task, _Truth]]:
-    with _one_thread():
-        for task in tasks:
-            yield task, _write_sequence(task)
-
-
-def _in_processes(tasks: list[_Task], workers: int) -> Iterator[tuple[_Task, _Truth]]:
-    # fresh processes: forking one whose libraries have running threads can hang
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(tasks)), context, initializer=_limit_threads)
-    try:
-        futures: dict[Future[_Truth], _Task] = {pool.submit(_write_sequence, task): task for task in tasks}
-        for future in as_completed(futures):
-            yield futures.pop(future), future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _limit_threads() -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(0)
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    # sums come out differently in the last bit with other numbers of threads
-    before = torch.get_num_threads(), cv2.getNumThreads()
-    _limit_threads()
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before[0])
-        cv2.setNumThreads(before[1])
 
 
 @lru_cache(maxsize=1)

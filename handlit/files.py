@@ -1,0 +1,76 @@
+"""Files that are whole or not there, and their checksums."""
+
+import glob
+import hashlib
+import os
+import re
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Write a file that appears under its name only when it is whole and on the disk.
+
+    The block writes to the temporary path that it is given, in the same folder and with the same suffix. When the
+    block ends, that file is synchronised to the disk and takes the place of what was there; when it raises, the file
+    is removed and what was there stays. Two processes may write one path at once: each has a temporary file of its
+    own, and the later one wins. Temporary files of killed processes of this machine are removed by the next writer of
+    that path.
+
+    Args:
+        path: The file; its folder is made where it is missing.
+
+    Yields:
+        Where to write.
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host = re.sub(r"\W", "-", socket.gethostname())
+    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.{host}-*.part{glob.escape(path.suffix)}"):
+        process = leftover.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
+        if process.isdigit() and not _is_running(int(process)):
+            leftover.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.stem}.{host}-{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file `whole`."""
+    with whole(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str) -> None:
+    """Write a file `whole`, in UTF-8 and with Unix line ends."""
+    write_bytes(path, content.encode())
+
+
+def sha256(path: Path) -> str:
+    """Checksum of a file, hexadecimal."""
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,66 @@
+"""Files are whole or not there, whatever happens while they are written."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from handlit.files import sha256, whole, write_bytes, write_text
+
+
+def test_a_file_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "numbers.json"
+    write_text(path, "1\n")
+    write_bytes(path, b"2\n")
+    assert path.read_bytes() == b"2\n"
+    assert os.listdir(path.parent) == ["numbers.json"]
+
+
+def test_what_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.json"
+    write_text(path, "1")
+    with pytest.raises(RuntimeError, match="disk"):
+        break_down_while_writing(path)
+    assert path.read_text() == "1"
+    assert os.listdir(tmp_path) == ["numbers.json"]
+
+
+def break_down_while_writing(path: Path) -> None:
+    with whole(path) as temporary:
+        temporary.write_text("half")
+        assert temporary.suffix == ".json"
+        assert path.read_text() == "1"
+        raise RuntimeError("disk")
+
+
+def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "numbers.json"
+    other = f"from pathlib import Path; from handlit.files import write_text; write_text(Path({str(path)!r}), 'theirs')"
+    with whole(path) as temporary:
+        temporary.write_text("ours")
+        subprocess.run([sys.executable, "-c", other], check=True)
+        assert path.read_text() == "theirs"
+    assert path.read_text() == "ours"
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    path = tmp_path / "numbers[1].json"
+    script = (
+        "import os, signal; from pathlib import Path; from handlit.files import whole\n"
+        f"with whole(Path({str(path)!r})) as temporary:\n"
+        "    temporary.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == -9
+    assert len(os.listdir(tmp_path)) == 1
+    assert not path.exists()
+    write_text(path, "1")
+    assert os.listdir(tmp_path) == [path.name]
+
+
+def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path) -> None:
+    content = bytes(range(256)) * 9000
+    write_bytes(tmp_path / "file", content)
+    assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
