@@ -21,15 +21,25 @@ class StopAt(pl.Callback):
         self.name = name
         self.rank = rank
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+    ) -> None:
         if (trainer.current_epoch, batch_idx) == self.place:
             self._send(trainer)
 
-    def on_validation_batch_end(self, trainer, pl_module, outputs, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs,
+        batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
         if trainer.sanity_checking and self.place == (-1, batch_idx):
             self._send(trainer)
 
-    def _send(self, trainer) -> None:
+    def _send(self, trainer: pl.Trainer) -> None:
         if self.rank is None:
             os.killpg(os.getpgid(0), getattr(signal, self.name))
         elif self.rank == trainer.global_rank:

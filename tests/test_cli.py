@@ -181,7 +181,13 @@ def test_an_unreadable_image_leaves_no_submission(job: Job, tmp_path: Path, caps
         (["fit", "--config", "nowhere.yaml"], "nowhere.yaml"),
     ],
 )
-def test_wrong_input_ends_in_a_message(arguments: list[str], message: str, capsys, tmp_path, monkeypatch) -> None:
+def test_wrong_input_ends_in_a_message(
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert message in refused(arguments, capsys)
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, Ticket, TrainingSampler
+from handlit.hand.asset import HandAsset
 from handlit.losses.reduction import zero_of
 from handlit.methods import AMVUR, MHEntropy
 from handlit.methods.method import HandMethod
@@ -20,6 +21,7 @@ from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.models.texture import TextureDecoder
+from handlit.skeleton import TipConvention
 from handlit.types import HandSample, collate
 from tests.methods.hands import SIZE, hand_samples
 
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 TRAIN, VAL, STEPS = 12, 7, 3
 
 
-def network(asset, tips, texture: bool = False) -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, texture: bool = False) -> AMVURNetwork:
     sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
     small = {"hidden": 24, "feedforward": 24, "heads": 2, "layers": 1, "dropout": 0.0, "hide_radius_m": 0.0}
     build = partial(TextureDecoder, **small) if texture else None

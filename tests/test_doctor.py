@@ -24,7 +24,9 @@ def test_mano_file_is_tried(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert "right hand read" in capsys.readouterr().out
 
 
-def test_gap_is_named_and_ends_in_an_error(tmp_path: Path, monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gap_is_named_and_ends_in_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "500")
     with pytest.raises(SystemExit) as stop:
         main(["doctor", "--mano_path", str(tmp_path / "nowhere.pkl")])

@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from handlit.callbacks import MovingAverage
 from handlit.errors import InputError
+from handlit.hand.asset import HandAsset
 from handlit.methods.amvur import AMVUR
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.attention_decoder import AttentionDecoder
 from handlit.models.backbones import Backbone
+from handlit.skeleton import TipConvention
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 from tests.methods.test_amvur import losses, method, trainer
 
@@ -114,7 +116,7 @@ def test_decoder_is_one_graph() -> None:
 
 
 def test_compiled_modules_keep_the_names_of_their_weights() -> None:
-    def build(asset, tips, compile):
+    def build(asset: HandAsset, tips: TipConvention, compile):
         sizes = {"hidden": (16, 8), "layers": 1, "head_hidden": 16}
         return AMVURNetwork(asset, tips, Backbone("resnet10t", compile=compile), compile=compile, **sizes)
 
@@ -159,10 +161,14 @@ class Watched(pl.Callback):
         self.steps: list[dict[str, Tensor]] = []
         self.validated: list[dict[str, Tensor]] = []
 
-    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+    ) -> None:
         self.steps.append(_copy(pl_module))
 
-    def on_validation_batch_start(self, trainer, pl_module, batch, batch_idx, dataloader_idx=0) -> None:
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         self.validated.append(_copy(pl_module))
 
 

@@ -36,7 +36,7 @@ def intrinsics() -> torch.Tensor:
     return torch.tensor([[[300.0, 0, 70], [0, 310, 40], [0, 0, 1]], [[450.0, 0, 200], [0, 440, -30], [0, 0, 1]]])
 
 
-def test_weak_perspective_agrees_with_projected_samples():
+def test_weak_perspective_agrees_with_projected_samples() -> None:
     torch.manual_seed(2)
     camera = torch.tensor([[8.0, 0.1, -0.2], [700.0, 100.0, 110.0], [2.0, 0.0, 0.0]])
     projected = project_weak_gaussian(points(), camera)
@@ -45,7 +45,7 @@ def test_weak_perspective_agrees_with_projected_samples():
     assert ((samples.mean(0) - projected.mean).abs() <= 5 * projected.stddev / math.sqrt(4000)).all()
 
 
-def test_delta_method_agrees_with_projected_samples():
+def test_delta_method_agrees_with_projected_samples() -> None:
     torch.manual_seed(3)
     # off the axis and with more spread along it, so that the depth's share counts
     root = torch.tensor([[0.0, 0.0, 0.5], [0.2, -0.1, 0.4], [-0.3, 0.3, 0.6]])
@@ -62,7 +62,7 @@ def test_delta_method_agrees_with_projected_samples():
     assert (flat.stddev < 0.9 * projected.stddev).any()
 
 
-def test_delta_method_is_the_jacobian_of_the_projection():
+def test_delta_method_is_the_jacobian_of_the_projection() -> None:
     root, focal = torch.tensor([0.2, -0.1, 0.4]), torch.tensor([4.0, 4.5])
     mean, scale = torch.tensor([0.03, 0.05, -0.02]), torch.tensor([0.002, 0.004, 0.009])
     jacobian = torch.autograd.functional.jacobian(lambda x: focal * (x + root)[:2] / (x + root)[2], mean)
@@ -73,7 +73,7 @@ def test_delta_method_is_the_jacobian_of_the_projection():
     torch.testing.assert_close(projected.stddev[0, 0], expected)
 
 
-def test_perspective_camera_is_the_pinhole_of_its_intrinsics_and_root():
+def test_perspective_camera_is_the_pinhole_of_its_intrinsics_and_root() -> None:
     camera = perspective()
     projected = camera.project(points()).mean
     focal, centre = camera.intrinsics.mean[:, :2].exp(), camera.intrinsics.mean[:, 2:]
@@ -83,7 +83,7 @@ def test_perspective_camera_is_the_pinhole_of_its_intrinsics_and_root():
     torch.testing.assert_close(projected, project(points().mean + camera.root_cam[:, None], matrix))
 
 
-def test_the_wrist_is_seen_where_the_view_says_whatever_the_intrinsics():
+def test_the_wrist_is_seen_where_the_view_says_whatever_the_intrinsics() -> None:
     torch.manual_seed(0)
     wrist = Normal(torch.zeros(B, 1, 3), torch.full((B, 1, 3), 1e-6))
     for camera in (perspective(), perspective().rsample(), WeakPerspectiveCamera(perspective().view)):
@@ -91,7 +91,7 @@ def test_the_wrist_is_seen_where_the_view_says_whatever_the_intrinsics():
     assert not torch.equal(perspective().rsample().root_cam, perspective().root_cam)
 
 
-def test_weak_perspective_is_the_perspective_camera_from_far_away():
+def test_weak_perspective_is_the_perspective_camera_from_far_away() -> None:
     near = perspective()
     far = PerspectiveCamera(near.view, Normal(torch.tensor([[9.0, 9.0, 0.0, 0.0]]).expand(B, 4), torch.ones(B, 4)))
     weak = WeakPerspectiveCamera(near.view)
@@ -102,7 +102,7 @@ def test_weak_perspective_is_the_perspective_camera_from_far_away():
     assert weak.rsample() is weak
 
 
-def test_drawn_intrinsics_have_the_stated_spread_and_gradients():
+def test_drawn_intrinsics_have_the_stated_spread_and_gradients() -> None:
     torch.manual_seed(1)
     mean, scale = torch.zeros(2000, 4, requires_grad=True), torch.full((2000, 4), 0.3, requires_grad=True)
     camera = PerspectiveCamera(torch.tensor([[8.0, 0.0, 0.0]]).expand(2000, 3), Normal(mean, scale))
@@ -116,7 +116,7 @@ def test_drawn_intrinsics_have_the_stated_spread_and_gradients():
     assert scale.grad.any()
 
 
-def test_normalised_intrinsics_project_like_the_crops():
+def test_normalised_intrinsics_project_like_the_crops() -> None:
     known = intrinsics()
     values = normalised_intrinsics(known, SIZE)
     root = torch.tensor([[0.05, 0.02, 0.5], [-0.1, 0.1, 0.7]])
@@ -124,7 +124,7 @@ def test_normalised_intrinsics_project_like_the_crops():
     torch.testing.assert_close(uv, crop_to_normalised(project(root[:, None], known)[:, 0], SIZE))
 
 
-def test_the_root_is_the_true_one_for_the_true_view_and_intrinsics():
+def test_the_root_is_the_true_one_for_the_true_view_and_intrinsics() -> None:
     known, root = intrinsics(), torch.tensor([[0.05, 0.02, 0.5], [-0.1, 0.1, 0.7]])
     values = normalised_intrinsics(known, SIZE)
     magnification = values[:, :2].mean(1, keepdim=True).exp() / root[:, 2:]
@@ -134,7 +134,7 @@ def test_the_root_is_the_true_one_for_the_true_view_and_intrinsics():
 
 
 @pytest.mark.parametrize("depth", [0.0, -0.3, MIN_DEPTH_M / 2])
-def test_points_behind_the_camera_are_finite_and_led_back(depth):
+def test_points_behind_the_camera_are_finite_and_led_back(depth) -> None:
     mean = torch.zeros(1, 1, 3, requires_grad=True)
     projected = project_gaussian(
         Normal(mean, torch.full((1, 1, 3), 0.01)),

@@ -25,7 +25,7 @@ def hands(matrix: torch.Tensor) -> GaussianHands:
     return GaussianHands(mesh, matrix, WeakPerspectiveCamera(view), SIZE)
 
 
-def test_joints_projections_and_density_are_the_drawn_meshs(matrix):
+def test_joints_projections_and_density_are_the_drawn_meshs(matrix: torch.Tensor) -> None:
     torch.manual_seed(0)
     distribution = hands(matrix)
     drawn = distribution.hypotheses(5, vertices=True)
@@ -40,7 +40,7 @@ def test_joints_projections_and_density_are_the_drawn_meshs(matrix):
         torch.testing.assert_close(drawn.log_prob[:, s], distribution.log_prob(drawn.vertices_root[:, s]))
 
 
-def test_no_temperature_is_the_mean_and_the_spread_is_the_stated_one(matrix):
+def test_no_temperature_is_the_mean_and_the_spread_is_the_stated_one(matrix: torch.Tensor) -> None:
     torch.manual_seed(0)
     distribution = hands(matrix)
     frozen = distribution.hypotheses(2, temperature=0.0, vertices=True)

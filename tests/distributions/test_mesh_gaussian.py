@@ -1,4 +1,5 @@
 import math
+from pathlib import Path
 
 import pytest
 import scipy.stats
@@ -31,7 +32,7 @@ def regressor() -> torch.Tensor:
     return matrix / matrix.sum(1, keepdim=True)
 
 
-def test_log_prob_is_the_sum_of_normal_log_densities():
+def test_log_prob_is_the_sum_of_normal_log_densities() -> None:
     distribution, value = mesh(0), 0.1 * torch.randn(B, V, 3)
     expected = scipy.stats.norm.logpdf(value.double(), distribution.mean.double(), distribution.stddev.double())
     torch.testing.assert_close(
@@ -39,14 +40,14 @@ def test_log_prob_is_the_sum_of_normal_log_densities():
     )
 
 
-def test_kl_is_the_sum_of_normal_divergences_and_zero_for_itself():
+def test_kl_is_the_sum_of_normal_divergences_and_zero_for_itself() -> None:
     q, p = mesh(0), mesh(1)
     by_torch = kl_divergence(Normal(q.mean.double(), q.stddev.double()), Normal(p.mean.double(), p.stddev.double()))
     torch.testing.assert_close(kl_divergence(q, p).double(), by_torch.sum((1, 2)), rtol=1e-4, atol=0)
     assert kl_divergence(q, q).abs().max() < 1e-4
 
 
-def test_kl_is_the_expected_log_ratio():
+def test_kl_is_the_expected_log_ratio() -> None:
     generator = torch.Generator().manual_seed(2)
     mean = 0.01 * torch.randn(2, 1, V, 3, generator=generator)
     q, p = MeshGaussian(mean[0], torch.full((1, V, 3), 0.02)), MeshGaussian(mean[1], torch.full((1, V, 3), 0.03))
@@ -57,7 +58,7 @@ def test_kl_is_the_expected_log_ratio():
     assert (estimate.mean() - kl_divergence(q, p)).abs() < 4 * error
 
 
-def test_samples_have_the_stated_shape_moments_and_gradients():
+def test_samples_have_the_stated_shape_moments_and_gradients() -> None:
     torch.manual_seed(0)
     mean = (0.1 * torch.randn(B, V, 3)).requires_grad_()
     scale = torch.full((B, V, 3), 0.01, requires_grad=True)
@@ -74,14 +75,14 @@ def test_samples_have_the_stated_shape_moments_and_gradients():
     assert scale.grad.abs().min() > 0
 
 
-def test_log_variance_is_bounded():
+def test_log_variance_is_bounded() -> None:
     log_variance = torch.tensor([-1000.0, 2 * math.log(0.02), 1000.0]).expand(1, V, 3)
     scale = MeshGaussian.from_log_variance(torch.zeros(1, V, 3), log_variance).stddev[0, 0]
     torch.testing.assert_close(scale, torch.tensor([MIN_SCALE_M, 0.02, MAX_SCALE_M]))
 
 
 @pytest.mark.parametrize("root", [None, 0])
-def test_marginal_agrees_with_sampled_joints(root):
+def test_marginal_agrees_with_sampled_joints(root: Path) -> None:
     distribution, matrix = mesh(3), regressor()
     torch.manual_seed(1)
     joints = matrix @ distribution.rsample((4000,))
@@ -94,7 +95,7 @@ def test_marginal_agrees_with_sampled_joints(root):
     torch.testing.assert_close(joints.std(0)[:, moving], marginal.stddev[:, moving], rtol=0.06, atol=0)
 
 
-def test_the_root_is_fixed_with_finite_density_and_gradient():
+def test_the_root_is_fixed_with_finite_density_and_gradient() -> None:
     log_variance = torch.full((B, V, 3), -9.0, requires_grad=True)
     marginal = MeshGaussian.from_log_variance(torch.randn(B, V, 3), log_variance).marginal(regressor(), relative_to=0)
     torch.testing.assert_close(marginal.mean[:, 0], torch.zeros(B, 3))
@@ -104,7 +105,7 @@ def test_the_root_is_fixed_with_finite_density_and_gradient():
     assert log_variance.grad.isfinite().all()
 
 
-def test_temperature_scales_the_spread_only():
+def test_temperature_scales_the_spread_only() -> None:
     distribution = mesh(4)
     cold = distribution.tempered(0.5)
     torch.testing.assert_close(cold.stddev, distribution.stddev / 2)
@@ -113,7 +114,7 @@ def test_temperature_scales_the_spread_only():
     assert torch.equal(frozen, distribution.mean.expand(2, B, V, 3))
 
 
-def test_autocast_does_not_lower_the_precision():
+def test_autocast_does_not_lower_the_precision() -> None:
     mean, log_variance = 0.1 * torch.randn(B, V, 3), torch.full((B, V, 3), -8.0)
     outside = MeshGaussian.from_log_variance(mean, log_variance).marginal(regressor(), relative_to=0)
     with torch.autocast("cpu", torch.bfloat16):
@@ -124,7 +125,7 @@ def test_autocast_does_not_lower_the_precision():
     torch.testing.assert_close(inside.stddev, outside.stddev)
 
 
-def test_expanding_repeats_the_distribution():
+def test_expanding_repeats_the_distribution() -> None:
     one = MeshGaussian(torch.randn(V, 3), torch.rand(V, 3) + 0.1)
     many = one.expand((4,))
     assert many.batch_shape == (4,)

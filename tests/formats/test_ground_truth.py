@@ -11,7 +11,7 @@ from handlit.formats.ground_truth import read_ground_truth
 from tests.scoring.hands import make_hands
 
 
-def write_truth(root: Path, protocol_name, count: int = 6) -> Path:
+def write_truth(root: Path, protocol_name: str, count: int = 6) -> Path:
     """The files that the benchmarks publish."""
     protocol = PROTOCOLS[protocol_name]
     hands = make_hands(count, protocol)
@@ -29,7 +29,7 @@ def write_truth(root: Path, protocol_name, count: int = 6) -> Path:
 @pytest.mark.parametrize(
     ("name", "folder"), [("ho3d_v2", "HO3D_v2"), ("ho3d_v3", "HO3D_v3"), ("freihand", "FreiHAND_pub_v2")]
 )
-def test_the_benchmark_is_told_from_the_files(tmp_path: Path, name, folder: str) -> None:
+def test_the_benchmark_is_told_from_the_files(tmp_path: Path, name: str, folder: str) -> None:
     root = write_truth(tmp_path / folder, name)
     for path in (root, root / "evaluation_xyz.json"):
         truth = read_ground_truth(path)

@@ -19,7 +19,7 @@ def angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return torch.rad2deg(roma.rotmat_geodesic_distance(a, b))
 
 
-def test_a_parallel_projection_gives_its_rotation_back():
+def test_a_parallel_projection_gives_its_rotation_back() -> None:
     points, rotation, turned = scene()
     everywhere = torch.ones(50, 21, dtype=torch.bool)
     fitted = fit_orthographic_rotation(points, 700 * turned[..., :2] + 50, everywhere)
@@ -28,7 +28,7 @@ def test_a_parallel_projection_gives_its_rotation_back():
     torch.testing.assert_close(torch.linalg.det(fitted), torch.ones(50, dtype=torch.float64))
 
 
-def test_pairs_that_do_not_count_do_not():
+def test_pairs_that_do_not_count_do_not() -> None:
     points, rotation, turned = scene()
     valid = torch.arange(21).expand(50, 21) < 8
     image = 3 * turned[..., :2]
@@ -39,7 +39,7 @@ def test_pairs_that_do_not_count_do_not():
     torch.testing.assert_close(fitted, alone)
 
 
-def test_a_flat_hand_is_told_from_its_back():
+def test_a_flat_hand_is_told_from_its_back() -> None:
     points, rotation, _ = scene()
     points[..., 2] = 0
     image = (points @ rotation.mT)[..., :2]
@@ -51,7 +51,7 @@ def test_a_flat_hand_is_told_from_its_back():
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
-def test_too_few_pairs_give_finite_numbers(count):
+def test_too_few_pairs_give_finite_numbers(count: int) -> None:
     points, _, turned = scene()
     valid = torch.arange(21).expand(50, 21) < count
     assert fit_orthographic_rotation(points.float(), turned[..., :2].float(), valid).isfinite().all()

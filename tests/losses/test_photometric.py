@@ -9,7 +9,7 @@ from handlit.types import collate
 from tests.methods.hands import SIZE, hand_samples
 
 
-def test_distance_against_a_loop():
+def test_distance_against_a_loop() -> None:
     generator = torch.Generator().manual_seed(0)
     rendered = torch.rand(3, 5, 6, 3, generator=generator)
     image = torch.randint(0, 256, (3, 3, 5, 6), dtype=torch.uint8, generator=generator)
@@ -24,14 +24,14 @@ def test_distance_against_a_loop():
     assert valid.all()
 
 
-def test_value_of_the_published_loss():
+def test_value_of_the_published_loss() -> None:
     # images that differ by 0.5 in every channel: sqrt(1e-6 + 0.75)
     rendered, image = torch.full((1, 2, 2, 3), 0.5), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
     distance, _ = photometric_distance(rendered, image, torch.ones(1, 2, 2, dtype=torch.bool))
     np.testing.assert_allclose(distance.item(), 0.8660260, rtol=1e-6)
 
 
-def test_pixels_outside_the_mask_do_not_exist():
+def test_pixels_outside_the_mask_do_not_exist() -> None:
     generator = torch.Generator().manual_seed(0)
     rendered = torch.rand(2, 4, 4, 3, generator=generator)
     mask = torch.zeros(2, 4, 4, dtype=torch.bool)
@@ -49,7 +49,7 @@ def test_pixels_outside_the_mask_do_not_exist():
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_equal_pictures_have_a_finite_gradient(same):
+def test_equal_pictures_have_a_finite_gradient(same) -> None:
     rendered = torch.full((1, 2, 2, 3), 1.0 if same else 0.999, requires_grad=True)
     image = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
     photometric_distance(rendered, image, torch.ones(1, 2, 2, dtype=torch.bool))[0].sum().backward()
@@ -57,7 +57,7 @@ def test_equal_pictures_have_a_finite_gradient(same):
     assert rendered.grad.any() == (not same)
 
 
-def test_masks_count_where_they_are_known():
+def test_masks_count_where_they_are_known() -> None:
     samples = hand_samples(4)
     hand, thing = torch.zeros(SIZE, SIZE, dtype=torch.bool), torch.zeros(SIZE, SIZE, dtype=torch.bool)
     hand[10:20, 10:20] = True

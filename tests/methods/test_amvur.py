@@ -1,4 +1,5 @@
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,16 +11,18 @@ from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTens
 
 from handlit.errors import InputError, NonFiniteError
 from handlit.geometry.cameras import project, project_weak
+from handlit.hand.asset import HandAsset
 from handlit.methods.amvur import AMVUR
 from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
 from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
+from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def network(asset, tips, camera="weak_perspective") -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
     sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), camera=camera, **sizes)
 
@@ -37,12 +40,12 @@ def losses(module: AMVUR, batch: HandBatch) -> Losses:
     return module.losses(module.infer(batch.image), batch)
 
 
-def trainer(tmp_path, **settings: object) -> pl.Trainer:
+def trainer(tmp_path: Path, **settings: object) -> pl.Trainer:
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **{**quiet, **settings})
 
 
-def test_prediction_is_consistent_with_its_distribution():
+def test_prediction_is_consistent_with_its_distribution() -> None:
     module, batch = method().eval(), hand_batch()
     with torch.no_grad():
         prediction = module(batch.image)
@@ -62,13 +65,13 @@ def test_prediction_is_consistent_with_its_distribution():
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
 @pytest.mark.parametrize("supervision", [FullSupervision, WeakSupervision])
-def test_every_parameter_gets_a_gradient_from_the_loss(camera, supervision):
+def test_every_parameter_gets_a_gradient_from_the_loss(camera: str, supervision) -> None:
     module = method(camera, supervision=supervision()).train()
     losses(module, hand_batch()).total.backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
 
 
-def test_loss_is_the_weighted_sum_of_its_terms():
+def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     supervision = FullSupervision(
         vertices=2.0, joints=3.0, joints_2d=5.0, nll=7.0, prior=0.5, kl=11.0, joint_limits=13.0
     )
@@ -80,7 +83,7 @@ def test_loss_is_the_weighted_sum_of_its_terms():
     np.testing.assert_allclose(result.total.item(), sum(factors[name] * terms[name] for name in terms), rtol=1e-5)
 
 
-def test_terms_against_numpy():
+def test_terms_against_numpy() -> None:
     module, batch = method().eval(), hand_batch()
     with torch.no_grad():
         result, prediction = losses(module, batch), module(batch.image)
@@ -101,7 +104,7 @@ def test_terms_against_numpy():
     np.testing.assert_allclose(result.terms["joints_2d"], error, rtol=1e-4)
 
 
-def test_labels_that_are_missing_count_nothing():
+def test_labels_that_are_missing_count_nothing() -> None:
     module = method().eval()
     samples = hand_samples(4)
     samples[2].vertices_cam = samples[2].root_cam = samples[2].joints_cam = samples[2].joints_2d = None
@@ -112,7 +115,7 @@ def test_labels_that_are_missing_count_nothing():
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make):
+def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make) -> None:
     module = make().train()
     loss = losses(module, hand_batch(labelled=False)).total
     assert loss.item() == 0
@@ -123,7 +126,7 @@ def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make):
 
 
 @pytest.mark.parametrize("make", [method, weak_method, partial(weak_method, visible_only=True)])
-def test_a_training_step_never_waits_for_the_device(make):
+def test_a_training_step_never_waits_for_the_device(make) -> None:
     module, batch = make().train(), hand_batch()
     # tensors without values: whatever asks for one (item, nonzero, a boolean index) raises
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -142,7 +145,7 @@ def poisoned(batch: HandBatch) -> HandBatch:
 
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
-def test_weak_supervision_reads_no_3d_label(camera):
+def test_weak_supervision_reads_no_3d_label(camera: str) -> None:
     gradients = []
     for batch in (hand_batch(), poisoned(hand_batch())):
         module = method(camera, supervision=WeakSupervision()).train()
@@ -154,11 +157,11 @@ def test_weak_supervision_reads_no_3d_label(camera):
     assert all(torch.equal(clean, dirty) for clean, dirty in zip(*gradients, strict=True))
 
 
-def test_the_poison_is_one():
+def test_the_poison_is_one() -> None:
     assert losses(method(), poisoned(hand_batch())).total.isnan()
 
 
-def test_weak_terms_against_numpy():
+def test_weak_terms_against_numpy() -> None:
     module, batch = weak_method().eval(), hand_batch()
     with torch.no_grad():
         output = module.infer(batch.image)
@@ -179,21 +182,21 @@ def test_weak_terms_against_numpy():
 
 
 @pytest.mark.parametrize("term", ["kl", "vertices"])
-def test_the_posterior_does_not_teach_the_prior_in_weak_supervision(term):
+def test_the_posterior_does_not_teach_the_prior_in_weak_supervision(term) -> None:
     module = weak_method().eval()
     losses(module, hand_batch()).terms[term].backward()
     assert not [name for name, p in module.network.prior_net.named_parameters() if p.grad is not None and p.grad.any()]
     assert all(p.grad is not None for p in module.network.decoder.upsampling.parameters())
 
 
-def test_the_prior_learns_its_orientation_alone_from_the_mesh_that_it_lifted():
+def test_the_prior_learns_its_orientation_alone_from_the_mesh_that_it_lifted() -> None:
     module = weak_method().eval()
     losses(module, hand_batch()).terms["prior_vertices"].backward()
     taught = {name.split(".")[0] for name, p in module.network.prior_net.named_parameters() if p.grad is not None}
     assert taught == {"rotation_head"}
 
 
-def test_weak_supervision_leads_both_meshes_to_the_turned_hand_of_the_prior():
+def test_weak_supervision_leads_both_meshes_to_the_turned_hand_of_the_prior() -> None:
     module, batch = weak_method().eval(), hand_batch()
     with torch.no_grad():
         output = module.infer(batch.image)
@@ -208,7 +211,7 @@ def test_weak_supervision_leads_both_meshes_to_the_turned_hand_of_the_prior():
     assert terms["prior_vertices"] > 0.02
 
 
-def test_too_few_joints_lift_no_mesh():
+def test_too_few_joints_lift_no_mesh() -> None:
     samples = hand_samples(2)
     for count, sample in zip((3, 4), samples, strict=True):
         sample.visible = torch.arange(21) < count
@@ -218,7 +221,7 @@ def test_too_few_joints_lift_no_mesh():
         assert few[name] == 0 < enough[name]
 
 
-def test_hidden_joints_may_be_left_out():
+def test_hidden_joints_may_be_left_out() -> None:
     samples = hand_samples(4)
     for sample in samples:
         sample.visible = torch.arange(21) % 2 == 0
@@ -232,7 +235,7 @@ def test_hidden_joints_may_be_left_out():
     assert every["joints_2d"] > 2 * expected["joints_2d"]
 
 
-def test_an_all_hidden_hand_counts_nothing():
+def test_an_all_hidden_hand_counts_nothing() -> None:
     samples = hand_samples(3)
     for sample in samples:
         sample.visible = torch.ones(21, dtype=torch.bool)
@@ -248,7 +251,7 @@ def test_an_all_hidden_hand_counts_nothing():
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_hands_behind_the_camera_give_finite_losses_and_gradients(make):
+def test_hands_behind_the_camera_give_finite_losses_and_gradients(make) -> None:
     module, batch = make().train(), hand_batch()
     batch.vertices_cam[:, :, 2] -= 1
     batch.root_cam[:, 2] -= 1
@@ -263,7 +266,7 @@ def test_hands_behind_the_camera_give_finite_losses_and_gradients(make):
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_broken_features_stop_the_training_by_name(tmp_path, make):
+def test_broken_features_stop_the_training_by_name(tmp_path: Path, make) -> None:
     module = make()
     with torch.no_grad():
         next(module.network.backbone.parameters()).fill_(float("nan"))
@@ -271,7 +274,7 @@ def test_broken_features_stop_the_training_by_name(tmp_path, make):
         trainer(tmp_path, max_epochs=1).fit(module, loader(hand_samples(2), 2))
 
 
-def test_the_camera_is_drawn_while_training_and_at_its_mean_otherwise():
+def test_the_camera_is_drawn_while_training_and_at_its_mean_otherwise() -> None:
     module, batch = weak_method(), hand_batch()
     output = module.eval().infer(batch.image)
     fixed = module.losses(output, batch).total
@@ -281,7 +284,7 @@ def test_the_camera_is_drawn_while_training_and_at_its_mean_otherwise():
     assert torch.equal(module.predict(output).joints_2d, module.predict(output).joints_2d)
 
 
-def test_perspective_prediction():
+def test_perspective_prediction() -> None:
     module, batch = weak_method().eval(), hand_batch()
     with torch.no_grad():
         output = module.infer(batch.image)
@@ -298,7 +301,7 @@ def test_perspective_prediction():
     torch.testing.assert_close(prediction.camera[:, 1:], prediction.joints_2d[:, 0], rtol=1e-4, atol=1e-3)
 
 
-def test_either_mesh_may_be_the_answer():
+def test_either_mesh_may_be_the_answer() -> None:
     batch = hand_batch()
     module = method(answer="prior").eval()
     output = module.infer(batch.image)
@@ -307,7 +310,7 @@ def test_either_mesh_may_be_the_answer():
     assert torch.equal(method().eval().predict(output).distribution.mean, output.posterior.mean)
 
 
-def test_weak_supervision_fits_and_turns_four_hands(tmp_path):
+def test_weak_supervision_fits_and_turns_four_hands(tmp_path: Path) -> None:
     module = method("perspective", supervision=WeakSupervision(), learning_rate=1e-2, schedule="one_cycle")
     module.network.backbone.model.requires_grad_(False).eval()
     with torch.no_grad():
@@ -320,7 +323,7 @@ def test_weak_supervision_fits_and_turns_four_hands(tmp_path):
         assert after.terms[name] < 0.75 * before.terms[name], (name, before.terms[name], after.terms[name])
 
 
-def test_overfits_four_hands(tmp_path):
+def test_overfits_four_hands(tmp_path: Path) -> None:
     module = method(learning_rate=3e-3, schedule="one_cycle")
     module.network.backbone.model.requires_grad_(False).eval()
     with torch.no_grad():
@@ -333,7 +336,7 @@ def test_overfits_four_hands(tmp_path):
     assert after.terms["nll"] < before.terms["nll"] - 0.5
 
 
-def test_fits_validates_and_predicts_with_named_figures(tmp_path):
+def test_fits_validates_and_predicts_with_named_figures(tmp_path: Path) -> None:
     module = method()
     run = trainer(tmp_path, max_epochs=1, log_every_n_steps=1)
     run.fit(module, loader(hand_samples(4), 2), loader(hand_samples(3, seed=1), 2))
@@ -360,7 +363,7 @@ def test_fits_validates_and_predicts_with_named_figures(tmp_path):
     torch.testing.assert_close(vertices, prediction.vertices_root, rtol=1e-4, atol=1e-5)
 
 
-def test_checkpoint_restores_the_answer_and_holds_no_settings(tmp_path):
+def test_checkpoint_restores_the_answer_and_holds_no_settings(tmp_path: Path) -> None:
     module = method()
     run = trainer(tmp_path, max_epochs=1)
     run.fit(module, loader(hand_samples(4), 2))
@@ -373,7 +376,7 @@ def test_checkpoint_restores_the_answer_and_holds_no_settings(tmp_path):
     assert torch.equal(restored(hand_batch().image).vertices_root, module(hand_batch().image).vertices_root)
 
 
-def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path):
+def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path: Path) -> None:
     samples = hand_samples(4)
     samples[3].vertices_cam = torch.full((778, 3), float("nan"))
     with pytest.raises(FloatingPointError, match="hand/0002, hand/0003"):
@@ -381,7 +384,7 @@ def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path):
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_numbers_are_watched_without_fetching_them_each_step(monkeypatch):
+def test_numbers_are_watched_without_fetching_them_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
     watch = LossWatch()
     batches = [hand_batch(1, seed) for seed in range(4)]
     for number, (batch, value) in enumerate(zip(batches[:3], (1.0, float("inf"), float("nan")), strict=True)):
@@ -404,7 +407,7 @@ def test_numbers_are_watched_without_fetching_them_each_step(monkeypatch):
         watch.check()
 
 
-def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path):
+def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path: Path) -> None:
     class Steep(AMVUR):
         """Finite losses whose gradients are not: the root at 0."""
 
@@ -420,14 +423,16 @@ def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path):
     assert all(torch.equal(value, before[name]) for name, value in module.named_parameters())
 
 
-def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path):
+def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path: Path) -> None:
     norms = []
 
     class Note(pl.Callback):
-        def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        def on_train_batch_end(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+        ) -> None:
             norms.append(trainer.callback_metrics["train/grad_norm"].item())
 
-        def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer) -> None:
             squares = [p.grad.double().square().sum() for p in pl_module.parameters() if p.grad is not None]
             norms.append(torch.stack(squares).sum().sqrt().item())
 
@@ -438,19 +443,21 @@ def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path):
     assert min(norms) > 1e-2
 
 
-def test_crops_of_another_size_are_refused():
+def test_crops_of_another_size_are_refused() -> None:
     module = AMVUR(network, image_size=2 * SIZE)
     with pytest.raises(InputError, match=r"128x128.*64x64"):
         module.predict_step(hand_batch(), 0)
 
 
 @pytest.mark.parametrize("schedule", ["step", "one_cycle"])
-def test_schedules(tmp_path, schedule):
+def test_schedules(tmp_path: Path, schedule) -> None:
     module = method(learning_rate=1e-3, schedule=schedule, milestones=(2,), warmup=0.5)
     rates = []
 
     class Note(pl.Callback):
-        def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        def on_train_batch_start(
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch, batch_idx: int
+        ) -> None:
             rates.append(trainer.optimizers[0].param_groups[0]["lr"])
 
     run = trainer(tmp_path, max_epochs=3, enable_checkpointing=False, callbacks=[Note()])
@@ -463,7 +470,7 @@ def test_schedules(tmp_path, schedule):
         np.testing.assert_allclose(max(rates), 1e-3, rtol=0.3)
 
 
-def test_configuration_builds_the_method():
+def test_configuration_builds_the_method() -> None:
     parser = ArgumentParser()
     parser.add_subclass_arguments(HandMethod, "model")
     config = {

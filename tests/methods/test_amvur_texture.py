@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from handlit.errors import InputError
+from handlit.hand.asset import HandAsset
 from handlit.losses.photometric import photometric_distance
 from handlit.methods import amvur
 from handlit.methods.amvur import AMVUR
@@ -15,11 +16,12 @@ from handlit.methods.method import HandMethod, Losses
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.models.texture import TextureDecoder
+from handlit.skeleton import TipConvention
 from handlit.types import HandBatch
 from tests.methods.hands import SIZE, hand_batch
 
 
-def network(asset, tips, camera="weak_perspective", texture=True) -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective", texture=True) -> AMVURNetwork:
     sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
     build = partial(TextureDecoder, hidden=24, feedforward=24, heads=2, layers=1, dropout=0.0) if texture else None
     return AMVURNetwork(asset, tips, Backbone("resnet10t", maps=texture), camera=camera, texture=build, **sizes)
@@ -34,7 +36,7 @@ def losses(module: AMVUR, batch: HandBatch) -> Losses:
     return module.losses(module.infer(batch.image), batch)
 
 
-def test_nothing_of_the_texture_is_computed_unless_asked_for(monkeypatch):
+def test_nothing_of_the_texture_is_computed_unless_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*args: object, **kwargs: object) -> None:
         raise AssertionError("the texture was computed")
 
@@ -54,7 +56,7 @@ def test_nothing_of_the_texture_is_computed_unless_asked_for(monkeypatch):
             asked()
 
 
-def test_the_loss_starts_at_its_epoch(monkeypatch):
+def test_the_loss_starts_at_its_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     module, batch = method(photometric=1e-4, photometric_from=21), hand_batch()
     for epoch, present in ((0, False), (20, False), (21, True), (30, True)):
         monkeypatch.setattr(AMVUR, "current_epoch", epoch)
@@ -62,7 +64,7 @@ def test_the_loss_starts_at_its_epoch(monkeypatch):
 
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
-def test_the_loss_joins_the_others_with_its_weight(camera):
+def test_the_loss_joins_the_others_with_its_weight(camera: str) -> None:
     module, batch = method(camera, photometric=3.0).eval(), hand_batch()
     with_texture = losses(module, batch)
     module.photometric = 0.0
@@ -73,7 +75,7 @@ def test_the_loss_joins_the_others_with_its_weight(camera):
 
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
-def test_the_loss_reaches_colours_mesh_and_backbone(camera):
+def test_the_loss_reaches_colours_mesh_and_backbone(camera: str) -> None:
     module, batch = method(camera, photometric=1.0).train(), hand_batch()
     losses(module, batch).terms["photometric"].backward()
     for name, parameter in module.network.named_parameters():
@@ -92,7 +94,7 @@ def with_masks(batch: HandBatch) -> HandBatch:
     return batch
 
 
-def test_pixels_of_an_object_neither_train_nor_colour_the_hand():
+def test_pixels_of_an_object_neither_train_nor_colour_the_hand() -> None:
     module, clear, covered = method(photometric=1.0).eval(), hand_batch(), with_masks(hand_batch())
     for batch in (clear, covered):
         batch.output = module.infer(batch.image)
@@ -105,7 +107,7 @@ def test_pixels_of_an_object_neither_train_nor_colour_the_hand():
         assert (module.losses(batch.output, batch).terms["photometric"] != value).item() == changes
 
 
-def test_no_object_pixel_is_compared_even_between_visible_vertices(monkeypatch):
+def test_no_object_pixel_is_compared_even_between_visible_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
     module, batch = method(photometric=1.0).eval(), hand_batch()
     batch.object_mask[:] = torch.rand(batch.object_mask.shape, generator=torch.Generator().manual_seed(0)) < 0.3
     batch.valid["object_mask"][:] = True
@@ -121,7 +123,7 @@ def test_no_object_pixel_is_compared_even_between_visible_vertices(monkeypatch):
     assert not (compared[0] & batch.object_mask).any()
 
 
-def test_an_image_without_any_label_does_not_count():
+def test_an_image_without_any_label_does_not_count() -> None:
     module = method(photometric=1.0).eval()
     result = losses(module, hand_batch(labelled=False))
     assert result.terms["photometric"] == 0
@@ -129,7 +131,7 @@ def test_an_image_without_any_label_does_not_count():
 
 
 @pytest.mark.parametrize("state", ["no hand", "all hidden"])
-def test_nothing_to_compare_gives_finite_gradients(state):
+def test_nothing_to_compare_gives_finite_gradients(state) -> None:
     module, batch = method("perspective", photometric=1.0).train(), hand_batch()
     if state == "no hand":
         with torch.no_grad():
@@ -165,7 +167,7 @@ def _by_mask(args) -> bool:
     return any(isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in indices)
 
 
-def test_only_the_rasteriser_waits_for_the_device():
+def test_only_the_rasteriser_waits_for_the_device() -> None:
     module, batch = method(photometric=1.0).train(), hand_batch()
     with Waits() as waits:
         losses(module, batch).total.backward()
@@ -178,7 +180,7 @@ def test_only_the_rasteriser_waits_for_the_device():
     assert not waits.seen
 
 
-def test_colours_are_bounded_and_repeatable():
+def test_colours_are_bounded_and_repeatable() -> None:
     module, batch = method().eval(), hand_batch()
     colours = module.colours(batch)
     assert colours.shape == (4, 778, 3)
@@ -187,7 +189,7 @@ def test_colours_are_bounded_and_repeatable():
     assert not colours.requires_grad
 
 
-def test_a_method_without_the_branch_says_so():
+def test_a_method_without_the_branch_says_so() -> None:
     with pytest.raises(InputError, match="no texture branch"):
         method(texture=False, photometric=1e-3)
     with pytest.raises(InputError, match="no texture branch"):
@@ -195,7 +197,7 @@ def test_a_method_without_the_branch_says_so():
 
 
 @pytest.mark.parametrize("settings", [{"hidden": 24, "heads": 2, "layers": 1}, {}])
-def test_configuration_builds_the_branch(settings):
+def test_configuration_builds_the_branch(settings) -> None:
     parser = ArgumentParser()
     parser.add_subclass_arguments(HandMethod, "model")
     name = {"name": "mobilenetv3_small_050", "maps": True}

@@ -1,16 +1,19 @@
 from functools import partial
+from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
 
 from handlit.geometry.cameras import project_weak
+from handlit.hand.asset import HandAsset
 from handlit.methods.deterministic import Deterministic
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
+from handlit.skeleton import TipConvention
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def network(asset, tips, camera="weak_perspective") -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
     sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), camera=camera, **sizes)
 
@@ -20,7 +23,7 @@ def method(camera: str = "weak_perspective", **settings: object) -> Deterministi
     return Deterministic(partial(network, camera=camera), image_size=SIZE, **settings)
 
 
-def test_prediction_has_one_scale():
+def test_prediction_has_one_scale() -> None:
     module, batch = method(initial_scale=0.013).eval(), hand_batch()
     with torch.no_grad():
         prediction = module(batch.image)
@@ -30,7 +33,7 @@ def test_prediction_has_one_scale():
     assert prediction.pose is None
 
 
-def test_network_is_amvurs():
+def test_network_is_amvurs() -> None:
     module, image = method().eval(), hand_batch().image
     with torch.no_grad():
         whole = module.network(module.network.backbone.normalise(image))
@@ -39,7 +42,7 @@ def test_network_is_amvurs():
     torch.testing.assert_close(own.camera.view, whole.camera.view)
 
 
-def test_what_is_trained_gets_a_gradient_and_the_rest_none():
+def test_what_is_trained_gets_a_gradient_and_the_rest_none() -> None:
     module = method().train()
     losses = module.losses(module.infer(hand_batch().image), hand_batch())
     losses.total.backward()
@@ -49,7 +52,7 @@ def test_what_is_trained_gets_a_gradient_and_the_rest_none():
     assert all(name.startswith(unused) for name in without)
 
 
-def test_the_likelihood_moves_the_scale_alone():
+def test_the_likelihood_moves_the_scale_alone() -> None:
     module, batch = method().train(), hand_batch()
     module.losses(module.infer(batch.image), batch).terms["nll"].backward()
     assert module.log_scale.grad is not None
@@ -58,7 +61,7 @@ def test_the_likelihood_moves_the_scale_alone():
     assert not any(p.grad.any() for p in others)
 
 
-def test_scale_becomes_the_root_mean_square_residual():
+def test_scale_becomes_the_root_mean_square_residual() -> None:
     module, batch = method().eval(), hand_batch()
     with torch.no_grad():
         output = module.infer(batch.image)
@@ -74,7 +77,7 @@ def test_scale_becomes_the_root_mean_square_residual():
     torch.testing.assert_close(module.log_scale.exp(), residual.square().mean().sqrt(), rtol=0.01, atol=0)
 
 
-def test_trains_validates_and_learns(tmp_path):
+def test_trains_validates_and_learns(tmp_path: Path) -> None:
     module = method(learning_rate=3e-3, schedule="one_cycle")
     module.network.backbone.model.requires_grad_(False).eval()
     batch = hand_batch()
@@ -96,6 +99,6 @@ def test_trains_validates_and_learns(tmp_path):
     assert run.validate(module, loader(hand_samples(4), 4), verbose=False)[0]["val/pa_mpjpe_mm"] > 0
 
 
-def test_a_batch_without_labels_has_zero_loss():
+def test_a_batch_without_labels_has_zero_loss() -> None:
     module = method("perspective").train()
     assert module.losses(module.infer(hand_batch().image), hand_batch(labelled=False)).total == 0

@@ -12,7 +12,7 @@ def matrix() -> torch.Tensor:
     return HandLayer(load_hand(None), tips="ho3d").joint_matrix
 
 
-def test_joints_are_regressed_from_the_mesh_and_projected():
+def test_joints_are_regressed_from_the_mesh_and_projected() -> None:
     batch, regressor = hand_batch(), matrix()
     labels = mesh_labels(batch, regressor)
     joints = torch.einsum("jv,bvc->bjc", regressor, batch.vertices_cam)
@@ -22,7 +22,7 @@ def test_joints_are_regressed_from_the_mesh_and_projected():
     assert labels.any_valid.all()
 
 
-def test_images_without_a_mesh_keep_the_datasets_joints():
+def test_images_without_a_mesh_keep_the_datasets_joints() -> None:
     samples = hand_samples(3)
     samples[1].vertices_cam = None
     samples[2].vertices_cam = samples[2].joints_cam = samples[2].root_cam = None
@@ -36,12 +36,12 @@ def test_images_without_a_mesh_keep_the_datasets_joints():
     assert labels.joints_2d.isfinite().all()
 
 
-def test_an_unlabelled_image_is_marked_so():
+def test_an_unlabelled_image_is_marked_so() -> None:
     labels = mesh_labels(hand_batch(labelled=False), matrix())
     assert not labels.any_valid.any()
 
 
-def test_a_mesh_that_reaches_behind_the_camera_has_no_projection():
+def test_a_mesh_that_reaches_behind_the_camera_has_no_projection() -> None:
     batch = hand_batch(2)
     batch.vertices_cam[1, :, 2] -= 1.0
     labels = mesh_labels(batch, matrix())
@@ -50,7 +50,7 @@ def test_a_mesh_that_reaches_behind_the_camera_has_no_projection():
     assert labels.joints_2d.isfinite().all()
 
 
-def test_image_labels_are_the_datasets_own():
+def test_image_labels_are_the_datasets_own() -> None:
     samples = hand_samples(4)
     seen = torch.arange(21) < 7
     samples[0].visible = seen

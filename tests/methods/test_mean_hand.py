@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -7,7 +9,7 @@ from handlit.types import collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def fitted(tmp_path, batches, epochs: int = 1) -> MeanHand:
+def fitted(tmp_path: Path, batches, epochs: int = 1) -> MeanHand:
     module = MeanHand(image_size=SIZE)
     pl.Trainer(
         accelerator="cpu",
@@ -21,7 +23,7 @@ def fitted(tmp_path, batches, epochs: int = 1) -> MeanHand:
     return module
 
 
-def test_mean_and_scale_are_those_of_the_training_set(tmp_path):
+def test_mean_and_scale_are_those_of_the_training_set(tmp_path: Path) -> None:
     batch = hand_batch(7)
     module = fitted(tmp_path, loader(hand_samples(7), 3), epochs=2).eval()
     prediction = module(batch.image[:2])
@@ -33,7 +35,7 @@ def test_mean_and_scale_are_those_of_the_training_set(tmp_path):
     assert prediction.distribution.rsample((3,)).shape == (3, 2, 778, 3)
 
 
-def test_camera_projects_the_wrist_where_it_is_on_average(tmp_path):
+def test_camera_projects_the_wrist_where_it_is_on_average(tmp_path: Path) -> None:
     batch = hand_batch(7)
     module = fitted(tmp_path, loader(hand_samples(7), 3)).eval()
     prediction = module(batch.image[:1])
@@ -43,7 +45,7 @@ def test_camera_projects_the_wrist_where_it_is_on_average(tmp_path):
     torch.testing.assert_close(prediction.camera[0, 0], magnification, rtol=1e-4, atol=0)
 
 
-def test_unlabelled_images_do_not_count(tmp_path):
+def test_unlabelled_images_do_not_count(tmp_path: Path) -> None:
     samples = hand_samples(4)
     samples[1].vertices_cam = None
     samples[3].root_cam = None
@@ -55,7 +57,7 @@ def test_unlabelled_images_do_not_count(tmp_path):
     assert module.camera_count == 3
 
 
-def test_checkpoint_keeps_the_statistics(tmp_path):
+def test_checkpoint_keeps_the_statistics(tmp_path: Path) -> None:
     module = fitted(tmp_path, loader(hand_samples(4), 2))
     for name in ("best.ckpt", "last.ckpt"):
         stored = torch.load(tmp_path / name, weights_only=True)
@@ -65,7 +67,7 @@ def test_checkpoint_keeps_the_statistics(tmp_path):
         assert torch.equal(restored(image).vertices_root, module(image).vertices_root)
 
 
-def test_validation_scores_the_mean_hand(tmp_path):
+def test_validation_scores_the_mean_hand(tmp_path: Path) -> None:
     module = fitted(tmp_path, loader(hand_samples(4), 2))
     trainer = pl.Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_model_summary=False)
     scores = trainer.validate(module, loader(hand_samples(4), 2), verbose=False)[0]

@@ -1,6 +1,7 @@
 """MHEntropy's learning rule: the published loss term by term, what hidden joints may not do, images without labels."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,7 +156,7 @@ def test_the_density_is_the_bases_before_training_moves_it() -> None:
     torch.testing.assert_close(found.terms["entropy"], Normal(0.0, 1.0).log_prob(noise).sum(-1).mean())
 
 
-def test_a_broken_density_stops_the_training_and_names_the_images(tmp_path) -> None:
+def test_a_broken_density_stops_the_training_and_names_the_images(tmp_path: Path) -> None:
     module = method()
     samples = hand_samples(4)
     for sample in samples:
@@ -166,7 +167,7 @@ def test_a_broken_density_stops_the_training_and_names_the_images(tmp_path) -> N
         trainer(tmp_path, max_steps=1).fit(module, loader(samples, 4))
 
 
-def test_it_fits_what_it_sees(tmp_path) -> None:
+def test_it_fits_what_it_sees(tmp_path: Path) -> None:
     """A few steps on a few images bring the seen joints closer in the image."""
     module, batch = method(learning_rate=2e-3), batch_with_visibility()
     before = losses(module, batch).terms["likelihood_2d"].item()

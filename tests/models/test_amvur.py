@@ -27,7 +27,7 @@ def images() -> torch.Tensor:
     return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def test_outputs(images):
+def test_outputs(images: torch.Tensor) -> None:
     module = network().eval()
     output = module(module.backbone.normalise(images))
     for distribution in (output.posterior, output.prior.distribution):
@@ -38,7 +38,7 @@ def test_outputs(images):
 
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
-def test_every_parameter_gets_a_gradient(images, camera):
+def test_every_parameter_gets_a_gradient(images: torch.Tensor, camera: str) -> None:
     module = network(camera=camera).train()
     output = module(module.backbone.normalise(images))
     loss = -output.posterior.log_prob(torch.randn(2, 778, 3)).sum() + output.camera.view.square().sum()
@@ -48,7 +48,7 @@ def test_every_parameter_gets_a_gradient(images, camera):
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
 
 
-def test_tokens_are_the_template_joints_and_coarse_vertices_about_the_wrist():
+def test_tokens_are_the_template_joints_and_coarse_vertices_about_the_wrist() -> None:
     module = network()
     tokens = module.decoder.tokens[0]
     rest = module.hand(torch.zeros(30))
@@ -59,12 +59,12 @@ def test_tokens_are_the_template_joints_and_coarse_vertices_about_the_wrist():
     torch.testing.assert_close(tokens[[4, 8, 12, 16, 20]], tips)
 
 
-def test_hand_model_is_not_in_the_checkpoint():
+def test_hand_model_is_not_in_the_checkpoint() -> None:
     names = network().state_dict()
     assert not [name for name in names if "hand." in name or "tokens" in name]
 
 
-def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive():
+def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive() -> None:
     head = CameraHead(24)
     torch.testing.assert_close(
         head(torch.randn(2, 24)).view, torch.tensor([[INITIAL_MAGNIFICATION, 0, 0]] * 2), rtol=0.05, atol=0.05
@@ -75,7 +75,7 @@ def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive():
     torch.testing.assert_close(camera[:, 0], torch.full((2,), math.exp(-3)), rtol=0.05, atol=0)
 
 
-def test_perspective_camera_starts_at_arms_length_and_its_uncertainty_is_bounded():
+def test_perspective_camera_starts_at_arms_length_and_its_uncertainty_is_bounded() -> None:
     head = CameraHead(24, "perspective")
     camera = head(torch.randn(2, 24))
     torch.testing.assert_close(camera.root_cam, torch.tensor([[0.0, 0.0, 0.6]] * 2), rtol=0.05, atol=0.02)

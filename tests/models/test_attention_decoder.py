@@ -47,7 +47,7 @@ def literal_attention(q: Tensor, k: Tensor, v: Tensor, heads: int) -> Tensor:
 
 
 @pytest.mark.parametrize("by_convolution", [True, False])
-def test_both_ways_of_a_linear_layer_are_one(by_convolution: bool, monkeypatch: pytest.MonkeyPatch):
+def test_both_ways_of_a_linear_layer_are_one(by_convolution: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("handlit.models.attention_decoder.BY_CONVOLUTION", by_convolution)
     convolutions = []
     whole = F.conv2d
@@ -61,14 +61,14 @@ def test_both_ways_of_a_linear_layer_are_one(by_convolution: bool, monkeypatch: 
     torch.testing.assert_close(torch.autograd.grad(layer(tokens), inputs, direction), expected, atol=1e-4, rtol=1e-5)
 
 
-def test_projecting_the_condition_once_equals_repeating_it_on_every_token():
+def test_projecting_the_condition_once_equals_repeating_it_on_every_token() -> None:
     layer = ConditionedLinear(3, 40, 16)
     tokens, condition = torch.randn(1, 216, 3), torch.randn(5, 40)
     repeated = torch.cat([tokens.expand(5, -1, -1), condition[:, None].expand(-1, 216, -1)], -1)
     torch.testing.assert_close(layer(tokens, condition), F.linear(repeated, layer.weight, layer.bias))
 
 
-def test_cross_attention_against_explicit_softmax():
+def test_cross_attention_against_explicit_softmax() -> None:
     layer = CrossAttention(32, 4, 0.5).eval()
     vertices, joints = torch.randn(2, VERTICES, 32), torch.randn(2, JOINTS, 32)
     key, value = layer.key_value(joints).split(32, -1)
@@ -76,7 +76,7 @@ def test_cross_attention_against_explicit_softmax():
     torch.testing.assert_close(layer(vertices, joints), expected)
 
 
-def test_encoder_layer_against_torchs():
+def test_encoder_layer_against_torchs() -> None:
     ours = EncoderLayer(32, 4, 64, 0.1, 0.1).eval()
     theirs = nn.TransformerEncoderLayer(
         32, 4, 64, activation="gelu", layer_norm_eps=1e-12, batch_first=True, norm_first=False
@@ -102,7 +102,7 @@ def test_encoder_layer_against_torchs():
     torch.testing.assert_close(ours(tokens), theirs(tokens), rtol=1e-4, atol=1e-4)
 
 
-def test_block_against_the_steps_of_its_specification():
+def test_block_against_the_steps_of_its_specification() -> None:
     module = block().eval()
     tokens, feature = torch.randn(1, JOINTS + VERTICES, 3), torch.randn(2, 40)
     x = torch.cat([tokens.expand(2, -1, -1), feature[:, None].expand(-1, JOINTS + VERTICES, -1)], -1)
@@ -114,7 +114,7 @@ def test_block_against_the_steps_of_its_specification():
     torch.testing.assert_close(module(tokens, feature), expected, rtol=1e-4, atol=1e-6)
 
 
-def test_joint_tokens_do_not_depend_on_vertex_tokens():
+def test_joint_tokens_do_not_depend_on_vertex_tokens() -> None:
     module = block().eval()
     tokens, feature = torch.randn(1, JOINTS + VERTICES, 3), torch.randn(1, 40)
     moved = tokens.clone()
@@ -125,7 +125,7 @@ def test_joint_tokens_do_not_depend_on_vertex_tokens():
 
 
 @pytest.mark.parametrize("hidden", [(32, 16, 8), (16,)])
-def test_decoder_outputs_and_gradients(hidden):
+def test_decoder_outputs_and_gradients(hidden) -> None:
     module = decoder(hidden=hidden)
     mean, log_variance = module(torch.randn(2, 40))
     assert mean.shape == log_variance.shape == (2, 778, 3)
@@ -134,7 +134,7 @@ def test_decoder_outputs_and_gradients(hidden):
     assert not dead
 
 
-def test_decoder_is_the_chain_of_its_blocks():
+def test_decoder_is_the_chain_of_its_blocks() -> None:
     module = decoder().eval()
     feature = torch.randn(2, 40)
     tokens = module.blocks[1](module.blocks[0](module.tokens, feature))
@@ -144,7 +144,7 @@ def test_decoder_is_the_chain_of_its_blocks():
     torch.testing.assert_close(mean, expected)
 
 
-def test_initial_mesh_is_interpolated_and_initial_scale_is_as_asked():
+def test_initial_mesh_is_interpolated_and_initial_scale_is_as_asked() -> None:
     module = decoder(initial_scale=0.03).eval()
     with torch.no_grad():
         nn.init.zeros_(module.log_variance_head.weight)
@@ -152,7 +152,7 @@ def test_initial_mesh_is_interpolated_and_initial_scale_is_as_asked():
     torch.testing.assert_close(log_variance, torch.full_like(log_variance, 2 * math.log(0.03)))
 
 
-def test_default_sizes_are_the_papers():
+def test_default_sizes_are_the_papers() -> None:
     generator = torch.zeros(JOINTS, 3), torch.zeros(VERTICES, 3), torch.zeros(778, VERTICES)
     module = AttentionDecoder(2048, *generator)
     widths = [(b.embedding.in_features, b.embedding.out_features, b.head.out_features) for b in module.blocks]
@@ -166,13 +166,13 @@ def test_default_sizes_are_the_papers():
     assert sum(p.numel() for p in module.parameters()) == published - unused + 2 * (195 * 778 + 778)
 
 
-def test_autocast_keeps_the_read_out_in_float32():
+def test_autocast_keeps_the_read_out_in_float32() -> None:
     module = decoder().eval()
     with torch.autocast("cpu", torch.bfloat16):
         mean, log_variance = module(torch.randn(2, 40))
     assert mean.dtype == log_variance.dtype == torch.float32
 
 
-def test_heads_must_divide_the_width():
+def test_heads_must_divide_the_width() -> None:
     with pytest.raises(InputError, match="not a multiple"):
         decoder(hidden=(30,))

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 import timm
 import torch
@@ -23,7 +25,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("name", "size"), NETWORKS.items())
-def test_pooled_and_maps_have_the_announced_channels(name, size):
+def test_pooled_and_maps_have_the_announced_channels(name: str, size) -> None:
     plain, mapped = Backbone(name).eval(), Backbone(name, maps=True).eval()
     mapped.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -37,7 +39,7 @@ def test_pooled_and_maps_have_the_announced_channels(name, size):
     assert strides == [4, 8, 16]
 
 
-def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps():
+def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps() -> None:
     backbone = Backbone("hrnet_w64", maps=True).eval()
     names = [name for name, _ in backbone.named_parameters()]
     assert not [name for name in names if "classifier" in name]
@@ -56,7 +58,7 @@ def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps():
         torch.testing.assert_close(map_, branch)
 
 
-def test_normalise_is_the_networks_own():
+def test_normalise_is_the_networks_own() -> None:
     backbone = Backbone("resnet10t")
     pixels = images()
     config = timm.data.resolve_model_data_config(backbone.model)
@@ -66,7 +68,7 @@ def test_normalise_is_the_networks_own():
         backbone.normalise(pixels / 255)
 
 
-def test_checkpoint_of_a_classifier_is_loaded(tmp_path):
+def test_checkpoint_of_a_classifier_is_loaded(tmp_path: Path) -> None:
     source = timm.create_model("resnet10t")
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.pth")
     backbone = Backbone("resnet10t", checkpoint=str(tmp_path / "weights.pth")).eval()
@@ -76,7 +78,7 @@ def test_checkpoint_of_a_classifier_is_loaded(tmp_path):
         torch.testing.assert_close(backbone(normalised).pooled, expected)
 
 
-def test_checkpoint_that_does_not_fit_is_an_error(tmp_path):
+def test_checkpoint_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
     weights = timm.create_model("resnet10t").state_dict()
     weights.pop("conv1.0.weight")
     torch.save(weights, tmp_path / "weights.pth")
@@ -86,13 +88,13 @@ def test_checkpoint_that_does_not_fit_is_an_error(tmp_path):
         Backbone("resnet10t", checkpoint=str(tmp_path / "nothing.pth"))
 
 
-def test_unknown_network_names_similar_ones():
+def test_unknown_network_names_similar_ones() -> None:
     with pytest.raises(InputError, match="hrnet_w64"):
         Backbone("hrnet_w63")
 
 
-def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch):
-    def offline(*args, **kwargs):
+def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*args, **kwargs) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", offline)
@@ -100,7 +102,7 @@ def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch):
         Backbone("resnet10t", pretrained=True)
 
 
-def test_simple_pyramid_resamples_the_last_map():
+def test_simple_pyramid_resamples_the_last_map() -> None:
     backbone = Backbone("test_vit", maps=True).eval()
     normalised = backbone.normalise(images(160))
     with torch.no_grad():
@@ -111,7 +113,7 @@ def test_simple_pyramid_resamples_the_last_map():
     assert maps[0].shape[-2:] == (40, 40)
 
 
-def test_network_without_maps_is_refused():
+def test_network_without_maps_is_refused() -> None:
     class Mapless(torch.nn.Module):
         pass
 

@@ -18,7 +18,7 @@ bf16 = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
 
 
 @pytest.mark.parametrize("space", ["pca", "axis_angle"])
-def test_hand_layer_is_bit_equal_under_autocast(space):
+def test_hand_layer_is_bit_equal_under_autocast(space) -> None:
     torch.manual_seed(0)
     layer = HandLayer(load_hand(None), pose_space=space)
     pose, betas, orient = torch.randn(3, 45), torch.randn(3, 10), torch.randn(3, 3)
@@ -32,7 +32,7 @@ def test_hand_layer_is_bit_equal_under_autocast(space):
 
 
 @pytest.mark.parametrize("flow", ["realnvp", "spline"])
-def test_flow_is_bit_equal_under_autocast(flow):
+def test_flow_is_bit_equal_under_autocast(flow) -> None:
     network = test_mhentropy.method(flow=flow).network.flow
     condition, noise = torch.randn(3, 32), torch.randn(5, 3, 45)
     expected = network(condition)
@@ -44,7 +44,7 @@ def test_flow_is_bit_equal_under_autocast(flow):
     assert torch.equal(log_prob, expected.log_prob(noise))
 
 
-def test_heads_answer_in_float32():
+def test_heads_answer_in_float32() -> None:
     torch.manual_seed(0)
     head, feature = RegressionHead(16, 8, [2.1, 0.3]), torch.randn(4, 16)
     with bf16():
@@ -52,7 +52,7 @@ def test_heads_answer_in_float32():
     assert torch.equal(found, head(feature))
 
 
-def test_mhentropy_reads_camera_and_condition_from_the_feature_in_float32(monkeypatch):
+def test_mhentropy_reads_camera_and_condition_from_the_feature_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     network: MHEntropyNetwork = test_mhentropy.method().network.eval()
     images = torch.randn(2, 3, 64, 64)
     features = network.backbone(images)
@@ -64,7 +64,7 @@ def test_mhentropy_reads_camera_and_condition_from_the_feature_in_float32(monkey
     assert torch.equal(found.flow.condition, expected.flow.condition)
 
 
-def test_maps_of_half_precision_are_read_where_the_points_are():
+def test_maps_of_half_precision_are_read_where_the_points_are() -> None:
     ramp = torch.linspace(-1, 1, 128).expand(1, 1, 128, 128)
     points = torch.tensor([[[0.7031, 0.0], [0.7049, 0.0]]])
     half = sample_maps([(64 * ramp).bfloat16()], points)
@@ -87,7 +87,7 @@ def step(module: HandMethod, mixed: bool):
 
 # seen: AMVUR 0.01 %, MHEntropy 0.2 % of the total
 @pytest.mark.parametrize("build", [partial(test_amvur_texture.method, photometric=1e-3), test_mhentropy.method])
-def test_a_mixed_step_is_close_to_the_float32_step(build):
+def test_a_mixed_step_is_close_to_the_float32_step(build) -> None:
     full, _ = step(build(), mixed=False)
     module = build()
     mixed, prediction = step(module, mixed=True)

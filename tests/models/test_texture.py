@@ -60,7 +60,7 @@ def decoder(**settings: object) -> TextureDecoder:
     return TextureDecoder(CHANNELS, ASSET, **sizes)
 
 
-def test_default_sizes_are_the_papers():
+def test_default_sizes_are_the_papers() -> None:
     texture = TextureDecoder((64, 128, 256), ASSET)
     assert texture.embedding.weight.shape == (216, 448)
     assert texture.position.shape == (778, 216)
@@ -69,7 +69,7 @@ def test_default_sizes_are_the_papers():
     assert texture.layers[0].expand.weight.shape == (216, 216)
 
 
-def test_features_are_read_where_the_points_are():
+def test_features_are_read_where_the_points_are() -> None:
     levels, generator = maps(), torch.Generator().manual_seed(2)
     points = 3 * torch.rand(2, 50, 2, generator=generator) - 1.5
     sampled = sample_maps(levels, points)
@@ -86,13 +86,13 @@ def test_features_are_read_where_the_points_are():
     assert first == sampled.shape[2]
 
 
-def test_a_constant_map_is_constant_up_to_and_beyond_the_border():
+def test_a_constant_map_is_constant_up_to_and_beyond_the_border() -> None:
     places = torch.tensor([[30.2, 20.7], [0.2, 20], [20, 0.2], [0.2, 0.3], [200, 20], [200, 200], [-5, 200], [0, 0.5]])
     assert torch.equal(sample_maps([torch.ones(1, 1, 56, 56)], (places / 28 - 1)[None]), torch.ones(1, 8, 1))
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_the_hand_is_drawn_where_the_camera_projects_it(kind):
+def test_the_hand_is_drawn_where_the_camera_projects_it(kind: str) -> None:
     vertices = hands()
     result = view(kind, vertices)
     mean = camera(kind, vertices).project(Normal(vertices, torch.ones_like(vertices))).mean
@@ -108,7 +108,7 @@ def test_the_hand_is_drawn_where_the_camera_projects_it(kind):
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_visible_vertices_are_those_with_a_free_line_of_sight(kind):
+def test_visible_vertices_are_those_with_a_free_line_of_sight(kind: str) -> None:
     vertices = hands(4)
     result = view(kind, vertices)
     far = 100.0
@@ -131,7 +131,7 @@ def test_visible_vertices_are_those_with_a_free_line_of_sight(kind):
 
 
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_hidden_vertices_get_no_photometric_gradient(kind):
+def test_hidden_vertices_get_no_photometric_gradient(kind: str) -> None:
     shown = torch.ones(2, SIZE, SIZE, dtype=torch.bool)
     shown[:, : SIZE // 2] = False  # something lies over the upper half
     result = view(kind, hands(), shown=shown)
@@ -154,7 +154,7 @@ def test_hidden_vertices_get_no_photometric_gradient(kind):
     assert colours.grad[~result.visible].any()
 
 
-def test_gradient_reaches_mesh_and_camera_through_the_picture():
+def test_gradient_reaches_mesh_and_camera_through_the_picture() -> None:
     vertices = hands().requires_grad_()
     result = view("perspective", vertices)
     colours = torch.rand(2, 778, 3, generator=torch.Generator().manual_seed(3))
@@ -164,7 +164,7 @@ def test_gradient_reaches_mesh_and_camera_through_the_picture():
     assert vertices.grad.any(-1).float().mean() > 0.3
 
 
-def test_what_hides_a_vertex_does_not_colour_it():
+def test_what_hides_a_vertex_does_not_colour_it() -> None:
     texture, levels = decoder().eval(), maps()
     result = view("weak_perspective", hands())
     assert 0.2 < result.visible.float().mean() < 0.8
@@ -178,7 +178,7 @@ def test_what_hides_a_vertex_does_not_colour_it():
     assert (change[~result.visible] > 1e-6).any(-1).all()
 
 
-def test_colours_are_bounded_and_hidden_features_have_no_gradient():
+def test_colours_are_bounded_and_hidden_features_have_no_gradient() -> None:
     texture = decoder().eval()
     levels = [(1e4 * level).requires_grad_() for level in maps()]
     points = torch.zeros(2, 778, 2)
@@ -191,7 +191,7 @@ def test_colours_are_bounded_and_hidden_features_have_no_gradient():
     assert ((colours >= 0) & (colours <= 1)).all()
 
 
-def test_patches_are_hidden_in_training_only():
+def test_patches_are_hidden_in_training_only() -> None:
     texture, levels = decoder(dropout=0.0, hide_radius_m=0.2), maps()
     points, visible = torch.zeros(2, 778, 2), torch.ones(2, 778, dtype=torch.bool)
     fixed = texture.eval()(levels, points, visible)
@@ -207,7 +207,7 @@ def test_patches_are_hidden_in_training_only():
 
 
 @pytest.mark.parametrize("visible", [0.0, 0.5, 1.0])
-def test_every_parameter_gets_a_finite_gradient(visible):
+def test_every_parameter_gets_a_finite_gradient(visible) -> None:
     texture, levels = decoder(), maps()
     seen = torch.rand(2, 778, generator=torch.Generator().manual_seed(0)) < visible
     texture(levels, torch.zeros(2, 778, 2), seen).square().sum().backward()
@@ -221,7 +221,7 @@ BAD = ["degenerate", "behind", "half behind", "outside", "huge", "flat"]
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_bad_geometry_has_finite_loss_and_gradients(bad, kind):
+def test_bad_geometry_has_finite_loss_and_gradients(bad, kind: str) -> None:
     vertices = hands()
     eye = camera(kind, vertices)
     if bad == "degenerate":
@@ -253,7 +253,7 @@ def test_bad_geometry_has_finite_loss_and_gradients(bad, kind):
         assert not distance.any()
 
 
-def test_an_all_hidden_hand_has_zero_loss_and_zero_gradient():
+def test_an_all_hidden_hand_has_zero_loss_and_zero_gradient() -> None:
     nothing = torch.zeros(2, SIZE, SIZE, dtype=torch.bool)
     vertices = hands().requires_grad_()
     result = view("perspective", vertices, shown=nothing)
@@ -268,7 +268,7 @@ def test_an_all_hidden_hand_has_zero_loss_and_zero_gradient():
     assert not any(parameter.grad.any() for parameter in texture.parameters())
 
 
-def test_wrong_settings_are_named():
+def test_wrong_settings_are_named() -> None:
     with pytest.raises(InputError, match="maps: true"):
         TextureDecoder((), ASSET)
     with pytest.raises(InputError, match="24 is not a multiple of its 5 heads"):

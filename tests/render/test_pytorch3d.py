@@ -17,7 +17,7 @@ from tests.render import scenes
 
 
 class Meshes:
-    def __init__(self, verts, faces):
+    def __init__(self, verts, faces) -> None:
         self.verts, self.faces = verts, faces
 
 
@@ -53,7 +53,7 @@ def rasterize_meshes(meshes, image_size, blur_radius, faces_per_pixel, perspecti
 
 
 @pytest.fixture(params=["stand-in", "installed"])
-def backend(request, monkeypatch) -> PyTorch3DRasterizer:
+def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> PyTorch3DRasterizer:
     if request.param == "installed":
         pytest.importorskip("pytorch3d", reason="PyTorch3D is not installed")
         return PyTorch3DRasterizer()
@@ -72,7 +72,7 @@ def backend(request, monkeypatch) -> PyTorch3DRasterizer:
 
 
 @pytest.mark.parametrize("size", [(40, 40), (36, 52), (52, 36)])
-def test_same_pixels_depths_and_weights(backend, size):
+def test_same_pixels_depths_and_weights(backend: PyTorch3DRasterizer, size) -> None:
     vertices, faces = scenes.triangle_soup(3, 2, 25, reach=0.4)
     faces = torch.stack([faces, torch.roll(faces, 1, dims=0)])
     faces[1, 4:8, 2] = -1  # padding in the middle of the list
@@ -91,7 +91,7 @@ def test_same_pixels_depths_and_weights(backend, size):
     assert theirs.num_faces == ours.num_faces
 
 
-def test_same_gradients(backend):
+def test_same_gradients(backend: PyTorch3DRasterizer) -> None:
     size = (40, 48)
     vertices, faces = scenes.sphere(0.1, (0.01, -0.02, 0.5), 1)
     generator = torch.Generator().manual_seed(0)
@@ -106,13 +106,13 @@ def test_same_gradients(backend):
     torch.testing.assert_close(gradients[1], gradients[0], rtol=1e-2, atol=0.01 * gradients[0].abs().max().item())
 
 
-def test_absent_package_is_said_with_the_way_out(monkeypatch):
+def test_absent_package_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pytorch3d", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "pytorch3d.renderer", None)
     with pytest.raises(InputError, match=r"docs/pytorch3d.md.*TorchRasterizer"):
         PyTorch3DRasterizer()
 
 
-def test_near_plane_must_be_in_front(backend):
+def test_near_plane_must_be_in_front(backend: PyTorch3DRasterizer) -> None:
     with pytest.raises(ValueError, match="near"):
         PyTorch3DRasterizer(near=0.0)

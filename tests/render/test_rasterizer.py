@@ -15,7 +15,7 @@ def flat(points: list[list[float]]) -> torch.Tensor:
     return torch.tensor([[*point, 1.0] for point in points])[None]
 
 
-def test_triangle_covers_its_pixels_half_open():
+def test_triangle_covers_its_pixels_half_open() -> None:
     # right-angled, with legs through pixel centres: left and top edge belong to it, the slanted one does not
     fragments = RASTERISE(flat([[1, 2], [5, 2], [1, 6]]), torch.tensor([[0, 1, 2]]), PIXELS, (8, 7))
     expected = torch.zeros(8, 7, dtype=torch.bool)
@@ -27,14 +27,14 @@ def test_triangle_covers_its_pixels_half_open():
     torch.testing.assert_close(fragments.depth[0], expected.float())
 
 
-def test_pixel_zero_is_sampled_at_its_centre():
+def test_pixel_zero_is_sampled_at_its_centre() -> None:
     small = flat([[-0.1, -0.1], [0.3, -0.1], [-0.1, 0.3]])
     mask = RASTERISE(small, torch.tensor([[0, 1, 2]]), PIXELS, (3, 3)).mask
     assert mask.nonzero().tolist() == [[0, 0, 0]]
     assert not RASTERISE(small + torch.tensor([0.5, 0, 0]), torch.tensor([[0, 1, 2]]), PIXELS, (3, 3)).mask.any()
 
 
-def test_interpolation_is_perspective_correct():
+def test_interpolation_is_perspective_correct() -> None:
     # a slanted triangle: an attribute that is linear in space must be met exactly where the pixel's ray meets it
     vertices = torch.tensor([[[-0.3, -0.2, 0.4], [0.4, -0.3, 1.5], [-0.1, 0.5, 0.8]]], dtype=torch.float64)
     faces, size = torch.tensor([[0, 1, 2]]), (48, 64)
@@ -53,7 +53,7 @@ def test_interpolation_is_perspective_correct():
 
 
 @pytest.mark.parametrize(("seed", "num_faces", "reach"), [(0, 40, 0.3), (1, 300, 0.06), (2, 25, 1.0)])
-def test_every_pixel_against_exhaustive_search(seed, num_faces, reach):
+def test_every_pixel_against_exhaustive_search(seed, num_faces, reach) -> None:
     size, batch = (45, 61), 2
     vertices, faces = scenes.triangle_soup(seed, batch, num_faces, reach)
     # a face that reaches too near is left out of both
@@ -79,7 +79,7 @@ def test_every_pixel_against_exhaustive_search(seed, num_faces, reach):
         np.testing.assert_allclose(found, wanted, atol=3e-5)
 
 
-def test_coverage_far_from_the_origin_against_whole_numbers():
+def test_coverage_far_from_the_origin_against_whole_numbers() -> None:
     # corners on a grid of 1/64 pixel, where float32 holds them exactly but not what is computed from them carelessly
     generator = torch.Generator().manual_seed(2)
     count, cell, first, grid = 1000, 12, 20_000, 64
@@ -101,7 +101,7 @@ def test_coverage_far_from_the_origin_against_whole_numbers():
 
 
 @pytest.mark.parametrize("snap", [1.0, 0.5, 1e-3, 0.0])
-def test_neighbours_leave_no_hole_and_no_pixel_twice(snap):
+def test_neighbours_leave_no_hole_and_no_pixel_twice(snap) -> None:
     # a triangulated rectangle, each triangle in an image of its own; with corners on pixel centres ties are everywhere
     rng = np.random.default_rng(3)
     points = rng.uniform((2, 3), (30, 27), size=(150, 2))
@@ -119,7 +119,7 @@ def test_neighbours_leave_no_hole_and_no_pixel_twice(snap):
     assert torch.equal(fragments.mask.sum(dim=0), expected)
 
 
-def test_nearer_mesh_wins_whatever_the_order():
+def test_nearer_mesh_wins_whatever_the_order() -> None:
     size = (40, 40)
     far, near = scenes.square(0.2, 0.8), scenes.square(0.05, 0.5)
     for first, second, near_faces in ((far, near, (2, 3)), (near, far, (0, 1))):
@@ -131,7 +131,7 @@ def test_nearer_mesh_wins_whatever_the_order():
         torch.testing.assert_close(fragments.depth, expected)
 
 
-def test_surfaces_that_cut_each_other_change_at_the_cut():
+def test_surfaces_that_cut_each_other_change_at_the_cut() -> None:
     # one plane rises to the right, the other to the left; they meet at x = 0
     left = torch.tensor([[-0.3, -0.3, 0.7], [0.3, -0.3, 1.3], [0.3, 0.3, 1.3], [-0.3, 0.3, 0.7]])
     quad = torch.tensor([[0, 1, 2], [0, 2, 3]])
@@ -142,13 +142,13 @@ def test_surfaces_that_cut_each_other_change_at_the_cut():
     assert face[:, 10:].unique().tolist() == [2, 3]
 
 
-def test_first_of_two_equal_faces_is_seen():
+def test_first_of_two_equal_faces_is_seen() -> None:
     vertices, faces = scenes.square(0.1, 0.5)
     fragments = RASTERISE(vertices[None], faces.repeat(3, 1), scenes.camera(50, (30, 30)), (30, 30))
     assert fragments.pix_to_face.unique().tolist() == [-1, 0, 1]
 
 
-def test_winding_does_not_matter():
+def test_winding_does_not_matter() -> None:
     vertices, faces = scenes.triangle_soup(5, 1, 50)
     intrinsics = scenes.camera(60, (40, 50))
     one = RASTERISE(vertices, faces, intrinsics, (40, 50))
@@ -157,7 +157,7 @@ def test_winding_does_not_matter():
     torch.testing.assert_close(one.barycentric, other.barycentric.flip(-1), atol=1e-4, rtol=1e-4)
 
 
-def test_batch_equals_its_images_one_by_one():
+def test_batch_equals_its_images_one_by_one() -> None:
     size, batch = (33, 47), 5
     vertices, faces = scenes.triangle_soup(7, batch, 80)
     faces = torch.stack([torch.roll(faces, i, dims=0) for i in range(batch)])
@@ -172,7 +172,7 @@ def test_batch_equals_its_images_one_by_one():
         assert torch.equal(together.barycentric[i], alone.barycentric[0])
 
 
-def test_small_memory_gives_the_same(monkeypatch):
+def test_small_memory_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     vertices, faces = scenes.triangle_soup(9, 3, 200)
     intrinsics = scenes.camera(60, (50, 60), 3)
     at_once = RASTERISE(vertices, faces, intrinsics, (50, 60))
@@ -182,7 +182,7 @@ def test_small_memory_gives_the_same(monkeypatch):
     assert torch.equal(at_once.depth, in_parts.depth)
 
 
-def test_faces_that_cannot_be_drawn_change_nothing_and_get_no_gradient():
+def test_faces_that_cannot_be_drawn_change_nothing_and_get_no_gradient() -> None:
     good, _ = scenes.square(0.1, 0.5)
     nan, inf = float("nan"), float("inf")
     bad = torch.tensor(
@@ -215,7 +215,7 @@ def test_faces_that_cannot_be_drawn_change_nothing_and_get_no_gradient():
     assert (gradient[0, 4:] == 0).all()
 
 
-def test_broken_camera_spoils_its_own_image_only():
+def test_broken_camera_spoils_its_own_image_only() -> None:
     vertices, faces = scenes.triangle_soup(19, 3, 30)
     size = (20, 24)
     intrinsics = scenes.camera(30, size, 3).clone()
@@ -229,14 +229,14 @@ def test_broken_camera_spoils_its_own_image_only():
     assert seen[[0, 2]].any(dim=1).all()
 
 
-def test_face_far_larger_than_the_image():
+def test_face_far_larger_than_the_image() -> None:
     vertices = torch.tensor([[[-5e3, -4e3, 1.0], [6e3, -5e3, 1.0], [0.0, 7e3, 1.0]]])
     fragments = RASTERISE(vertices, torch.tensor([[0, 1, 2]]), scenes.camera(200, (31, 33)), (31, 33))
     assert fragments.mask.all()
     torch.testing.assert_close(fragments.depth, torch.ones(1, 31, 33))
 
 
-def test_slivers_stay_within_their_corners():
+def test_slivers_stay_within_their_corners() -> None:
     generator = torch.Generator().manual_seed(0)
     start, end = torch.rand(2, 9000, 3, generator=generator) - 0.5
     side = start.lerp(end, torch.rand(9000, 1, generator=generator)) + 1e-6 * torch.randn(9000, 3, generator=generator)
@@ -252,7 +252,7 @@ def test_slivers_stay_within_their_corners():
     assert gradient.isfinite().all()
 
 
-def test_gradients_against_finite_differences():
+def test_gradients_against_finite_differences() -> None:
     vertices, faces = scenes.triangle_soup(11, 2, 6, reach=0.5)
     vertices = vertices.double().requires_grad_()
     size = (9, 11)
@@ -268,7 +268,7 @@ def test_gradients_against_finite_differences():
     assert torch.autograd.gradcheck(depths_and_weights, (vertices, intrinsics), eps=1e-7)
 
 
-def test_images_of_covered_values():
+def test_images_of_covered_values() -> None:
     vertices, faces = scenes.triangle_soup(13, 2, 30)
     size = (20, 24)
     fragments = RASTERISE(vertices, faces, scenes.camera(30, size, 2), size)
@@ -284,7 +284,7 @@ def test_images_of_covered_values():
     assert torch.equal(white[fragments.mask], fragments.weights)
 
 
-def test_nothing_to_see():
+def test_nothing_to_see() -> None:
     vertices, faces = scenes.square(0.1, 0.5)
     intrinsics = scenes.camera(50, (6, 8), 2)
     behind = RASTERISE(-vertices.expand(2, -1, -1), faces, intrinsics, (6, 8))
@@ -295,7 +295,7 @@ def test_nothing_to_see():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_raised_to_float32(dtype):
+def test_half_precision_is_raised_to_float32(dtype) -> None:
     vertices, faces = scenes.triangle_soup(15, 1, 30)
     vertices = vertices.to(dtype)
     size = (20, 24)
@@ -308,14 +308,14 @@ def test_half_precision_is_raised_to_float32(dtype):
     assert torch.equal(fragments.weights, expected.weights)
 
 
-def test_camera_needs_a_near_plane():
+def test_camera_needs_a_near_plane() -> None:
     with pytest.raises(ValueError, match="near is 0"):
         TorchRasterizer(near=0)
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_gpu_equals_cpu():
+def test_gpu_equals_cpu() -> None:
     size, batch = (120, 160), 4
     vertices, faces = scenes.triangle_soup(17, batch, 400)
     intrinsics = scenes.camera(150, size, batch)

@@ -23,7 +23,7 @@ def two_spheres():
     return vertices[None], faces
 
 
-def test_projected_points_are_drawn_as_the_pinhole_camera_draws_them():
+def test_projected_points_are_drawn_as_the_pinhole_camera_draws_them() -> None:
     vertices, faces = two_spheres()
     expected = TorchRasterizer()(vertices, faces, CAMERA, SIZE)
     points = project(vertices, CAMERA)
@@ -34,7 +34,7 @@ def test_projected_points_are_drawn_as_the_pinhole_camera_draws_them():
     torch.testing.assert_close(result.barycentric[same], expected.barycentric[same], rtol=0, atol=2e-3)
 
 
-def test_parallel_projection_is_exact_in_the_image_and_nearly_linear_in_a_face():
+def test_parallel_projection_is_exact_in_the_image_and_nearly_linear_in_a_face() -> None:
     # one triangle, corners at whole pixels, far apart in depth
     points = torch.tensor([[[10.0, 10.0], [70.0, 12.0], [30.0, 80.0]]])
     depths = torch.tensor([[10.0, 10.1, 9.9]])
@@ -46,7 +46,7 @@ def test_parallel_projection_is_exact_in_the_image_and_nearly_linear_in_a_face()
     torch.testing.assert_close(result.weights.double(), weights, rtol=0, atol=0.01)
 
 
-def test_depth_test_against_exact_visibility():
+def test_depth_test_against_exact_visibility() -> None:
     vertices, faces = two_spheres()
     size = (480, 560)
     camera = scenes.camera(750, size)
@@ -65,7 +65,7 @@ def test_depth_test_against_exact_visibility():
     assert not seen[behind].any()
 
 
-def test_points_outside_or_not_finite_are_not_seen():
+def test_points_outside_or_not_finite_are_not_seen() -> None:
     vertices, faces = two_spheres()
     fragments = TorchRasterizer()(vertices, faces, CAMERA, SIZE)
     nan, inf = float("nan"), float("inf")
@@ -79,7 +79,7 @@ def test_points_outside_or_not_finite_are_not_seen():
     assert shown_at(everything, points)[0].tolist() == [False, True, True, False, False, False, True, True]
 
 
-def test_mask_is_read_at_the_nearest_pixel():
+def test_mask_is_read_at_the_nearest_pixel() -> None:
     mask = torch.zeros(1, *SIZE, dtype=torch.bool)
     mask[0, 20, 30] = True
     points = torch.tensor([[[30.4, 19.6], [30.6, 20.0], [29.6, 20.4], [30.0, 21.0], [20.0, 30.0]]])
@@ -87,7 +87,7 @@ def test_mask_is_read_at_the_nearest_pixel():
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2, 3])
-def test_pixels_of_faces_without_a_hidden_corner(hidden):
+def test_pixels_of_faces_without_a_hidden_corner(hidden) -> None:
     vertices, faces = scenes.square(0.1, 0.5)
     vertices, faces = torch.stack([vertices, vertices]), torch.stack([faces, faces.flip(0)])
     fragments = TorchRasterizer()(vertices, faces, CAMERA.expand(2, 3, 3), SIZE)

@@ -14,7 +14,7 @@ def drawn(batch: int = 2, size: tuple[int, int] = (14, 18)):
     return vertices, faces, TorchRasterizer()(vertices, faces, intrinsics, size)
 
 
-def test_interpolate_mixes_the_corners_of_the_seen_face():
+def test_interpolate_mixes_the_corners_of_the_seen_face() -> None:
     vertices, faces, fragments = drawn()
     attributes = torch.randn(2, vertices.shape[1], 5, dtype=torch.float64)
     image = interpolate(fragments, faces, attributes)
@@ -30,7 +30,7 @@ def test_interpolate_mixes_the_corners_of_the_seen_face():
     assert torch.equal(interpolate_covered(fragments, faces, attributes), image[fragments.mask])
 
 
-def test_interpolate_gradients_against_finite_differences():
+def test_interpolate_gradients_against_finite_differences() -> None:
     vertices, faces, _ = drawn(1, (6, 8))
     intrinsics = scenes.camera(6, (6, 8)).double()
     attributes = torch.randn(1, vertices.shape[1], 2, dtype=torch.float64, requires_grad=True)
@@ -42,7 +42,7 @@ def test_interpolate_gradients_against_finite_differences():
     assert torch.autograd.gradcheck(image, (vertices.requires_grad_(), attributes), eps=1e-7)
 
 
-def test_normals_of_a_sphere_point_outwards():
+def test_normals_of_a_sphere_point_outwards() -> None:
     vertices, faces = scenes.sphere(0.05, (0.0, 0.0, 0.5), subdivisions=3)
     normals = vertex_normals(vertices[None], faces)[0]
     outwards = torch.nn.functional.normalize(vertices - torch.tensor([0, 0, 0.5]), dim=1)
@@ -50,7 +50,7 @@ def test_normals_of_a_sphere_point_outwards():
     torch.testing.assert_close(normals.norm(dim=1), torch.ones(len(vertices)))
 
 
-def test_normals_are_weighted_by_area():
+def test_normals_are_weighted_by_area() -> None:
     # faces of area 1/2 in the plane z = 0 and of area 1 in the plane y = 0 meet at the origin; padding adds nothing
     vertices = torch.tensor([[[0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 2.0], [5, 5, 5]]])
     faces = torch.tensor([[0, 1, 2], [0, 3, 1], [-1, -1, -1], [-1, 1, 3], [4, 4, 4]])
@@ -63,14 +63,14 @@ def test_normals_are_weighted_by_area():
     torch.testing.assert_close(vertex_normals(vertices * 1e-5, faces)[0], normals)
 
 
-def test_normals_gradients_against_finite_differences():
+def test_normals_gradients_against_finite_differences() -> None:
     vertices, faces = scenes.sphere(1.0, (0.0, 0.0, 0.0), subdivisions=0)
     generator = torch.Generator().manual_seed(0)
     noise = 0.1 * torch.randn(2, *vertices.shape, generator=generator, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda v: vertex_normals(v, faces), ((vertices + noise).requires_grad_(),))
 
 
-def test_lambert_follows_its_formula():
+def test_lambert_follows_its_formula() -> None:
     colours = torch.tensor([[0.2, 0.4, 1.0]])
     normal = torch.tensor([[0.0, 0.0, -3.0]])
     for degrees in (0, 30, 60, 89, 120, 180):
@@ -85,7 +85,7 @@ def test_lambert_follows_its_formula():
     assert no_normal.grad.isfinite().all()
 
 
-def test_rendered_square_under_the_point_light():
+def test_rendered_square_under_the_point_light() -> None:
     # facing the camera at 0.5 m with the light 2 m behind it: the cosine follows from the pixel's ray alone
     (vertices, faces), size = scenes.square(0.2, 0.5), (30, 40)
     intrinsics = scenes.camera(60, size)
@@ -100,7 +100,7 @@ def test_rendered_square_under_the_point_light():
         torch.testing.assert_close(image[0, row, column], colours[0, 0] * (0.5 + 0.3 * cosine))
 
 
-def test_rendered_picture_gives_gradients_to_colours_and_vertices():
+def test_rendered_picture_gives_gradients_to_colours_and_vertices() -> None:
     (vertices, faces), size = scenes.sphere(0.1, (0.02, 0.0, 0.5)), (40, 40)
     vertices = vertices[None].requires_grad_()
     colours = torch.rand(vertices.shape, generator=torch.Generator().manual_seed(0)).requires_grad_()

@@ -8,7 +8,7 @@ SIZE = (96, 112)
 CAMERA = scenes.camera(150, SIZE)
 
 
-def test_sphere_shows_exactly_its_front():
+def test_sphere_shows_exactly_its_front() -> None:
     vertices, faces = scenes.sphere(0.1, (0.03, -0.02, 0.5), subdivisions=3)
     # a vertex of a convex body is seen where one of its faces is turned to the camera
     a, b, c = vertices.double()[faces].unbind(1)
@@ -23,7 +23,7 @@ def test_sphere_shows_exactly_its_front():
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 7.0])
-def test_resolution_does_not_matter(scale):
+def test_resolution_does_not_matter(scale) -> None:
     vertices, faces = scenes.join(scenes.sphere(0.07, (0.0, 0.0, 0.5), 3), scenes.sphere(0.03, (0.04, 0.01, 0.38), 2))
     vertices = vertices[None]
     intrinsics = CAMERA.clone()
@@ -36,7 +36,7 @@ def test_resolution_does_not_matter(scale):
     assert torch.equal(point_visibility(vertices, vertices, faces, intrinsics, size), expected)
 
 
-def test_points_against_exhaustive_search(monkeypatch):
+def test_points_against_exhaustive_search(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(visibility, "PAIRS_AT_ONCE", 1000)
     batch, tolerance = 3, 0.004
     vertices, faces = scenes.triangle_soup(4, batch, 60, reach=0.25)
@@ -59,7 +59,7 @@ def test_points_against_exhaustive_search(monkeypatch):
         assert torch.equal(seen[i], expected)
 
 
-def test_occluder_hides_what_lies_behind_it():
+def test_occluder_hides_what_lies_behind_it() -> None:
     vertices, faces = scenes.sphere(0.05, (0.0, 0.0, 0.5))
     alone = point_visibility(vertices[None], vertices[None], faces, CAMERA, SIZE)
     for depth, half, expected in ((0.4, 0.1, 0), (0.4, 0.001, None), (0.6, 0.1, "same")):
@@ -73,7 +73,7 @@ def test_occluder_hides_what_lies_behind_it():
             assert alone.sum() > seen.sum() > 0
 
 
-def test_outline_hides_too():
+def test_outline_hides_too() -> None:
     # the corners and sides of one square exactly in front of another's: all numbers exact in float32
     near, faces = scenes.square(0.125, 0.5)
     intrinsics = torch.tensor([[[64.0, 0, 48], [0, 64, 48], [0, 0, 1]]])
@@ -83,7 +83,7 @@ def test_outline_hides_too():
     assert point_visibility(far * torch.tensor([1.01, 1.01, 1]), near[None], faces, intrinsics, SIZE).sum() == 8
 
 
-def test_joint_inside_the_flesh_needs_a_tolerance():
+def test_joint_inside_the_flesh_needs_a_tolerance() -> None:
     vertices, faces = scenes.sphere(0.01, (0.01, 0.02, 0.5), subdivisions=3)
     joint = torch.tensor([[[0.01, 0.02, 0.5]]])
     for tolerance, expected in ((0.001, False), (0.009, False), (0.0105, True)):
@@ -91,7 +91,7 @@ def test_joint_inside_the_flesh_needs_a_tolerance():
         assert seen.item() is expected
 
 
-def test_points_outside_the_view_are_not_seen():
+def test_points_outside_the_view_are_not_seen() -> None:
     vertices, faces = scenes.square(0.1, 0.9)
     half_width, half_height = 0.5 * SIZE[1] / 150 * 0.5, 0.5 * SIZE[0] / 150 * 0.5
     points = torch.tensor(
@@ -112,7 +112,7 @@ def test_points_outside_the_view_are_not_seen():
 
 
 @pytest.mark.parametrize("broken", [(0.0, 0.0, float("nan")), (0.0, 0.0, -0.1), (0.1, 0.1, 0.001)])
-def test_faces_that_cannot_be_drawn_hide_nothing(broken):
+def test_faces_that_cannot_be_drawn_hide_nothing(broken) -> None:
     vertices, faces = scenes.square(0.1, 0.3)
     points = torch.tensor([[[0.03, -0.01, 0.5], [-0.03, 0.01, 0.5]]])
     assert not point_visibility(points, vertices[None], faces, CAMERA, SIZE).any()
@@ -120,7 +120,7 @@ def test_faces_that_cannot_be_drawn_hide_nothing(broken):
     assert point_visibility(points, vertices[None], faces, CAMERA, SIZE).tolist() == [[True, False]]
 
 
-def test_seen_vertices_agree_with_the_drawn_faces():
+def test_seen_vertices_agree_with_the_drawn_faces() -> None:
     vertices, faces = scenes.sphere(0.1, (0.0, 0.0, 0.5), subdivisions=3)
     size = (480, 480)
     intrinsics = scenes.camera(900, size)
@@ -131,7 +131,7 @@ def test_seen_vertices_agree_with_the_drawn_faces():
     assert (seen == drawn).float().mean() > 0.99
 
 
-def test_tolerance_must_be_positive():
+def test_tolerance_must_be_positive() -> None:
     vertices, faces = scenes.square(0.1, 0.5)
     with pytest.raises(ValueError, match="tolerance_m is 0"):
         point_visibility(vertices[None], vertices[None], faces, CAMERA, SIZE, tolerance_m=0)

@@ -20,7 +20,7 @@ from tests.scoring.hands import make_hands
 COUNT = 6
 
 
-def write_prediction(path: Path, protocol_name, noise: float, count: int = COUNT) -> Path:
+def write_prediction(path: Path, protocol_name: str, noise: float, count: int = COUNT) -> Path:
     protocol = PROTOCOLS[protocol_name]
     hands = make_hands(count, protocol)
     rng = np.random.default_rng(int(1e4 * noise))

@@ -1,5 +1,7 @@
 """Textured meshes lie where the predicted hands lie, with their colours."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import pytorch_lightning as pl
@@ -17,7 +19,7 @@ from tests.methods.test_amvur_texture import method
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
-def test_vertices_and_colours_survive_every_format(tmp_path, left, suffix):
+def test_vertices_and_colours_survive_every_format(tmp_path: Path, left, suffix: str) -> None:
     batch, prediction, layer = batch_and_prediction(left)
     hand = PredictedHand(prediction, batch, 0, layer.faces)
     colours = torch.rand(778, 3, generator=torch.Generator().manual_seed(0))
@@ -32,7 +34,7 @@ def test_vertices_and_colours_survive_every_format(tmp_path, left, suffix):
 
 
 @pytest.mark.parametrize("count", [3, 100])
-def test_predict_writes_the_chosen_hands(tmp_path, count):
+def test_predict_writes_the_chosen_hands(tmp_path: Path, count: int) -> None:
     samples = hand_samples(5)
     module = method()
     calls = []
@@ -51,12 +53,12 @@ def test_predict_writes_the_chosen_hands(tmp_path, count):
     np.testing.assert_allclose(written.visual.vertex_colors[:, :3] / 255, expected[0].numpy(), atol=0.003)
 
 
-def test_methods_without_colours_are_refused(tmp_path):
+def test_methods_without_colours_are_refused(tmp_path: Path) -> None:
     run = pl.Trainer(accelerator="cpu", devices=1, logger=False, callbacks=[TexturedMeshes()])
     with pytest.raises(InputError, match="MeanHand does not colour"):
         run.predict(MeanHand(image_size=64), loader(hand_samples(1), 1))
 
 
-def test_count_must_be_positive():
+def test_count_must_be_positive() -> None:
     with pytest.raises(InputError, match="count"):
         TexturedMeshes(count=0)

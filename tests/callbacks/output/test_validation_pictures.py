@@ -17,10 +17,12 @@ from handlit.callbacks import MovingAverage, ValidationPictures
 from handlit.callbacks.output import validation_pictures
 from handlit.data.ho3d import HO3D
 from handlit.errors import InputError
+from handlit.hand.asset import HandAsset
 from handlit.methods import AMVUR, MeanHand
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.render import overlays as drawing
+from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample, collate
 from tests.callbacks.conftest import LoggedRun
 from tests.methods.hands import SIZE, hand_samples, loader
@@ -152,7 +154,7 @@ class Tiny(AMVUR):
         self.validated.append(weight(self))
 
 
-def network(asset, tips) -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), hidden=(32, 16, 8), layers=1, head_hidden=64)
 
 

@@ -12,16 +12,18 @@ from pytorch_lightning.loggers.logger import Logger
 from handlit.callbacks import LoggerGuard, Reproducer, ResumableCSVLogger
 from handlit.callbacks.running.guards import read_batch
 from handlit.errors import NonFiniteError
+from handlit.hand.asset import HandAsset
 from handlit.methods import AMVUR
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.seeding import seed_step
+from handlit.skeleton import TipConvention
 from tests.methods.hands import SIZE, hand_samples, loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|val_dataloader|srun|eval mode|litlogger|LeafSpec)")
 
 
-def network(asset, tips) -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), hidden=(32, 16, 8), layers=1, head_hidden=64, dropout=0.3)
 
 

@@ -19,9 +19,11 @@ from wandb.sdk import wandb_run, wandb_setup
 
 from handlit.callbacks import RunRecord, WandbRun
 from handlit.cli import main
+from handlit.hand.asset import HandAsset
 from handlit.methods import AMVUR
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
+from handlit.skeleton import TipConvention
 from tests.callbacks.conftest import CONFIGS, LoggedRun, clear_wandb, fit_arguments
 from tests.callbacks.running.wandb_files import config, history, records
 from tests.callbacks.running.wandb_servers import Refuses, Sticks, serving
@@ -222,7 +224,7 @@ def test_who_decides_on_the_mode(
     assert started == [expected]
 
 
-def network(asset, tips) -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), hidden=(32, 16, 8), layers=1, head_hidden=64)
 
 

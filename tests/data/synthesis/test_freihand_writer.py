@@ -21,7 +21,7 @@ TIPS = [744, 320, 443, 555, 672]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("freihand") / "data"
     synthesise(folder, "freihand", TRAIN, EVALUATION, seed=2, preset=PRESET, workers=0, progress=False)
     return folder
@@ -32,7 +32,7 @@ def lists(root: Path, split: str) -> dict[str, np.ndarray]:
     return {kind: np.array(json.loads((root / f"{split}_{kind}.json").read_text())) for kind in kinds}
 
 
-def test_tree(root):
+def test_tree(root: Path) -> None:
     expected = {"synthesis.json"}
     expected |= {f"{s}_{k}.json" for s in ("training", "evaluation") for k in ("K", "scale", "mano", "xyz", "verts")}
     expected |= {f"training/rgb/{i:08d}.jpg" for i in range(4 * TRAIN)}
@@ -44,7 +44,7 @@ def test_tree(root):
 
 
 @pytest.mark.parametrize(("split", "count"), [("training", TRAIN), ("evaluation", EVALUATION)])
-def test_labels_agree_with_the_hand_layer(root, split, count):
+def test_labels_agree_with_the_hand_layer(root: Path, split: str, count: int) -> None:
     labels = lists(root, split)
     shapes = {kind: values.shape for kind, values in labels.items()}
     n = count
@@ -69,7 +69,7 @@ def test_labels_agree_with_the_hand_layer(root, split, count):
     assert (uv < 223).all()
 
 
-def test_mask_is_the_projected_hand(root):
+def test_mask_is_the_projected_hand(root: Path) -> None:
     labels = lists(root, "training")
     faces = torch.from_numpy(load_hand().faces)
     for sample in range(TRAIN):
@@ -83,7 +83,7 @@ def test_mask_is_the_projected_hand(root):
         assert (mask & drawn).sum() / (mask | drawn).sum() > 0.95
 
 
-def test_versions_differ_in_colour_and_share_the_hand(root):
+def test_versions_differ_in_colour_and_share_the_hand(root: Path) -> None:
     images = [cv2.imread(str(root / f"training/rgb/{TRAIN * k:08d}.jpg")).astype(int) for k in range(4)]
     mask = cv2.imread(str(root / "training/mask/00000000.jpg"), cv2.IMREAD_GRAYSCALE) > 127
     inside = cv2.erode(mask.astype(np.uint8), np.ones((7, 7))) > 0
@@ -97,7 +97,7 @@ def test_versions_differ_in_colour_and_share_the_hand(root):
     assert np.abs(images[0] - images[1])[inside].mean() < 6
 
 
-def test_two_processes_write_the_same_bytes(root, tmp_path):
+def test_two_processes_write_the_same_bytes(root: Path, tmp_path: Path) -> None:
     other = tmp_path / "again"
     synthesise(other, "freihand", TRAIN, EVALUATION, seed=2, preset=PRESET, workers=2, progress=False)
     for path in root.rglob("*"):

@@ -4,6 +4,7 @@ import json
 import pickle
 import pickletools
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -23,7 +24,7 @@ OFFICIAL_DEPTH_SCALE = 0.00012498664727900177
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory):
+def root(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("synthetic") / "data"
     synthesise(folder, "ho3d_v3", TRAIN, EVALUATION, seed=3, preset=PRESET, workers=0, progress=False)
     return folder
@@ -43,7 +44,7 @@ def meta_of(root, split, name):
     return pickle.loads((root / split / sequence / "meta" / f"{frame}.pkl").read_bytes(), encoding="latin1")
 
 
-def image_of(root, split, name, kind, suffix):
+def image_of(root, split, name, kind, suffix: str):
     sequence, frame = name.split("/")
     path = root / split / sequence / kind / f"{frame}{suffix}"
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -73,7 +74,7 @@ def hand_of(meta, layer):
     return mesh.vertices.numpy(), mesh.joints.numpy()
 
 
-def test_tree_holds_exactly_what_the_lists_name(root):
+def test_tree_holds_exactly_what_the_lists_name(root: Path) -> None:
     expected = {"synthesis.json", "train.txt", "evaluation.txt", "evaluation_xyz.json", "evaluation_verts.json"}
     for split, count in (("train", TRAIN), ("evaluation", EVALUATION)):
         assert len(names(root, split)) == count
@@ -88,7 +89,7 @@ def test_tree_holds_exactly_what_the_lists_name(root):
     assert names(root, "train") == ["SYN10/0000", "SYN10/0001", "SYN10/0002", "SYN20/0000", "SYN20/0001"]
 
 
-def test_splits_share_no_sequence_and_no_object(root):
+def test_splits_share_no_sequence_and_no_object(root: Path) -> None:
     used = {
         split: {(name.split("/")[0], meta_of(root, split, name)["objName"]) for name in names(root, split)}
         for split in ("train", "evaluation")
@@ -97,7 +98,7 @@ def test_splits_share_no_sequence_and_no_object(root):
         assert not {pair[column] for pair in used["train"]} & {pair[column] for pair in used["evaluation"]}
 
 
-def test_training_annotation_has_every_field(root):
+def test_training_annotation_has_every_field(root: Path) -> None:
     shapes = {
         "handPose": (48,),
         "handBeta": (10,),
@@ -121,7 +122,7 @@ def test_training_annotation_has_every_field(root):
         assert type(meta["objLabel"]) is int
 
 
-def test_evaluation_annotation_hides_the_hand(root):
+def test_evaluation_annotation_hides_the_hand(root: Path) -> None:
     for name in names(root, "evaluation"):
         meta = meta_of(root, "evaluation", name)
         assert meta["handJoints3D"].shape == (3,)
@@ -129,7 +130,7 @@ def test_evaluation_annotation_hides_the_hand(root):
         assert not {"handPose", "handBeta", "handTrans"} & set(meta)
 
 
-def test_pickles_are_old_and_name_only_numpy(root):
+def test_pickles_are_old_and_name_only_numpy(root: Path) -> None:
     path = next((root / "train").rglob("*.pkl"))
     content = path.read_bytes()
     opcodes = list(pickletools.genops(content))
@@ -142,7 +143,7 @@ def test_pickles_are_old_and_name_only_numpy(root):
     }
 
 
-def test_hand_parameters_reproduce_joints_in_opengl_axes(root, layer):
+def test_hand_parameters_reproduce_joints_in_opengl_axes(root: Path, layer) -> None:
     order = [JOINTS.index(name) for name in ORDERS["ho3d"]]
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
@@ -153,7 +154,7 @@ def test_hand_parameters_reproduce_joints_in_opengl_axes(root, layer):
         np.testing.assert_allclose(vertices[[744, 333, 444, 555, 672]], meta["handJoints3D"][16:], atol=1e-5)
 
 
-def test_truth_files_have_the_evaluation_list_s_length_and_axes(root, layer):
+def test_truth_files_have_the_evaluation_list_s_length_and_axes(root: Path, layer) -> None:
     xyz = np.array(json.loads((root / "evaluation_xyz.json").read_text()))
     verts = np.array(json.loads((root / "evaluation_verts.json").read_text()))
     assert xyz.shape == (EVALUATION, 21, 3)
@@ -167,7 +168,7 @@ def test_truth_files_have_the_evaluation_list_s_length_and_axes(root, layer):
         np.testing.assert_allclose(meta["handBoundingBox"], [*points.min(axis=0), *points.max(axis=0)], atol=1e-2)
 
 
-def test_truth_bones_keep_their_length_within_a_subject_only(root):
+def test_truth_bones_keep_their_length_within_a_subject_only(root: Path) -> None:
     xyz = np.array(json.loads((root / "evaluation_xyz.json").read_text()))
     # HO-3D's order: chains of three joints behind the wrist
     lengths = np.stack([np.linalg.norm(xyz[:, 3 * i + 2] - xyz[:, 3 * i + 1], axis=1) for i in range(5)], axis=1)
@@ -175,7 +176,7 @@ def test_truth_bones_keep_their_length_within_a_subject_only(root):
     assert np.abs(lengths[3] - lengths[0]).max() > 1e-4
 
 
-def test_depth_is_the_hand_where_the_hand_is_seen(root, layer):
+def test_depth_is_the_hand_where_the_hand_is_seen(root: Path, layer) -> None:
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
         depth = depth_of(root, "train", name)
@@ -191,7 +192,7 @@ def test_depth_is_the_hand_where_the_hand_is_seen(root, layer):
         assert (gap[seen] > -0.004).mean() > 0.9
 
 
-def test_vertices_reappear_in_the_depth_image_to_its_quantisation(root, layer):
+def test_vertices_reappear_in_the_depth_image_to_its_quantisation(root: Path, layer) -> None:
     """Rays through pixel centres, met with the mesh by hand, give the stored depth."""
     name = names(root, "train")[0]
     meta = meta_of(root, "train", name)
@@ -213,7 +214,7 @@ def test_vertices_reappear_in_the_depth_image_to_its_quantisation(root, layer):
         assert np.abs(t[hit] - depth[row, column]).min() < OFFICIAL_DEPTH_SCALE
 
 
-def test_joints_fall_on_the_hand_or_on_what_hides_it(root):
+def test_joints_fall_on_the_hand_or_on_what_hides_it(root: Path) -> None:
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
         segmentation = image_of(root, "train", name, "seg", ".png")
@@ -227,7 +228,7 @@ def test_joints_fall_on_the_hand_or_on_what_hides_it(root):
         assert on_hand.mean() > 0.4
 
 
-def test_object_fields_agree(root):
+def test_object_fields_agree(root: Path) -> None:
     for split in ("train", "evaluation"):
         for name in names(root, split):
             meta = meta_of(root, split, name)
@@ -248,7 +249,7 @@ def test_object_fields_agree(root):
                 assert rows.max() <= pixels[:, 1].max() + 1
 
 
-def test_contact_fields_agree(root, layer):
+def test_contact_fields_agree(root: Path, layer) -> None:
     touching = 0
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
@@ -262,7 +263,7 @@ def test_contact_fields_agree(root, layer):
     assert touching > 50
 
 
-def test_camera_is_near_ho3d_s(root):
+def test_camera_is_near_ho3d_s(root: Path) -> None:
     meta = meta_of(root, "train", names(root, "train")[0])
     assert meta["camMat"][0, 0] == pytest.approx(614, rel=0.04)
     assert meta["camMat"][0, 2] == pytest.approx(320, abs=10)
@@ -270,7 +271,7 @@ def test_camera_is_near_ho3d_s(root):
     np.testing.assert_array_equal(meta["camMat"][2], [0, 0, 1])
 
 
-def test_depth_encoding_rounds_to_the_nearest_unit():
+def test_depth_encoding_rounds_to_the_nearest_unit() -> None:
     depth = np.array([[0.0, OFFICIAL_DEPTH_SCALE * 255, OFFICIAL_DEPTH_SCALE * 256.4, 0.7, 100.0]], dtype=np.float32)
     encoded = ho3d_writer.encode_depth(depth).astype(int)
     values = encoded[..., 2] + 256 * encoded[..., 1]
@@ -283,12 +284,12 @@ def contents(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_bytes_do_not_depend_on_the_number_of_workers(root, tmp_path):
+def test_bytes_do_not_depend_on_the_number_of_workers(root: Path, tmp_path: Path) -> None:
     synthesise(tmp_path / "two", "ho3d_v3", TRAIN, EVALUATION, seed=3, preset=PRESET, workers=2, progress=False)
     assert contents(tmp_path / "two") == contents(root)
 
 
-def test_larger_dataset_begins_with_the_smaller_and_other_seeds_differ(root, tmp_path):
+def test_larger_dataset_begins_with_the_smaller_and_other_seeds_differ(root: Path, tmp_path: Path) -> None:
     synthesise(tmp_path / "more", "ho3d_v3", 3, 0, seed=3, preset=PRESET, workers=0, progress=False)
     more, base = contents(tmp_path / "more"), contents(root)
     pictures = [name for name in more if name.endswith((".jpg", ".png", ".pkl"))]
@@ -298,11 +299,13 @@ def test_larger_dataset_begins_with_the_smaller_and_other_seeds_differ(root, tmp
     assert not any(other[name] == base[name] for name in pictures if name in other and "models" not in name)
 
 
-def test_interrupted_synthesis_is_completed_by_running_it_again(root, tmp_path, monkeypatch):
+def test_interrupted_synthesis_is_completed_by_running_it_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     arguments = ("ho3d_v3", TRAIN, EVALUATION, 3, PRESET, 0, None, False)
     write_bytes, written = ho3d_writer.write_bytes, []
 
-    def failing(path, content):
+    def failing(path, content) -> None:
         if len(written) == 20:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(path.name + ".part").write_bytes(content[:10])
@@ -322,7 +325,7 @@ def test_interrupted_synthesis_is_completed_by_running_it_again(root, tmp_path, 
     assert kept.stat().st_mtime_ns == before
 
 
-def test_refuses_folders_of_others_and_other_settings(root, tmp_path):
+def test_refuses_folders_of_others_and_other_settings(root: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty"):
         synthesise(tmp_path, "ho3d_v3", 1, 0, workers=0, progress=False)
@@ -340,14 +343,14 @@ def test_refuses_folders_of_others_and_other_settings(root, tmp_path):
         ({"preset": "hard"}, "easy, full"),
     ],
 )
-def test_bad_arguments_are_named(tmp_path, change, message):
+def test_bad_arguments_are_named(tmp_path: Path, change, message: str) -> None:
     arguments = {"layout": "ho3d_v3", "train": 1, "evaluation": 0, "workers": 0, "progress": False} | change
     with pytest.raises(InputError, match=message):
         synthesise(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()
 
 
-def test_v2_layout_has_png_images_and_no_contact_fields(tmp_path):
+def test_v2_layout_has_png_images_and_no_contact_fields(tmp_path: Path) -> None:
     synthesise(tmp_path / "v2", "ho3d_v2", 1, 1, preset=PRESET, workers=0, progress=False)
     meta = meta_of(tmp_path / "v2", "train", "SYN10/0000")
     assert "handVertContact" not in meta
@@ -355,7 +358,7 @@ def test_v2_layout_has_png_images_and_no_contact_fields(tmp_path):
     image_of(tmp_path / "v2", "evaluation", "SYE10/0000", "rgb", ".png")
 
 
-def test_sequences_of_one_split_differ_but_frames_share_the_subject(root):
+def test_sequences_of_one_split_differ_but_frames_share_the_subject(root: Path) -> None:
     metas = [meta_of(root, "train", name) for name in names(root, "train")]
     np.testing.assert_array_equal(metas[0]["handBeta"], metas[1]["handBeta"])
     assert not np.allclose(metas[0]["handBeta"], metas[3]["handBeta"])
@@ -363,7 +366,7 @@ def test_sequences_of_one_split_differ_but_frames_share_the_subject(root):
     assert json.loads((root / "synthesis.json").read_text())["format"] == generate.FORMAT
 
 
-def test_segmentation_in_the_smaller_published_size(root, tmp_path):
+def test_segmentation_in_the_smaller_published_size(root: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
     settings = {"seed": 3, "preset": PRESET, "workers": 0, "progress": False}
     synthesise(small, "ho3d_v3", 2, 0, **settings, segmentation="160x120")

@@ -29,7 +29,7 @@ def angle_between(rotations, base):
     return np.rad2deg(np.arccos(((trace - 1) / 2).clip(-1, 1)))
 
 
-def test_base_views_are_rotations_and_show_a_right_hand(subject):
+def test_base_views_are_rotations_and_show_a_right_hand(subject) -> None:
     thumb, wrist = JOINTS.index("thumb_4"), JOINTS.index("wrist")
     _, joints = subject.upright(np.zeros((1, 45)), np.zeros(10))
     for side, rotation in BASE_ROTATIONS.items():
@@ -42,7 +42,7 @@ def test_base_views_are_rotations_and_show_a_right_hand(subject):
 
 
 @pytest.mark.parametrize("spread", [0.0, 30.0, 90.0])
-def test_orientations_stay_within_the_spread(spread):
+def test_orientations_stay_within_the_spread(spread) -> None:
     preset = replace(PRESETS["easy"], base_views=("back",), rotation_spread_deg=spread)
     paths = [orientation_path(preset, np.random.default_rng(seed)) for seed in range(20)]
     angles = angle_between(np.concatenate(paths), BASE_ROTATIONS["back"])
@@ -50,7 +50,7 @@ def test_orientations_stay_within_the_spread(spread):
     assert angles.max() >= 0.5 * spread
 
 
-def test_full_spread_covers_all_orientations():
+def test_full_spread_covers_all_orientations() -> None:
     starts = np.stack([orientation_path(PRESETS["full"], np.random.default_rng(seed))[0] for seed in range(300)])
     # the hand's palm normal is uniform on the sphere
     assert np.abs(starts[:, :, 1].mean(axis=0)).max() < 0.15
@@ -58,7 +58,7 @@ def test_full_spread_covers_all_orientations():
     assert (-starts[:, 2, 0]).max() < 0.63
 
 
-def test_keyframe_paths_hit_their_keys_and_stay_between_them():
+def test_keyframe_paths_hit_their_keys_and_stay_between_them() -> None:
     keys = np.array([1.0, 3.0, -2.0, 5.0])
     path = keyframes(9, 3, lambda count: keys[:count])
     np.testing.assert_allclose(path[[0, 3, 6]], keys[:3])
@@ -66,14 +66,14 @@ def test_keyframe_paths_hit_their_keys_and_stay_between_them():
     assert len(path) == 9
 
 
-def test_wrist_loop_is_the_open_boundary(subject):
+def test_wrist_loop_is_the_open_boundary(subject) -> None:
     loop = wrist_loop(subject.asset.faces)
     assert len(loop) == len(set(loop.tolist())) == 16
     faces = {tuple(sorted(edge)) for face in subject.asset.faces for edge in zip(face, np.roll(face, 1), strict=True)}
     assert all(tuple(sorted(edge)) in faces for edge in zip(loop, np.roll(loop, 1), strict=True))
 
 
-def test_hand_and_arm_form_a_closed_surface(subject):
+def test_hand_and_arm_form_a_closed_surface(subject) -> None:
     scene = sample_scene(subject, PRESETS["easy"], 1, np.random.default_rng(0))
     faces = np.concatenate([subject.asset.faces, scene.forearm.faces(subject.loop, 778)])
     assert faces.max() == 778 + scene.arm_vertices.shape[1] - 1
@@ -82,7 +82,7 @@ def test_hand_and_arm_form_a_closed_surface(subject):
     assert all((b, a) in directed for a, b in directed)
 
 
-def test_skin_regions_lie_where_they_should(subject):
+def test_skin_regions_lie_where_they_should(subject) -> None:
     regions = skin_regions(subject.asset)
     height = subject.asset.template[:, 1]
     for weights in (regions.palm, regions.knuckle, regions.nail, regions.tip):
@@ -92,7 +92,7 @@ def test_skin_regions_lie_where_they_should(subject):
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_grip_touches_the_object_and_does_not_run_through_it(subject, kind):
+def test_grip_touches_the_object_and_does_not_run_through_it(subject, kind: str) -> None:
     for seed in range(3):
         rng = np.random.default_rng(seed)
         solid = sample_solid(kind, rng)
@@ -110,7 +110,7 @@ def test_grip_touches_the_object_and_does_not_run_through_it(subject, kind):
 
 
 @pytest.mark.parametrize("name", ["easy", "full"])
-def test_scene_keeps_the_preset(subject, name):
+def test_scene_keeps_the_preset(subject, name: str) -> None:
     preset = PRESETS[name]
     for seed in range(6):
         scene = sample_scene(subject, preset, 3, np.random.default_rng(seed))
@@ -129,7 +129,7 @@ def test_scene_keeps_the_preset(subject, name):
         assert np.linalg.norm(np.diff(scene.joints, axis=0), axis=-1).mean() < 0.06
 
 
-def test_object_probabilities_are_kept(subject):
+def test_object_probabilities_are_kept(subject) -> None:
     for held, occluding in ((1.0, 0.0), (0.0, 1.0), (0.0, 0.0)):
         preset = replace(PRESETS["easy"], held_probability=held, occluder_probability=occluding, frames_per_sequence=4)
         for seed in range(4):
@@ -144,7 +144,7 @@ def test_object_probabilities_are_kept(subject):
                 assert in_front == bool(occluding)
 
 
-def test_picture_depth_and_parts_agree_with_the_geometry(subject):
+def test_picture_depth_and_parts_agree_with_the_geometry(subject) -> None:
     preset = replace(PRESETS["easy"], held_probability=1.0)
     scene = sample_scene(subject, preset, 1, np.random.default_rng(4))
     picture = Painter(scene, subject).draw(2, np.random.default_rng(0))
@@ -163,7 +163,7 @@ def test_picture_depth_and_parts_agree_with_the_geometry(subject):
     assert depth.max() < scene.vertices[2, :, 2].max() + 1e-4
 
 
-def test_backgrounds_are_behind_the_scene_and_differ():
+def test_backgrounds_are_behind_the_scene_and_differ() -> None:
     first, depth = sample_background(640, 480, np.random.default_rng(0))
     second, _ = sample_background(640, 480, np.random.default_rng(1))
     assert depth.min() >= 0.99

@@ -1,5 +1,7 @@
 """Solids: their exact distances against their own meshes, and their meshes against themselves."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import trimesh
@@ -8,7 +10,7 @@ from handlit.data.synthesis.solids import SOLID_KINDS, make_box, sample_solid, t
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_mesh_is_a_closed_solid_with_outward_normals(kind):
+def test_mesh_is_a_closed_solid_with_outward_normals(kind: str) -> None:
     solid = sample_solid(kind, np.random.default_rng(0))
     mesh = trimesh.Trimesh(solid.vertices, solid.faces, process=False)
     mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=9)
@@ -22,7 +24,7 @@ def test_mesh_is_a_closed_solid_with_outward_normals(kind):
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_bounding_box_is_centred_and_tight(kind):
+def test_bounding_box_is_centred_and_tight(kind: str) -> None:
     solid = sample_solid(kind, np.random.default_rng(1))
     np.testing.assert_allclose(solid.vertices.max(axis=0), solid.half_extents, atol=1e-12)
     np.testing.assert_allclose(solid.vertices.min(axis=0), -solid.half_extents, atol=1e-12)
@@ -32,7 +34,7 @@ def test_bounding_box_is_centred_and_tight(kind):
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_distance_agrees_with_a_brute_force_search_of_the_surface(kind):
+def test_distance_agrees_with_a_brute_force_search_of_the_surface(kind: str) -> None:
     rng = np.random.default_rng(2)
     solid = sample_solid(kind, rng)
     points = rng.uniform(-1.4, 1.4, size=(200, 3)) * solid.half_extents
@@ -54,14 +56,14 @@ def test_distance_agrees_with_a_brute_force_search_of_the_surface(kind):
     np.testing.assert_array_equal((distance < 0)[clear], (crossings % 2 == 1)[clear])
 
 
-def test_box_distances_by_hand():
+def test_box_distances_by_hand() -> None:
     box = make_box(np.array([0.01, 0.02, 0.03]))
     surface, distance = box.closest_surface(np.array([[0.013, 0.024, 0.0], [0.008, 0.0, 0.0], [0.0, 0.0, -0.05]]))
     np.testing.assert_allclose(distance, [0.005, -0.002, 0.02])
     np.testing.assert_allclose(surface, [[0.01, 0.02, 0], [0.01, 0, 0], [0, 0, -0.03]])
 
 
-def test_obj_is_read_back_by_another_reader(tmp_path):
+def test_obj_is_read_back_by_another_reader(tmp_path: Path) -> None:
     solid = sample_solid("bottle", np.random.default_rng(3))
     (tmp_path / "textured_simple.obj").write_text(to_obj(solid))
     mesh = trimesh.load(tmp_path / "textured_simple.obj", process=False, force="mesh")

@@ -59,7 +59,7 @@ def test_perspective_camera() -> None:
 
 
 @pytest.mark.parametrize("camera", [orthographic(), perspective()])
-def test_weak_perspective_view_agrees_with_the_camera_around_the_wrist(camera) -> None:
+def test_weak_perspective_view_agrees_with_the_camera_around_the_wrist(camera: str) -> None:
     wrist = POINT[:, 0]
     near = POINT + torch.tensor([[[0.0, 0.0, 0.0], [1e-2, 2e-2, 0.0], [-3e-2, 1e-2, 0.0]]])
     magnification, offset = camera.view(wrist, 224)[:, None].split((1, 2), dim=-1)

@@ -53,7 +53,7 @@ SPOILED = ["noisy", "mirrored", "millimetres", "zero", "flat", "exact", "shifted
 
 @pytest.mark.parametrize("how", [*SPOILED, "coarse mesh", "fine mesh"])
 @pytest.mark.parametrize("name", ["ho3d_v2", "freihand"])
-def test_equals_the_documented_definition(how: str, name) -> None:
+def test_equals_the_documented_definition(how: str, name: str) -> None:
     protocol = PROTOCOLS[name]
     hands = make_hands(7, protocol)
     joints, vertices = spoil(hands, how)

@@ -40,7 +40,7 @@ def write(path: Path, hands: Hands, order=range(7), **options) -> list:
 
 
 @pytest.mark.parametrize("name", ["ho3d_v2", "freihand"])
-def test_round_trip_converts_to_the_benchmark_and_rounds(tmp_path: Path, name) -> None:
+def test_round_trip_converts_to_the_benchmark_and_rounds(tmp_path: Path, name: str) -> None:
     hands = make_hands(7, PROTOCOLS[name])
     with SubmissionWriter(tmp_path / "deep" / "pred.zip", 7, PROTOCOLS[name]) as writer:
         writer.write(np.arange(7), hands.joints_cam, hands.vertices_cam)
@@ -225,7 +225,9 @@ def test_a_process_that_wrote_nothing_is_named(tmp_path: Path, hands: Hands) -> 
         writer.finalise()
 
 
-def test_a_failure_while_writing_leaves_an_earlier_file_alone(tmp_path: Path, hands: Hands, monkeypatch) -> None:
+def test_a_failure_while_writing_leaves_an_earlier_file_alone(
+    tmp_path: Path, hands: Hands, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path / "pred.zip", hands)
     before = (tmp_path / "pred.zip").read_bytes()
 
