@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
+from handlit.cli.plugins import import_plugins
 from handlit.errors import InputError
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -22,18 +23,18 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run one command.
 
     Args:
-        args: Command and its options; ``sys.argv`` when None. Tests call it in process.
+        args: Command and its options, perhaps after ``--import MODULE``; ``sys.argv`` when None.
 
     Raises:
         SystemExit: With 2 after a message when the input is wrong.
     """
     arguments = list(sys.argv[1:] if args is None else args)
-    command = arguments[0] if arguments else "--help"
-    if command in ("-h", "--help"):
-        print(_overview())
-        return
     try:
-        if command in VERBS:
+        arguments = import_plugins(arguments)
+        command = arguments[0] if arguments else "--help"
+        if command in ("-h", "--help"):
+            print(_overview())
+        elif command in VERBS:
             _run_verb(command, arguments[1:])
         elif command in TRAINER_COMMANDS:
             run_trainer(arguments)
@@ -46,7 +47,8 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _overview() -> str:
     lines = [f"  {name:15s} {text}" for name, text in {**TRAINER_COMMANDS, **VERBS}.items()]
-    return "\n".join(["usage: python main.py COMMAND [options]   (COMMAND --help lists its options)", "", *lines])
+    usage = "usage: python main.py [--import MODULE ...] COMMAND [options]   (COMMAND --help lists its options)"
+    return "\n".join([usage, "", *lines])
 
 
 def run_trainer(arguments: list[str]) -> None:
