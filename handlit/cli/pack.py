@@ -21,7 +21,7 @@ def pack(arguments: list[str]) -> None:
     parser.add_argument("--verify", metavar="DIR", help="a packed dataset (folder or URL) to check, nothing else")
     parser.add_argument("--data", type=Path, metavar="CONFIG", help="the dataset's config; by default by its files")
     parser.add_argument("--stages", nargs="+", choices=["fit", "predict", "test"], default=["fit", "predict", "test"])
-    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="damaged training pictures")
+    parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="damaged training images")
     parser.add_argument("--max_errors", type=int, default=100, help="with skip: how many")
     parser.add_argument("--workers", type=int, help="processes, one a core without it; the files do not depend on it")
     parser.add_argument("--quality", type=int, default=90, help="of the JPEGs")

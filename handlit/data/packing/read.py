@@ -1,12 +1,12 @@
 """A packed dataset (`handlit.data.packing.write`): chunks of images cut to what crops can reach, labels as arrays.
 
-A packed dataset is the original one with other picture files: labels, crop squares and augmentation are computed from
+A packed dataset is the original one with other image files: labels, crop squares and augmentation are computed from
 the original frames' numbers by the same code, so its batches are the original's but for the rounding of one more JPEG.
 """
 
-import hashlib
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +19,9 @@ from filelock import FileLock
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.cropping import Crop
 from handlit.data.loading.dataset import HandDataset
-from handlit.data.packing.reach import Reach, misses, part_of_picture, reach_of
+from handlit.data.packing.extent import CropExtent, crop_extent, part_of_image, shows_beyond
 from handlit.errors import InputError
+from handlit.files import sha256, whole
 from handlit.formats.frame_table import FrameTable, open_array
 from handlit.formats.images import decode, warp_to_crop
 from handlit.formats.index import user_cache
@@ -33,7 +34,7 @@ MANIFEST = "pack.json"
 PROGRESS = ".packing"
 #: Bits of the packed masks; some datasets do not segment the object.
 HAND, OBJECT, OBJECT_KNOWN = 1, 2, 4
-#: Columns of ``labels/members.npy``: where a picture and its masks (0 bytes: none) lie.
+#: Columns of ``labels/members.npy``: where a image and its masks (0 bytes: none) lie.
 SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
 
 
@@ -76,9 +77,9 @@ class Pack:
         self._files: dict[int, int] = {}
 
     @property
-    def reach(self) -> Reach:
+    def extent(self) -> CropExtent:
         """How far crops may reach."""
-        return Reach(**self.manifest["reach"])
+        return CropExtent(**self.manifest["reach"])
 
     def _map(self) -> None:
         # plain views of the mapped files: rows of np.memmap take ten times as long
@@ -116,22 +117,23 @@ class Pack:
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock"):
             if not path.is_file():
-                part = path.with_name(f"{path.name}.part")
-                url = f"{self.remote}/{name}"
-                with fsspec.open(url, "rb") as source, part.open("wb") as target:
-                    while block := source.read(1 << 20):
-                        target.write(block)
-                if sha256(part) != self.manifest["files"][name]["sha256"]:
-                    raise InputError(f"{url} is damaged: its checksum is not the one that was packed; upload it again")
-                part.replace(path)
+                self._download(name, path)
         return path
 
+    def _download(self, name: str, path: Path) -> None:
+        url = f"{self.remote}/{name}"
+        with whole(path) as temporary:
+            with fsspec.open(url, "rb") as source, temporary.open("wb") as target:
+                shutil.copyfileobj(source, target, 1 << 20)
+            if sha256(temporary) != self.manifest["files"][name]["sha256"]:
+                raise InputError(f"{url} is damaged: its checksum is not the one that was packed; upload it again")
+
     def image(self, member: int) -> np.ndarray:
-        """(N,) uint8, the JPEG of a picture."""
+        """(N,) uint8, the JPEG of a image."""
         return self._read(member, IMAGE)
 
     def read_masks(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-        """(h, w) bool masks of hand and object, of the stored part of the picture."""
+        """(h, w) bool masks of hand and object, of the stored part of the image."""
         coded = decode(self._read(member_of(path.name), MASK), path)
         return (coded & HAND) != 0, (coded & OBJECT) != 0 if coded[0, 0] & OBJECT_KNOWN else None
 
@@ -178,26 +180,17 @@ def shard_file(shard: int) -> str:
 
 
 def member_name(shard: int, member: int, suffix: str) -> str:
-    """Name of a picture (``jpg``) or its masks (``png``): the chunk's file, then the name in it."""
+    """Name of a image (``jpg``) or its masks (``png``): the chunk's file, then the name in it."""
     return f"{shard_file(shard)}/{member:08d}.{suffix}"
 
 
 def member_of(name: str) -> int:
-    """The number of a picture by its name."""
+    """The number of a image by its name."""
     return int(name[-12:-4])
 
 
-def sha256(path: Path) -> str:
-    """Checksum of a file, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 class PackedDataset(HandDataset):
-    """`HandDataset` whose pictures and masks come from a pack: the table's files are names in its chunks.
+    """`HandDataset` whose images and masks come from a pack: the table's files are names in its chunks.
 
     Args:
         pack: Where they are.
@@ -223,7 +216,7 @@ class PackedDataset(HandDataset):
         packed_for = pack.manifest["crop"]
         if crop != packed_for:
             raise InputError(f"{pack.folder} was packed for crop={packed_for}, not {crop}: pack the dataset for it")
-        if augmentation is not None and not pack.reach.covers(reach_of(augmentation)):
+        if augmentation is not None and not pack.extent.covers(crop_extent(augmentation)):
             raise InputError(
                 f"{pack.folder} was packed for {pack.manifest['augmentation']}, and {augmentation} reaches further: "
                 "pack the dataset with these changes"
@@ -244,11 +237,11 @@ class PackedDataset(HandDataset):
         return super()._masks(index, replace(crop, image_size=image_size, transform=transform), covered)
 
     def _kept(self, member: int, crop: Crop) -> tuple[tuple[int, int], np.ndarray]:
-        """Size of the stored part of a picture and the map (2, 3) from its pixels to the crop."""
+        """Size of the stored part of a image and the map (2, 3) from its pixels to the crop."""
         region = self.pack.regions[member].tolist()
-        if misses(crop, region):
+        if shows_beyond(crop, region):
             raise InputError(
-                f"{self.pack.folder}, picture {member}: the crop reaches beyond what was packed, pixels {region}: pack "
+                f"{self.pack.folder}, image {member}: the crop reaches beyond what was packed, pixels {region}: pack "
                 "the dataset for this crop and augmentation"
             )
-        return part_of_picture(crop, region)
+        return part_of_image(crop, region)

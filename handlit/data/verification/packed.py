@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from handlit.data.packing.read import Pack, member_of, sha256
+from handlit.data.packing.read import Pack, member_of
 from handlit.data.verification.pictures import DAMAGE, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
+from handlit.files import sha256
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import decode
 from handlit.formats.index import open_arrays

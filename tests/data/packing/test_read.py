@@ -17,7 +17,7 @@ import torch
 from handlit.data.loading.augmentation import Augmentation, Draw, draw
 from handlit.data.loading.cropping import View, place_crop
 from handlit.data.packed import PackedData
-from handlit.data.packing.reach import kept_region, misses, reach_of
+from handlit.data.packing.extent import crop_extent, kept_region, shows_beyond
 from handlit.data.packing.read import MANIFEST, Pack
 from handlit.data.packing.write import pack
 from handlit.errors import InputError
@@ -29,7 +29,7 @@ from tests.data.packing.packed_data import CHANGES, Small, write_small
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pack")
     root = write_small(folder / "original")
-    pack(Small(root), folder / "packed", ("fit", "predict"), workers=0, shard_pictures=5)
+    pack(Small(root), folder / "packed", ("fit", "predict"), workers=0, shard_images=5)
     return root, folder / "packed"
 
 
@@ -77,19 +77,19 @@ def test_kept_part_holds_every_draw() -> None:
             low = rng.uniform([0, 0], [500, 350])
             box = np.concatenate([low, low + rng.uniform(30, 120, 2)])
             view = View((640, 480), np.array([[600.0, 0, 320], [0, 610, 240], [0, 0, 1]]), box)
-            region = kept_region(view, "amvur", reach_of(changed))
+            region = kept_region(view, "amvur", crop_extent(changed))
             inner += region[0] > 0 or region[2] < 640
             crop = place_crop("amvur", view, 224, draw(changed or Augmentation(), rng))
-            assert not misses(crop, region)
+            assert not shows_beyond(crop, region)
     assert inner > 100
     # the furthest change of MHEntropy's, which is hardly ever drawn
     furthest = Draw(angle=math.pi / 4, scale=1 / 0.8, shift=np.full(2, 40 / 256 / 0.8))
     centred = replace(view, box=np.array([300.0, 220, 340, 260]))
-    region = kept_region(centred, "plain", reach_of(Augmentation(published="mhentropy")))
-    assert not misses(place_crop("plain", centred, 224, furthest), region)
+    region = kept_region(centred, "plain", crop_extent(Augmentation(published="mhentropy")))
+    assert not shows_beyond(place_crop("plain", centred, 224, furthest), region)
     shifted = replace(view, box=view.box + [150, 0, 150, 0])
-    narrow = kept_region(view, "plain", reach_of(None))
-    assert misses(place_crop("plain", shifted, 224, draw(Augmentation(), rng)), narrow)
+    narrow = kept_region(view, "plain", crop_extent(None))
+    assert shows_beyond(place_crop("plain", shifted, 224, draw(Augmentation(), rng)), narrow)
 
 
 def test_other_crops_and_wider_changes_are_refused(trees: tuple[Path, Path]) -> None:

@@ -1,4 +1,4 @@
-"""Packing goes on after anything that ends it, and its files depend on the dataset and the options alone."""
+"""Packing resumes after anything that ends it, and its files depend on the dataset and the options alone."""
 
 import errno
 import os
@@ -12,29 +12,31 @@ import pytest
 
 from handlit.cli.pack import pack as command
 from handlit.data.packed import PackedData
-from handlit.data.packing.read import MANIFEST, Pack, sha256
+from handlit.data.packing import shards
+from handlit.data.packing.read import MANIFEST, Pack
 from handlit.data.packing.write import pack
-from handlit.data.packing.write import write as packing
 from handlit.errors import InputError
+from handlit.files import sha256
 from tests.data.packing.packed_data import Small, write_small
 
 STAGES = ("fit", "predict")
-#: A run that takes a while over each picture, or may not write files larger than a limit.
+#: A run that takes a while over each image, or may not write files larger than a limit.
 SLOW = """
 import sys, time, resource
 from pathlib import Path
-from handlit.data import packing
+from handlit.data.packing import shards
+from handlit.data.packing.write import pack
 from tests.data.packing.packed_data import Small
-encode = packing._encode
+encode = shards.encode
 def slow(*arguments):
     time.sleep(float(sys.argv[3]))
     return encode(*arguments)
-packing._encode = slow
+shards.encode = slow
 if len(sys.argv) > 4:
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[4]), int(sys.argv[4])))
-packing.pack(Small(Path(sys.argv[1])), Path(sys.argv[2]), ("fit", "predict"), workers=0, shard_pictures=5)
+pack(Small(Path(sys.argv[1])), Path(sys.argv[2]), ("fit", "predict"), workers=0, shard_images=5)
 """
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(root: Path, out: Path, workers: int = 0, **options: object) -> None:
-    pack(Small(root), out, STAGES, workers=workers, shard_pictures=5, **options)  # type: ignore[arg-type]
+    pack(Small(root), out, STAGES, workers=workers, shard_images=5, **options)  # type: ignore[arg-type]
 
 
 def checksums(folder: Path) -> dict[str, str]:
@@ -61,13 +63,13 @@ def test_workers_do_not_matter_and_a_finished_pack_stays(root: Path, tmp_path: P
     assert (tmp_path / "one" / MANIFEST).stat().st_mtime_ns == changed
 
 
-def test_killed_run_goes_on(root: Path, tmp_path: Path) -> None:
+def test_killed_run_resumes(root: Path, tmp_path: Path) -> None:
     run(root, tmp_path / "whole")
     out = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", SLOW, root, out, "0.1"], cwd=REPOSITORY)
     deadline = time.monotonic() + 60
     # the second chunk is being written
-    while not list(out.glob(".packing/00001.tar-*.part")) and time.monotonic() < deadline:
+    while not list(out.glob(".packing/.00001.*.part.tar")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -81,8 +83,8 @@ def test_killed_run_goes_on(root: Path, tmp_path: Path) -> None:
     assert checksums(out) == checksums(tmp_path / "whole")
 
 
-def test_full_disk_is_told_and_the_run_goes_on(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    out, add, calls = tmp_path / "full", packing._add, []
+def test_full_disk_is_reported_and_the_run_resumes(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, add, calls = tmp_path / "full", shards.add, []
 
     def full(*arguments: object) -> tuple[int, int]:
         calls.append(arguments)
@@ -90,18 +92,18 @@ def test_full_disk_is_told_and_the_run_goes_on(root: Path, tmp_path: Path, monke
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return add(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(packing, "_add", full)
+    monkeypatch.setattr(shards, "add", full)
     with pytest.raises(InputError, match=r"cannot be written .*No space left.*run the same command again"):
         run(root, out)
     assert [path.name for path in (out / "images").iterdir()] == ["00000.tar"]
-    assert not list(out.rglob("*.part"))
-    monkeypatch.setattr(packing, "_add", add)
+    assert not list(out.rglob("*.part*"))
+    monkeypatch.setattr(shards, "add", add)
     run(root, out)
     run(root, tmp_path / "whole")
     assert checksums(out) == checksums(tmp_path / "whole")
 
 
-def test_a_limit_of_the_system_is_told(root: Path, tmp_path: Path) -> None:
+def test_a_limit_of_the_system_is_reported(root: Path, tmp_path: Path) -> None:
     arguments = [sys.executable, "-c", SLOW, root, tmp_path / "out", "0", "4096"]
     done = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode != 0
@@ -110,7 +112,7 @@ def test_a_limit_of_the_system_is_told(root: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "out").rglob("*.tar"))
 
 
-def test_output_that_cannot_be_written_is_told(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_that_cannot_be_written_is_reported(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         run(root, tmp_path / "file" / "out")
@@ -140,7 +142,7 @@ def test_another_dataset_or_option_does_not_go_into_the_same_folder(root: Path, 
         run(root, tmp_path / "mine")
 
 
-def test_unreadable_picture_ends_the_run_or_is_left_out(tmp_path: Path) -> None:
+def test_unreadable_image_ends_the_run_or_is_left_out(tmp_path: Path) -> None:
     root = write_small(tmp_path / "broken")
     damaged = root / "7.png"
     damaged.write_bytes(damaged.read_bytes()[:200])

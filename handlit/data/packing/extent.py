@@ -1,4 +1,4 @@
-"""How far crops reach around a hand under random changes: the part of a picture that a packed dataset keeps."""
+"""How far crops reach around a hand under random changes: the part of an image that a packed dataset keeps."""
 
 import math
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from handlit.geometry import crops
 #: Of a Gaussian shift of 5 pixels, the published change of AMVUR: 6 standard deviations.
 AMVUR_SHIFT = 30.0
 #: Source pixels kept around the crop, on top of a hundredth of its side: what bilinear sampling looks at, which
-#: is more where a picture with a large hand is decoded at a half or a quarter.
+#: is more where an image with a large hand is decoded at a half or a quarter.
 PADDING = 2
 #: The kept part begins and ends at multiples of this, so that it lies on whole pixels of masks that have a half, a
 #: quarter or an eighth of the resolution.
@@ -20,7 +20,7 @@ ALIGNMENT = 8
 
 
 @dataclass(frozen=True)
-class Reach:
+class CropExtent:
     """How far a crop can reach from its unchanged centre, along either axis.
 
     Attributes:
@@ -31,32 +31,32 @@ class Reach:
     sides: float = 0.5
     pixels: float = 0.0
 
-    def covers(self, other: "Reach") -> bool:
+    def covers(self, other: "CropExtent") -> bool:
         """Whether the other reaches no further."""
         return other.sides <= self.sides and other.pixels <= self.pixels
 
 
-def reach_of(augmentation: Augmentation | None) -> Reach:
+def crop_extent(augmentation: Augmentation | None) -> CropExtent:
     """The bound on all changes that can be drawn."""
     if augmentation is None:
-        return Reach()
+        return CropExtent()
     if augmentation.published == "amvur":
-        return Reach(pixels=AMVUR_SHIFT)
+        return CropExtent(pixels=AMVUR_SHIFT)
     if augmentation.published == "mhentropy":
-        # a picture scaled down to 0.8, turned by any angle and shifted by 40 of 256 pixels
-        return Reach(sides=math.sqrt(2) * (0.5 + 40 / 256) / 0.8)
+        # an image scaled down to 0.8, turned by any angle and shifted by 40 of 256 pixels
+        return CropExtent(sides=math.sqrt(2) * (0.5 + 40 / 256) / 0.8)
     angle = math.radians(min(augmentation.rotation_deg, 45.0))
     turned = math.cos(angle) + math.sin(angle)
-    return Reach(sides=turned * (0.5 * (1 + augmentation.scale) + augmentation.translation))
+    return CropExtent(sides=turned * (0.5 * (1 + augmentation.scale) + augmentation.translation))
 
 
-def kept_region(view: View, rule: crops.SquareRule, reach: Reach) -> tuple[int, int, int, int]:
-    """The part of a picture that crops can show.
+def kept_region(view: View, rule: crops.SquareRule, extent: CropExtent) -> tuple[int, int, int, int]:
+    """The part of an image that crops can show.
 
     Args:
         view: Of one frame.
         rule: Of the crops.
-        reach: Bound on their changes.
+        extent: Bound on their changes.
 
     Returns:
         x0, y0, x1, y1 in source pixels, x1 and y1 the first behind it; at least one aligned block.
@@ -65,9 +65,9 @@ def kept_region(view: View, rule: crops.SquareRule, reach: Reach) -> tuple[int, 
         InputError: The hand's box cannot be cropped.
     """
     centre, side = crops.square_crop(view.box, view.image_size, rule, view.object_box)
-    # a turn of the scene stretches the picture where pixels are not square
+    # a turn of the scene stretches the image where pixels are not square
     focal = view.intrinsics[0, 0], view.intrinsics[1, 1]
-    half = (reach.sides * side + reach.pixels) * max(focal) / min(focal) + PADDING + side / 100
+    half = (extent.sides * side + extent.pixels) * max(focal) / min(focal) + PADDING + side / 100
     x0, x1 = _aligned(centre[0] - half, centre[0] + half, view.image_size[0])
     y0, y1 = _aligned(centre[1] - half, centre[1] + half, view.image_size[1])
     return x0, y0, x1, y1
@@ -81,8 +81,8 @@ def _aligned(low: float, high: float, size: int) -> tuple[int, int]:
     return first * ALIGNMENT, min(behind * ALIGNMENT, size)
 
 
-def misses(crop: Crop, region: tuple[int, int, int, int]) -> bool:
-    """Whether a crop shows pixels of its picture that are not in a region x0, y0, x1, y1."""
+def shows_beyond(crop: Crop, region: tuple[int, int, int, int]) -> bool:
+    """Whether a crop shows pixels of its image that are not in a region x0, y0, x1, y1."""
     x0, y0, x1, y1 = region
     width, height = crop.image_size
     (a, b, tx), (c, d, ty) = crop.transform.tolist()
@@ -99,8 +99,8 @@ def misses(crop: Crop, region: tuple[int, int, int, int]) -> bool:
     )
 
 
-def part_of_picture(crop: Crop, region: tuple[int, int, int, int]) -> tuple[tuple[int, int], np.ndarray]:
-    """Size of a part of a picture, and the map (2, 3) from its pixels to a crop of the whole picture."""
+def part_of_image(crop: Crop, region: tuple[int, int, int, int]) -> tuple[tuple[int, int], np.ndarray]:
+    """Size of a part of an image, and the map (2, 3) from its pixels to a crop of the whole image."""
     x0, y0, x1, y1 = region
     shift = np.array([[1.0, 0.0, x0], [0.0, 1.0, y0]])
     return (x1 - x0, y1 - y0), crops.compose(crop.transform, shift)
