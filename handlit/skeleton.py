@@ -1,6 +1,11 @@
 """Joint names, the joint orders of every source, and the permutations between them.
 
 Orders are lists of names; permutations are computed from the names and never typed in.
+
+References:
+    MANO's joints and tree: Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", 2017,
+    https://doi.org/10.1145/3130800.3130883. Orders and tip vertices of the datasets: https://github.com/shreyashampali/ho3d
+    and https://github.com/lmb-freiburg/freihand; of manopth: https://github.com/hassony2/manopth.
 """
 
 from collections.abc import Sequence
@@ -11,12 +16,13 @@ FINGERS = ("thumb", "index", "middle", "ring", "pinky")
 #: handlit's own order (also FreiHAND's and manopth's): wrist, then each finger from its base to its tip.
 JOINTS: tuple[str, ...] = ("wrist", *(f"{finger}_{i}" for finger in FINGERS for i in (1, 2, 3, 4)))
 NUM_JOINTS = len(JOINTS)
+#: Position of the wrist: first in every joint order.
+WRIST = 0
 
-#: The 16 joints of a MANO file, in its order. MANO puts the pinky before the ring finger.
-KINEMATIC_JOINTS: tuple[str, ...] = (
-    "wrist",
-    *(f"{finger}_{i}" for finger in ("index", "middle", "pinky", "ring", "thumb") for i in (1, 2, 3)),
-)
+#: The fingers in MANO's order, which puts the pinky before the ring finger.
+KINEMATIC_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
+#: The 16 joints of a MANO file, in its order.
+KINEMATIC_JOINTS: tuple[str, ...] = ("wrist", *(f"{finger}_{i}" for finger in KINEMATIC_FINGERS for i in (1, 2, 3)))
 #: Parent of each kinematic joint; the root's is -1.
 KINEMATIC_PARENTS: tuple[int, ...] = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 
@@ -58,8 +64,8 @@ def permutation(source: Sequence[str], target: Sequence[str]) -> list[int]:
     """Indices that reorder an array from one joint order to another: ``array_target = array_source[permutation]``.
 
     Args:
-        source: Joint names in the order of the array at hand.
-        target: Joint names in the wanted order.
+        source: Joint names in the array's own order.
+        target: Joint names in the order to bring it to.
 
     Returns:
         For each target joint its position in the source.

@@ -7,7 +7,7 @@ import pytest
 
 from handlit.cli import main
 from handlit.hand.loading import load_hand
-from handlit.hand.mano import write_mano
+from tests.hand.mano_file import write_mano
 
 
 def test_complete_machine(capsys: pytest.CaptureFixture[str]) -> None:

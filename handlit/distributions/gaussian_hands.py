@@ -7,9 +7,8 @@ from torch.distributions import Normal
 from handlit.distributions.cameras import Camera
 from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.geometry.cameras import normalised_to_crop
+from handlit.skeleton import WRIST
 from handlit.types import Hypotheses
-
-_WRIST = 0
 
 
 class GaussianHands(MeshGaussian):
@@ -39,7 +38,7 @@ class GaussianHands(MeshGaussian):
         drawn = self.tempered(temperature).rsample(torch.Size((count,)))
         with torch.autocast(drawn.device.type, enabled=False):
             joints = (self.joint_matrix.float() @ drawn).transpose(0, 1)
-        joints = joints - joints[:, :, _WRIST, None]
+        joints = joints - joints[:, :, WRIST, None]
         points = joints.flatten(1, 2)
         projected = self.camera.project(Normal(points, torch.zeros_like(points), validate_args=False)).mean
         return Hypotheses(

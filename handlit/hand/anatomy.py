@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from handlit.skeleton import KINEMATIC_JOINTS, KINEMATIC_PARENTS
+from handlit.skeleton import KINEMATIC_FINGERS, KINEMATIC_JOINTS, KINEMATIC_PARENTS
 
 #: Lengths of the phalanges in metres, base to tip; the last is the bone, without the soft tip.
 PHALANX_LENGTHS: dict[str, tuple[float, float, float]] = {
@@ -20,12 +20,11 @@ PHALANX_LENGTHS: dict[str, tuple[float, float, float]] = {
 }
 #: Thumb: metacarpal, proximal and distal phalanx in metres.
 THUMB_LENGTHS = (0.0462, 0.0316, 0.0217)
-#: Metacarpals of the four fingers in metres. The wrist joint lies a carpus (25 to 30 mm) further back.
-METACARPAL_LENGTHS = {"index": 0.0681, "middle": 0.0646, "ring": 0.0580, "pinky": 0.0537}
 #: Soft tissue beyond the last bone, metres.
 TIP_PAD = 0.0042
 
-WRIST = np.array([0.0950, 0.0060, 0.0060])
+#: The wrist joint. It lies a carpus (25 to 30 mm) behind the fingers' metacarpals.
+WRIST_POSITION = np.array([0.0950, 0.0060, 0.0060])
 #: Base of each chain: the knuckles, on an arch that falls to the little finger; the thumb's lies at the carpus.
 _BASES = {
     "index": np.array([0.0050, 0.0062, 0.0285]),
@@ -66,8 +65,8 @@ def rest_joints() -> np.ndarray:
         (21, 3) metres: `KINEMATIC_JOINTS`, then the tips of index, middle, pinky, ring, thumb (the chains' own order).
     """
     joints = np.zeros((21, 3))
-    joints[0] = WRIST
-    for chain, finger in enumerate(CHAINS):
+    joints[0] = WRIST_POSITION
+    for chain, finger in enumerate(KINEMATIC_FINGERS):
         directions = chain_directions(finger)
         lengths = THUMB_LENGTHS if finger == "thumb" else PHALANX_LENGTHS[finger]
         position = _BASES[finger].copy()
@@ -96,7 +95,7 @@ def joint_axes() -> np.ndarray:
         For the fingers these are nearly +z, +y and -x.
     """
     axes = np.zeros((15, 3, 3))
-    for chain, finger in enumerate(CHAINS):
+    for chain, finger in enumerate(KINEMATIC_FINGERS):
         for i, direction in enumerate(chain_directions(finger)):
             pad = _unit(_PAD_DIRECTIONS[finger] - direction * (direction @ _PAD_DIRECTIONS[finger]))
             flexion = np.cross(direction, pad)
@@ -104,9 +103,6 @@ def joint_axes() -> np.ndarray:
     axes.setflags(write=False)
     return axes
 
-
-#: The five chains in kinematic order.
-CHAINS: tuple[str, ...] = ("index", "middle", "pinky", "ring", "thumb")
 
 #: Half width at the base of each chain's visible tube, metres; girth elsewhere is a multiple of it.
 FINGER_HALF_WIDTH = {"index": 0.0096, "middle": 0.0098, "ring": 0.0092, "pinky": 0.0081, "thumb": 0.0110}

@@ -10,7 +10,8 @@ from functools import cache
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handlit.hand.anatomy import CHAINS, FINGER_HALF_WIDTH, forward_kinematics, joint_axes, rest_joints
+from handlit.hand.anatomy import FINGER_HALF_WIDTH, forward_kinematics, joint_axes, rest_joints
+from handlit.skeleton import KINEMATIC_FINGERS
 
 #: Degrees, (lowest, highest) of flexion, abduction (towards the thumb's side; for the thumb away from the fingers) and
 #: twist. The rest pose is zero: the resting thumb is already abducted, so its range lies on both sides of it; a
@@ -103,21 +104,6 @@ def named_poses() -> dict[str, np.ndarray]:
     return dict(zip(_POSTURES, poses, strict=True))
 
 
-def pose_to_angles(poses: np.ndarray) -> np.ndarray:
-    """The inverse of `angles_to_pose`.
-
-    Args:
-        poses: (N, 45) axis-angle, radians.
-
-    Returns:
-        (N, 15, 3) flexion, abduction, twist in radians.
-    """
-    axes = joint_axes()
-    matrices = Rotation.from_rotvec(poses.reshape(-1, 3)).as_matrix().reshape(-1, 15, 3, 3)
-    local = axes @ matrices @ axes.transpose(0, 2, 1)
-    return Rotation.from_matrix(local.reshape(-1, 3, 3)).as_euler("XYZ").reshape(-1, 15, 3)
-
-
 def clamp_angles(angles: np.ndarray) -> np.ndarray:
     """(N, 15, 3) the nearest joint angles inside `JOINT_LIMITS`, with less abduction where a knuckle is bent."""
     limited = np.clip(angles, JOINT_LIMITS[..., 0], JOINT_LIMITS[..., 1])
@@ -135,7 +121,7 @@ def _capsules() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Segments 0 to 14 are the chains' (a thumb's first is its metacarpal), 15 to 18 the metacarpals of the fingers.
     """
     ends, radii = [], []
-    for chain, finger in enumerate(CHAINS):
+    for chain, finger in enumerate(KINEMATIC_FINGERS):
         width = FINGER_HALF_WIDTH[finger]
         for i, share in enumerate((0.90, 0.84, 0.74)):
             ends.append((1 + 3 * chain + i, 2 + 3 * chain + i if i < 2 else 16 + chain))

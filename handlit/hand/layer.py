@@ -179,21 +179,6 @@ class HandLayer(nn.Module):
                 points = self._with_tips(joints, points)
             return self._place(points, batch, transl)
 
-    def regress_joints(self, vertices: Tensor) -> Tensor:
-        """Joints as a linear function of any mesh of the hand's topology, whatever made it.
-
-        `joint_matrix` (21, 778) does it: the asset's regressor for 16 joints and the tip vertices themselves.
-
-        Args:
-            vertices: (..., 778, 3), any frame and unit.
-
-        Returns:
-            (..., 21, 3), same frame and unit, handlit order.
-        """
-        _leading_shape("vertices", vertices, (NUM_VERTICES, 3))
-        with self._own_precision():
-            return self.joint_matrix @ vertices.to(self.joint_matrix.dtype)
-
     def rest_wrist(self, betas: Tensor) -> Tensor:
         """The wrist joint of the unposed hand: the point that the global rotation turns about.
 

@@ -4,12 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
+from handlit.geometry.mirroring import MIRROR, mirrored_points, mirrored_rotation_vectors
 from handlit.hand.asset import HandAsset, Side
 
 _FILE = Path(__file__).with_name("standin_hand.npz")
-_MIRROR = np.array([-1.0, 1.0, 1.0])
-#: A rotation mirrored in the plane x = 0 keeps its angle about x and reverses those about y and z.
-_MIRROR_ROTATION = np.tile([1.0, -1.0, -1.0], 15)
 
 
 def load_standin(side: Side = "right") -> HandAsset:
@@ -34,20 +32,21 @@ def load_standin(side: Side = "right") -> HandAsset:
 def mirror(asset: HandAsset) -> HandAsset:
     """The hand of the other side, mirrored in the plane x = 0; twice gives the same hand again.
 
-    To pose it as the mirror image, reverse the y and z components of every axis-angle vector.
+    To pose it as the mirror image, mirror the pose: `geometry.mirroring.mirrored_rotation_vectors`.
     """
+    sign = MIRROR.diagonal()
     # (R - I) of a mirrored rotation has the entries with exactly one x index reversed
-    entry = np.tile(np.outer(_MIRROR, _MIRROR).ravel(), 15)
+    entry = np.tile(np.outer(sign, sign).ravel(), 15)
     return HandAsset(
         name=asset.name,
         side="left" if asset.side == "right" else "right",
-        template=asset.template * _MIRROR,
-        shape_directions=asset.shape_directions * _MIRROR[:, None],
-        pose_directions=asset.pose_directions * _MIRROR[:, None] * entry,
+        template=mirrored_points(asset.template),
+        shape_directions=asset.shape_directions * sign[:, None],
+        pose_directions=asset.pose_directions * sign[:, None] * entry,
         joint_regressor=asset.joint_regressor,
         weights=asset.weights,
         faces=asset.faces[:, ::-1].copy(),
-        pose_mean=asset.pose_mean * _MIRROR_ROTATION,
-        pose_components=asset.pose_components * _MIRROR_ROTATION,
+        pose_mean=mirrored_rotation_vectors(asset.pose_mean),
+        pose_components=mirrored_rotation_vectors(asset.pose_components),
         parents=asset.parents,
     )

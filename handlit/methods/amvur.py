@@ -20,10 +20,8 @@ from handlit.methods.schedules import Schedule, configure_adam
 from handlit.methods.supervision import FullSupervision, Supervision
 from handlit.models.amvur import AMVURNetwork, AMVUROutput
 from handlit.models.texture import HandView, view_hands
-from handlit.skeleton import TipConvention
+from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
-
-_WRIST = 0
 
 
 class AMVUR(HandMethod[AMVUROutput]):
@@ -141,7 +139,7 @@ class AMVUR(HandMethod[AMVUROutput]):
     def predict(self, output: AMVUROutput) -> HandPrediction:
         """Mean, scales and distribution of the chosen mesh; pose and shape are the prior's."""
         mesh = self._answer(output)
-        joints = mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        joints = mesh.marginal(self.hand.joint_matrix, relative_to=WRIST)
         return HandPrediction(
             vertices_root=mesh.mean,
             joints_root=joints.mean,

@@ -14,9 +14,8 @@ from handlit.hand.loading import load_hand
 from handlit.methods.method import HandMethod, Losses
 from handlit.models.published.amvur import AMVURReferenceNetwork, ReferenceOutput
 from handlit.models.published.amvur.network import ReferenceCameraModel
+from handlit.skeleton import WRIST
 from handlit.types import HandBatch, HandPrediction
-
-_WRIST = 0
 
 
 class AMVURReference(HandMethod[ReferenceOutput]):
@@ -65,10 +64,10 @@ class AMVURReference(HandMethod[ReferenceOutput]):
         released code draws them once more; their projections are those of the weak perspective at the wrist.
         """
         mesh = output.attention if self.answer == "attention" else output.prior
-        wrist = mesh.joints[:, _WRIST]
+        wrist = mesh.joints[:, WRIST]
         scale = output.amplitude[:, None].abs() * (mesh.log_variance / 2).exp()
         distribution = MeshGaussian(mesh.vertices - wrist[:, None], scale.clamp(min=MIN_SCALE_M))
-        joints = distribution.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        joints = distribution.marginal(self.hand.joint_matrix, relative_to=WRIST)
         size = self.image_size
         view = output.camera.view(wrist, size)
         return HandPrediction(

@@ -22,10 +22,8 @@ from handlit.methods.labels import mesh_labels
 from handlit.methods.method import HandMethod, Losses
 from handlit.methods.schedules import Schedule, configure_adam
 from handlit.models.amvur import AMVURNetwork
-from handlit.skeleton import TipConvention
+from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
-
-_WRIST = 0
 
 
 @dataclass
@@ -111,7 +109,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
     def losses(self, output: MeshAndCamera, batch: HandBatch) -> Losses:
         """Absolute errors of vertices, joints and projections, and the likelihood that fits the scale alone."""
         labels = mesh_labels(batch, self.hand.joint_matrix)
-        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=WRIST)
         projected = output.camera.project(joints).mean
         target_2d = crop_to_normalised(labels.joints_2d, self.image_size)
         terms = {
@@ -124,7 +122,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
 
     def predict(self, output: MeshAndCamera) -> HandPrediction:
         """The mesh with its one scale."""
-        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        joints = output.mesh.marginal(self.hand.joint_matrix, relative_to=WRIST)
         return HandPrediction(
             vertices_root=output.mesh.mean,
             joints_root=joints.mean,

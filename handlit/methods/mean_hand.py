@@ -11,10 +11,8 @@ from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.methods.method import HandMethod, Losses
-from handlit.skeleton import TipConvention
+from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
-
-_WRIST = 0
 
 
 class MeanHand(HandMethod[int]):
@@ -66,7 +64,7 @@ class MeanHand(HandMethod[int]):
         batch, size = output, self.image_size
         variance = self.vertex_squares / self.vertex_count.clamp(min=1)
         mesh = MeshGaussian.from_log_variance(self.vertex_mean, variance.log()).expand((batch,))
-        joints = mesh.marginal(self.hand.joint_matrix, relative_to=_WRIST)
+        joints = mesh.marginal(self.hand.joint_matrix, relative_to=WRIST)
         log_magnification, offset = self.camera_mean.float().split((1, 2))
         view = torch.cat([log_magnification.exp(), offset]).expand(batch, 3)
         camera = WeakPerspectiveCamera(view)

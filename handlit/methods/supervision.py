@@ -24,11 +24,11 @@ from handlit.losses.reduction import masked_mean
 from handlit.methods.labels import image_labels, mesh_labels
 from handlit.methods.method import Losses
 from handlit.models.amvur import AMVURNetwork, AMVUROutput
+from handlit.skeleton import WRIST
 from handlit.types import HandBatch
 
 T = TypeVar("T")
 
-_WRIST = 0
 #: How well the intrinsics of a dataset's crops are known, of each entry of `Camera.intrinsics`: 2 % of the focal
 #: length, a hundredth of the crop. Keeps the divergence from rewarding certainty beyond that.
 CALIBRATION_SCALE = 0.02
@@ -104,7 +104,7 @@ class FullSupervision(Supervision):
         camera = self.camera(output)
 
         def reconstruction(mesh: MeshGaussian) -> dict[str, Tensor]:
-            joints = mesh.marginal(joint_matrix, relative_to=_WRIST)
+            joints = mesh.marginal(joint_matrix, relative_to=WRIST)
             projected = camera.project(joints).mean
             return {
                 "vertices": masked_mean(l1_distance(mesh.mean, labels.vertices_root), labels.vertices_valid),
@@ -199,7 +199,7 @@ class WeakSupervision(Supervision):
         labelled = labels.any_valid
         liftable = labels.valid.sum(1) >= MIN_PAIRS
         camera = self.camera(output)
-        fingers = labels.valid[:, _WRIST + 1 :]
+        fingers = labels.valid[:, WRIST + 1 :]
         prior = output.prior
         with torch.autocast(target.device.type, enabled=False):
             # the hand without its orientation, taken as given
@@ -210,9 +210,9 @@ class WeakSupervision(Supervision):
         scale = prior.distribution.stddev
 
         def reconstruction(mesh: MeshGaussian, led: Tensor) -> dict[str, Tensor]:
-            projected = camera.project(mesh.marginal(joint_matrix, relative_to=_WRIST))
-            moving = Normal(projected.mean[:, _WRIST + 1 :], projected.stddev[:, _WRIST + 1 :], validate_args=False)
-            nll = scale_nll(_as_event(moving), target[:, _WRIST + 1 :], fingers)
+            projected = camera.project(mesh.marginal(joint_matrix, relative_to=WRIST))
+            moving = Normal(projected.mean[:, WRIST + 1 :], projected.stddev[:, WRIST + 1 :], validate_args=False)
+            nll = scale_nll(_as_event(moving), target[:, WRIST + 1 :], fingers)
             return {
                 "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.valid), labelled),
                 "nll_2d": masked_mean(nll, fingers.any(1)),

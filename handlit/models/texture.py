@@ -161,7 +161,7 @@ class TextureDecoder(nn.Module):
             raise InputError("the texture reads the backbone's feature maps: build the backbone with maps: true")
         if hidden % heads:
             raise InputError(f"the texture's hidden width {hidden} is not a multiple of its {heads} heads")
-        template = torch.from_numpy(asset.template).float()
+        template = torch.tensor(asset.template, dtype=torch.float32)
         self.register_buffer("template", template, persistent=False)
         self.hide_radius_m = hide_radius_m
         features = sum(map_channels)

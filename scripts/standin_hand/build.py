@@ -11,11 +11,11 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from handlit.hand.anatomy import CHAINS, rest_joints
+from handlit.hand.anatomy import rest_joints
 from handlit.hand.articulation import sample_poses
 from handlit.hand.asset import NUM_VERTICES, HandAsset
 from handlit.hand.coarse import COARSE_VERTICES
-from handlit.skeleton import FINGERS, TIP_VERTICES
+from handlit.skeleton import FINGERS, KINEMATIC_FINGERS, TIP_VERTICES
 from scripts.standin_hand.mesh import remesh
 from scripts.standin_hand.rig import joint_regressor, pose_directions, shape_directions, skinning_weights
 
@@ -39,7 +39,7 @@ def _tip_ids(vertices: np.ndarray) -> dict[int, int]:
     rest = rest_joints()
     taken: dict[int, int] = {}
     for position, finger in enumerate(FINGERS):
-        chain = CHAINS.index(finger)
+        chain = KINEMATIC_FINGERS.index(finger)
         tip, last = rest[16 + chain], rest[3 + 3 * chain]
         ahead = (tip - last) / np.sqrt((tip - last) @ (tip - last))
         near = np.sqrt(((vertices - tip) ** 2).sum(-1)) < 0.012

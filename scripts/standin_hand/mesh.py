@@ -5,8 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from handlit.hand.anatomy import CHAINS
 from handlit.hand.asset import NUM_FACES, NUM_VERTICES
+from handlit.skeleton import KINEMATIC_FINGERS
 from scripts.standin_hand.surface import (
     WRIST_CUT,
     chain_arc,
@@ -28,7 +28,7 @@ _EDGE_PALM = 8.8e-3
 def wanted_edge_length(points: np.ndarray) -> np.ndarray:
     """(N,) metres: how long the edges of the mesh should be at points on the skin, up to a common factor."""
     wanted = np.full(len(points), _EDGE_PALM)
-    for finger in CHAINS:
+    for finger in KINEMATIC_FINGERS:
         along = finger_coordinates(points, finger)[:, 0]
         length = np.interp(along, np.interp(_EDGE_KNOTS, [0, 1, 2, 3], chain_arc(finger)), _EDGE_LENGTHS)
         near = np.clip(1.5 - finger_distance(points, finger) / 0.003, 0.0, 1.0)

@@ -4,11 +4,11 @@ import numpy as np
 from scipy.optimize import nnls
 from scipy.spatial.transform import Rotation
 
-from handlit.hand.anatomy import CHAINS, chain_directions, joint_axes, rest_joints
-from handlit.skeleton import KINEMATIC_PARENTS
+from handlit.hand.anatomy import chain_directions, joint_axes, rest_joints
+from handlit.skeleton import KINEMATIC_FINGERS, KINEMATIC_PARENTS
 from scripts.standin_hand.surface import chain_arc, finger_coordinates, finger_distance
 
-FINGER_CHAINS = tuple(finger for finger in CHAINS if finger != "thumb")
+FINGER_CHAINS = tuple(finger for finger in KINEMATIC_FINGERS if finger != "thumb")
 #: Half length of the zone in which the skin changes from one bone to the next, metres: about the joint's half girth.
 _BLEND = {"finger": (0.0115, 0.0075, 0.0062), "thumb": (0.0180, 0.0105, 0.0080)}
 

@@ -4,7 +4,8 @@ from functools import cache
 
 import numpy as np
 
-from handlit.hand.anatomy import CHAINS, FINGER_HALF_WIDTH, chain_directions, joint_axes, rest_joints
+from handlit.hand.anatomy import FINGER_HALF_WIDTH, chain_directions, joint_axes, rest_joints
+from handlit.skeleton import KINEMATIC_FINGERS
 
 #: The wrist is cut by the plane x = WRIST_CUT, metres.
 WRIST_CUT = 0.1080
@@ -72,7 +73,7 @@ def chain_arc(finger: str) -> np.ndarray:
 
     The second joint is the origin; a thumb's metacarpal is projected onto the line.
     """
-    chain = CHAINS.index(finger)
+    chain = KINEMATIC_FINGERS.index(finger)
     stations = rest_joints()[[1 + 3 * chain, 2 + 3 * chain, 3 + 3 * chain, 16 + chain]]
     return (stations - stations[1]) @ chain_directions(finger)[2]
 
@@ -96,7 +97,7 @@ def _smooth_interp(x: np.ndarray, knots: np.ndarray, values: np.ndarray) -> np.n
 
 def finger_coordinates(points: np.ndarray, finger: str) -> np.ndarray:
     """(N, 3) position along the phalanges from the second joint, to the thumb's side, and to the back; metres."""
-    chain = CHAINS.index(finger)
+    chain = KINEMATIC_FINGERS.index(finger)
     origin = rest_joints()[2 + 3 * chain]
     flexion, back, ahead = joint_axes()[3 * chain + 2]
     return (points - origin) @ np.stack([ahead, flexion, back]).T
@@ -186,7 +187,8 @@ def skin(points: np.ndarray) -> np.ndarray:
     palm = _palm_distance(points)
     # each finger blends with the palm but hardly with its neighbour, which leaves webs instead of mittens
     parts = [
-        _smooth_min(palm, finger_distance(points, finger), 0.006 if finger != "thumb" else 0.008) for finger in CHAINS
+        _smooth_min(palm, finger_distance(points, finger), 0.006 if finger != "thumb" else 0.008)
+        for finger in KINEMATIC_FINGERS
     ]
     whole = parts[0]
     for part in parts[1:]:

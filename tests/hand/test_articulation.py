@@ -9,11 +9,11 @@ from handlit.hand.articulation import (
     angles_to_pose,
     finger_clearance,
     named_poses,
-    pose_to_angles,
     sample_poses,
 )
 from handlit.hand.standin import load_standin
 from handlit.skeleton import KINEMATIC_JOINTS, KINEMATIC_PARENTS
+from tests.hand.joint_angles import pose_to_angles
 
 KNUCKLES, SECOND, LAST = [0, 3, 9, 6], [1, 4, 10, 7], [2, 5, 11, 8]  # index, middle, ring, pinky
 

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from handlit.hand import layer as layer_module
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
-from handlit.skeleton import JOINTS, KINEMATIC_JOINTS, TIP_VERTICES, reorder
+from handlit.skeleton import FINGERS, JOINTS, KINEMATIC_JOINTS, TIP_VERTICES, reorder
 from tests.hand.synthetic_mano import sines, synthetic_mano
 
 ASSET = synthetic_mano()
@@ -50,7 +50,7 @@ def literal_hand(
 def with_tips(joints: np.ndarray, vertices: np.ndarray, tips: tuple[int, ...]) -> np.ndarray:
     """21 joints in handlit order, placed by name."""
     named = dict(zip(KINEMATIC_JOINTS, joints, strict=True))
-    for finger, vertex in zip(("thumb", "index", "middle", "ring", "pinky"), tips, strict=True):
+    for finger, vertex in zip(FINGERS, tips, strict=True):
         named[f"{finger}_4"] = vertices[vertex]
     return np.stack([named[name] for name in JOINTS])
 
@@ -202,7 +202,7 @@ def test_joints_only_equals_the_joints_of_the_mesh(joints: str) -> None:
     hand = HandLayer(asset, tips="amvur", joints=joints, dtype=torch.float64)  # type: ignore[arg-type]
     mesh = hand(*arguments)
     torch.testing.assert_close(hand.joints_only(*arguments), mesh.joints)
-    regressed = hand.regress_joints(mesh.vertices)
+    regressed = hand.joint_matrix @ mesh.vertices
     by_name = with_tips(asset.joint_regressor @ mesh.vertices.numpy(), mesh.vertices.numpy(), TIP_VERTICES["amvur"])
     np.testing.assert_allclose(regressed.numpy(), by_name, atol=1e-15)
     if joints == "regressed":
@@ -210,7 +210,7 @@ def test_joints_only_equals_the_joints_of_the_mesh(joints: str) -> None:
     else:
         # the two definitions agree in a flat hand and part in a bent one
         flat = hand(torch.zeros(45))
-        torch.testing.assert_close(flat.joints, hand.regress_joints(flat.vertices))
+        torch.testing.assert_close(flat.joints, hand.joint_matrix @ flat.vertices)
         assert (mesh.joints - regressed).abs().max() > 1e-3
 
 
@@ -342,11 +342,9 @@ def test_autocast_does_not_lower_the_precision() -> None:
         assert (pose @ pose.mT).dtype == torch.bfloat16
         cast = hand(pose, betas)
         joints = hand.joints_only(pose, betas)
-        regressed = hand.regress_joints(plain.vertices)
         low = hand(pose.bfloat16(), betas.bfloat16())
     torch.testing.assert_close(cast, plain, rtol=0, atol=0)
-    for values in (joints, regressed):
-        torch.testing.assert_close(values, plain.joints, rtol=0, atol=1e-6)
+    torch.testing.assert_close(joints, plain.joints, rtol=0, atol=1e-6)
     assert low.vertices.dtype == torch.float32
 
 
@@ -387,5 +385,3 @@ def test_wrong_shapes_are_named() -> None:
         hand(torch.zeros(2, 48))
     with pytest.raises(ValueError, match="betas"):
         hand(torch.zeros(2, 45), torch.zeros(2, 11))
-    with pytest.raises(ValueError, match="vertices"):
-        hand.regress_joints(torch.zeros(2, 777, 3))

@@ -21,9 +21,10 @@ from handlit.errors import InputError
 from handlit.hand import mano
 from handlit.hand.asset import HandAsset
 from handlit.hand.loading import load_hand
-from handlit.hand.mano import load_mano, write_mano
+from handlit.hand.mano import load_mano
 from handlit.hand.standin import mirror
 from handlit.hand.unpickle import restricted_load
+from tests.hand.mano_file import write_mano
 from tests.hand.synthetic_mano import synthetic_mano
 
 ASSET = synthetic_mano()
@@ -342,17 +343,3 @@ def test_left_hand_that_does_not_tell(tmp_path: Path) -> None:
     write_mano(left, tmp_path / "MANO_LEFT.pkl")
     with pytest.warns(UserWarning, match="cannot tell"):
         assert_same(load_mano(tmp_path, "left"), left)
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "MANO_RIGHT.pkl"
-    file.write_bytes(b"old")
-
-    def full_disk(self: Path, target: Path) -> Path:
-        raise OSError("disk full")
-
-    monkeypatch.setattr(Path, "replace", full_disk)
-    with pytest.raises(OSError, match="disk full"):
-        write_mano(ASSET, file)
-    assert [entry.name for entry in tmp_path.iterdir()] == ["MANO_RIGHT.pkl"]
-    assert file.read_bytes() == b"old"

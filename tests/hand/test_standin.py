@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -11,7 +9,6 @@ from handlit.hand.coarse import COARSE_VERTICES
 from handlit.hand.layer import HandLayer
 from handlit.hand.standin import load_standin, mirror
 from handlit.skeleton import FINGERS, KINEMATIC_JOINTS, TIP_VERTICES
-from scripts.standin_hand.build import save_hand, sculpt_hand
 
 # Buryanov and Kotiuk 2010, millimetres: proximal, middle, distal phalanx; the thumb's metacarpal, proximal, distal
 PHALANGES_MM = {
@@ -271,13 +268,3 @@ def test_left_hand_is_the_mirror_image_in_every_pose_and_shape(hand: HandAsset) 
     twice = mirror(left)
     for name in ("template", "shape_directions", "pose_directions", "faces", "pose_mean", "pose_components"):
         np.testing.assert_array_equal(getattr(twice, name), getattr(hand, name))
-
-
-def test_the_file_is_what_the_sculpture_gives(hand: HandAsset, tmp_path: Path) -> None:
-    path = tmp_path / "hand.npz"
-    save_hand(sculpt_hand(), path)
-    assert path.stat().st_size < 1_000_000
-    with np.load(path, allow_pickle=False) as rebuilt:
-        np.testing.assert_array_equal(rebuilt["faces"], hand.faces)
-        for name in rebuilt.files:
-            np.testing.assert_allclose(rebuilt[name], getattr(hand, name), atol=2e-5, err_msg=name)

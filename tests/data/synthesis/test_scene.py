@@ -13,9 +13,10 @@ from handlit.data.synthesis.motion import BASE_ROTATIONS, keyframes, orientation
 from handlit.data.synthesis.presets import PRESETS
 from handlit.data.synthesis.scene import IMAGE_HEIGHT, IMAGE_WIDTH, sample_scene
 from handlit.data.synthesis.solids import SOLID_KINDS, sample_solid
-from handlit.hand.articulation import JOINT_LIMITS, pose_to_angles
+from handlit.hand.articulation import JOINT_LIMITS
 from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS
+from tests.hand.joint_angles import pose_to_angles
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
-from handlit.skeleton import JOINTS, permutation
+from handlit.skeleton import JOINTS, KINEMATIC_FINGERS, permutation
 
 #: Principal components of the finger pose that are predicted.
 NUM_COMPONENTS = 30
 #: The 21 points that the released code keeps in front of the 778 vertices: MANO's order, each tip after its finger.
-POINTS = ("wrist", *(f"{f}_{i}" for f in ("index", "middle", "pinky", "ring", "thumb") for i in (1, 2, 3, 4)))
+POINTS = ("wrist", *(f"{f}_{i}" for f in KINEMATIC_FINGERS for i in (1, 2, 3, 4)))
 #: Rotation of the hand model's root, held fixed: half a turn about x.
 ROOT = (math.pi, 0.0, 0.0)
 
