@@ -14,7 +14,7 @@ from handlit.models.published.weights import convert_amvur
 from tests.hand.synthetic_mano import synthetic_mano
 from tests.models.published.released_amvur import image, released_state_dict
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "amvur_network.json").read_text())
+GOLDEN = json.loads((Path(__file__).parents[2] / "golden" / "amvur_network.json").read_text())
 MODES = ("orthographic", "perspective")
 
 
