@@ -7,7 +7,7 @@ hand is mirrored on the way in and back on the way out); 21 joints in the order 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -209,3 +209,73 @@ class HandPrediction:
     pose: Tensor | None = None
     betas: Tensor | None = None
     root_cam: Tensor | None = None
+
+
+@dataclass
+class PredictedBatch:
+    """What a method's `predict_step` hands to callbacks: a prediction and the samples that it is of.
+
+    Attributes:
+        key: Name of each sample.
+        index: (B,) position of each sample in its dataset.
+        prediction: Of the whole batch.
+    """
+
+    key: list[str]
+    index: Tensor
+    prediction: HandPrediction
+
+
+class Triangulated(Protocol):
+    """A hand model with triangles."""
+
+    faces: Tensor
+
+
+@runtime_checkable
+class HasHand(Protocol):
+    """A method, as callbacks see it: it knows the triangles of the meshes that it predicts, (1538, 3) int64."""
+
+    @property
+    def hand(self) -> Triangulated:
+        """The hand layer."""
+
+
+@runtime_checkable
+class TexturedMethod(HasHand, Protocol):
+    """A method that also colours the mesh that it predicts."""
+
+    def colours(self, batch: HandBatch) -> Tensor:
+        """(B, 778, 3) RGB in [0, 1] of every vertex, seen or hidden, without gradients."""
+
+
+@runtime_checkable
+class HandData(Protocol):
+    """A data module, as callbacks see it.
+
+    Attributes:
+        protocol: Benchmark in whose format predictions are submitted; None for a dataset without one.
+        box_source: Where the hand boxes of the evaluation split come from, in words.
+    """
+
+    protocol: str | None
+    box_source: str
+
+
+@runtime_checkable
+class Photographs(Protocol):
+    """A data module whose samples are cut from whole images."""
+
+    def source_image(self, key: str) -> Tensor:
+        """(H, W, 3) uint8 RGB, the whole source image of a hand."""
+
+    def camera_assumed(self, key: str) -> bool:
+        """Whether the camera of a hand's image was assumed, not given."""
+
+
+@runtime_checkable
+class KnownBoneLengths(Protocol):
+    """A data module whose benchmark gives the size of each hand and no root."""
+
+    def bone_lengths(self, index: Tensor) -> Tensor:
+        """(B,) metres, the middle finger's proximal bone of the samples at these positions (B,)."""

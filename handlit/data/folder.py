@@ -355,7 +355,7 @@ class HandFolder(HandDataModule):
         """Whether the camera of a hand's picture was assumed, not given."""
         return self._assumed[key]
 
-    def picture(self, key: str) -> torch.Tensor:
+    def source_image(self, key: str) -> torch.Tensor:
         """The whole source picture of a hand.
 
         Args:

@@ -1,6 +1,6 @@
 """AMVUR (CVPR 2023): an attention posterior over the mesh, tied to a hand-model prior."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -15,8 +15,8 @@ from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.photometric import hand_pixels, photometric_distance
 from handlit.losses.reduction import masked_mean, zero_of
-from handlit.methods.method import HandMethod, Losses
-from handlit.methods.schedules import Schedule, configure_adam
+from handlit.methods.learned import LearnedMethod
+from handlit.methods.method import Losses
 from handlit.methods.supervision import FullSupervision, Supervision
 from handlit.models.amvur import AMVURNetwork, AMVUROutput
 from handlit.models.texture import HandView, view_hands
@@ -24,7 +24,7 @@ from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
 
 
-class AMVUR(HandMethod[AMVUROutput]):
+class AMVUR(LearnedMethod[AMVUROutput]):
     """Attention-based mesh vertices uncertainty regression.
 
     The point estimate is the mean of one of the network's two distributions over meshes; joints are regressed from it.
@@ -39,17 +39,11 @@ class AMVUR(HandMethod[AMVUROutput]):
         mano_path: MANO file or folder; the stand-in hand without it.
         tips: Vertices that stand for the finger tips in the dataset's labels.
         image_size: Side of the square crops, pixels.
-        learning_rate: Of Adam; the highest one for ``one_cycle``.
-        schedule: ``"step"``: a tenth after each milestone, as published. ``"one_cycle"``: a rise and a cosine
-            fall over the whole run, for runs of a few epochs.
-        milestones: Epochs, see `schedule`.
-        warmup: Part of a ``one_cycle`` run in which the learning rate rises.
-        fused: One kernel for all of Adam's updates, several times faster; Lightning refuses it with gradient clipping
-            under ``16-mixed``.
         photometric: Weight of the photometric loss of the answered mesh, per unit of RGB in [0, 1]; it reaches the
             colours, and the mesh through the shading and the places where colours lie. 1e-3 in the paper's code with
             full supervision, 1e-4 with weak supervision.
         photometric_from: First epoch, counted from 0, with the photometric loss; 21 in the code with weak supervision.
+        **optimizer: See `LearnedMethod`.
     """
 
     def __init__(
@@ -60,23 +54,14 @@ class AMVUR(HandMethod[AMVUROutput]):
         mano_path: str | None = None,
         tips: TipConvention = "ho3d",
         image_size: int = 224,
-        learning_rate: float = 5e-5,
-        schedule: Schedule = "step",
-        milestones: Sequence[int] = (20,),
-        warmup: float = 0.1,
-        fused: bool = True,
         photometric: float = 0.0,
         photometric_from: int = 0,
+        **optimizer: Any,
     ) -> None:
-        super().__init__(image_size)
+        super().__init__(image_size, **optimizer)
         self.network = network(load_hand(mano_path), tips)
         self.supervision = supervision or FullSupervision()
         self.answer = answer
-        self.learning_rate = learning_rate
-        self.schedule: Schedule = schedule
-        self.milestones = milestones
-        self.warmup = warmup
-        self.fused = fused
         self.photometric = photometric
         self.photometric_from = photometric_from
         if photometric and self.network.texture is None:
@@ -151,16 +136,4 @@ class AMVUR(HandMethod[AMVUROutput]):
             pose=output.prior.pose,
             betas=output.prior.betas,
             root_cam=output.camera.root_cam,
-        )
-
-    def configure_optimizers(self) -> Any:
-        """Adam with the chosen schedule."""
-        return configure_adam(
-            self.network.parameters(),
-            self.trainer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            milestones=self.milestones,
-            warmup=self.warmup,
-            fused=self.fused,
         )

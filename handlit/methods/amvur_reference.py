@@ -33,6 +33,8 @@ class AMVURReference(HandMethod[ReferenceOutput]):
         image_size: Side of the square crops, pixels; the weights were trained with 224.
     """
 
+    fixed_settings = frozenset({"tips"})
+
     def __init__(
         self,
         camera: ReferenceCameraModel = "orthographic",

@@ -1,7 +1,7 @@
 """The baseline that shows what a distribution is worth: AMVUR's network without prior and without scales."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from handlit.losses.gaussian import scale_nll
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean
 from handlit.methods.labels import mesh_labels
-from handlit.methods.method import HandMethod, Losses
-from handlit.methods.schedules import Schedule, configure_adam
+from handlit.methods.learned import LearnedMethod
+from handlit.methods.method import Losses
 from handlit.models.amvur import AMVURNetwork
 from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
@@ -39,7 +39,7 @@ class MeshAndCamera:
     camera: Camera
 
 
-class Deterministic(HandMethod[MeshAndCamera]):
+class Deterministic(LearnedMethod[MeshAndCamera]):
     """Backbone, attention decoder and camera of `AMVURNetwork`, trained with absolute errors alone.
 
     So that it answers the same `HandPrediction` as every method, all vertex coordinates share one standard deviation.
@@ -58,11 +58,7 @@ class Deterministic(HandMethod[MeshAndCamera]):
         joints: The same of the joints regressed from it, wrist at the origin, per metre.
         joints_2d: The same of their projections, per unit of normalised crop coordinates (the crop is 2 wide).
         initial_scale: Standard deviation of a vertex coordinate before training, metres.
-        learning_rate: Of Adam; the highest one for ``one_cycle``.
-        schedule: See `AMVUR`.
-        milestones: See `AMVUR`.
-        warmup: See `AMVUR`.
-        fused: See `AMVUR`.
+        **optimizer: See `LearnedMethod`.
     """
 
     def __init__(
@@ -75,24 +71,15 @@ class Deterministic(HandMethod[MeshAndCamera]):
         joints: float = 100.0,
         joints_2d: float = 5.0,
         initial_scale: float = 0.02,
-        learning_rate: float = 5e-5,
-        schedule: Schedule = "step",
-        milestones: Sequence[int] = (20,),
-        warmup: float = 0.1,
-        fused: bool = True,
+        **optimizer: Any,
     ) -> None:
-        super().__init__(image_size)
+        super().__init__(image_size, **optimizer)
         self.network = network(load_hand(mano_path), tips)
         decoder = self.network.decoder
         for unused in (self.network.prior_net, decoder.log_variance_head, decoder.upsampling_log_variance):
             unused.requires_grad_(False)
         self.log_scale = torch.nn.Parameter(torch.tensor(math.log(initial_scale)))
         self.weights = {"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": 1.0}
-        self.learning_rate = learning_rate
-        self.schedule: Schedule = schedule
-        self.milestones = milestones
-        self.warmup = warmup
-        self.fused = fused
 
     @property
     def hand(self) -> HandLayer:
@@ -132,16 +119,4 @@ class Deterministic(HandMethod[MeshAndCamera]):
             camera=view_to_crop(output.camera.view, self.image_size),
             distribution=GaussianHands(output.mesh, self.hand.joint_matrix, output.camera, self.image_size),
             root_cam=output.camera.root_cam,
-        )
-
-    def configure_optimizers(self) -> Any:
-        """Adam with the chosen schedule."""
-        return configure_adam(
-            [parameter for parameter in self.parameters() if parameter.requires_grad],
-            self.trainer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            milestones=self.milestones,
-            warmup=self.warmup,
-            fused=self.fused,
         )

@@ -1,22 +1,25 @@
-"""What all methods share: one step for training, validation and test, metrics by name, and a watch over the loss."""
+"""What all methods share: one step for training, validation and test, and metrics by name."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
+from typing_extensions import override
 
-from handlit.errors import InputError, NonFiniteError
+from handlit.errors import InputError
 from handlit.hand.layer import HandLayer
-from handlit.losses.reduction import mean_over_processes, several_processes
+from handlit.losses.reduction import mean_over_processes
+from handlit.methods.compatibility import check_checkpoint, stamp
+from handlit.methods.loss_watch import MAX_WATCHED, LossWatch
 from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
 from handlit.seeding import run_seed, seed_step
-from handlit.types import HandBatch, HandPrediction
+from handlit.types import HandBatch, HandPrediction, PredictedBatch
 
 _METRICS: dict[str, type[PerImageMean]] = {
     "mpjpe_mm": MPJPE,
@@ -25,13 +28,7 @@ _METRICS: dict[str, type[PerImageMean]] = {
     "pa_mpvpe_mm": PAMPVPE,
 }
 
-#: Of checkpoints; goes up when older ones can no longer be read.
-CHECKPOINT_FORMAT = 1
-
-#: Steps whose batches are kept until their losses have been looked at.
-MOST_WATCHED = 20
-
-#: What a method's network says about a batch, before it becomes a `HandPrediction`.
+#: What a method's network predicts for a batch, before it becomes a `HandPrediction`.
 OutputT = TypeVar("OutputT")
 
 
@@ -48,86 +45,8 @@ class Losses:
     terms: Mapping[str, Tensor]
 
 
-@dataclass
-class PredictedBatch:
-    """What `predict_step` hands to callbacks: the answer and whose it is.
-
-    Attributes:
-        key: Name of each sample.
-        index: (B,) position of each sample in its dataset.
-        prediction: The answer.
-    """
-
-    key: list[str]
-    index: Tensor
-    prediction: HandPrediction
-
-
-@dataclass
-class WatchedStep:
-    """A training step whose numbers have not been looked at yet.
-
-    Attributes:
-        batch: Its batch.
-        epoch: From 0.
-        batch_idx: From 0.
-        finite: Flags by name, on the device.
-    """
-
-    batch: HandBatch
-    epoch: int
-    batch_idx: int
-    finite: dict[str, Tensor]
-
-
-class LossWatch:
-    """Notices losses and gradients that are not finite, without waiting for the device at every step.
-
-    The flags stay on the device; `check` fetches all of them at once and names the first bad batch.
-    """
-
-    def __init__(self) -> None:
-        self._steps: list[WatchedStep] = []
-
-    def __len__(self) -> int:
-        return len(self._steps)
-
-    def add(self, batch: HandBatch, epoch: int, batch_idx: int, loss: Tensor) -> None:
-        """Remember a step."""
-        self._steps.append(WatchedStep(batch, epoch, batch_idx, {"loss": loss.detach().isfinite()}))
-
-    def add_gradient(self, norm: Tensor) -> None:
-        """Remember the norm of the last step's gradient."""
-        if self._steps:
-            self._steps[-1].finite["gradient"] = norm.isfinite()
-
-    def check(self) -> None:
-        """Look at the steps since the last check.
-
-        Raises:
-            NonFiniteError: The loss or the gradient of one of them was NaN or infinite.
-        """
-        steps, self._steps = self._steps, []
-        found = [(step, name) for step in steps for name in step.finite]
-        if not found:
-            return
-        finite = torch.stack([step.finite[name] for step, name in found]).tolist()
-        if not all(finite):
-            step, name = found[finite.index(False)]
-            # a gradient is the mean of all processes'
-            others = " or another process's" if name == "gradient" and several_processes() else ""
-            raise NonFiniteError(
-                f"the training {name} became NaN or infinite on the batch of {', '.join(step.batch.key)}{others}. "
-                "Look at these samples' labels; if they are sound, lower the learning rate or set "
-                "trainer.gradient_clip_val",
-                step.batch,
-                step.epoch,
-                step.batch_idx,
-            )
-
-
 class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
-    """Base of the methods: subclasses say what they infer from images, what its loss is and which answer it makes.
+    """Base of the methods: subclasses define what they infer from images, its loss and the prediction that it makes.
 
     Logged: ``{stage}/loss`` and ``{stage}/loss_{term}``, ``train/grad_norm`` (before clipping), and for validation and
     test ``{stage}/mpjpe_mm``, ``pa_mpjpe_mm``, ``mpvpe_mm`` and ``pa_mpvpe_mm``: errors of the point estimate against
@@ -135,7 +54,13 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     Args:
         image_size: Side of the square crops, pixels.
+
+    Attributes:
+        fixed_settings: Of the settings that the command line shares between data and method (``mano_path``, ``tips``
+            and ``image_size``), those that this method fixes, and that its constructor therefore lacks.
     """
+
+    fixed_settings: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
@@ -153,7 +78,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     @abstractmethod
     def infer(self, image: Tensor) -> OutputT:
-        """What the method's network says about images.
+        """What the method's network predicts from images.
 
         Args:
             image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
@@ -161,14 +86,15 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     @abstractmethod
     def losses(self, output: OutputT, batch: HandBatch) -> Losses:
-        """Compare the network's output with a batch's labels; labels that an image lacks count nothing."""
+        """Compare the network's output with a batch's labels; labels that an image lacks are ignored."""
 
     @abstractmethod
     def predict(self, output: OutputT) -> HandPrediction:
-        """The answer that the network's output makes."""
+        """The prediction that the network's output makes."""
 
+    @override
     def forward(self, image: Tensor) -> HandPrediction:
-        """Answer for images alone.
+        """Predict from images alone.
 
         Args:
             image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
@@ -178,29 +104,29 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """
         return self.predict(self._infer(image))
 
+    @override
     def on_train_batch_start(self, batch: HandBatch, batch_idx: int) -> None:
-        """Seed the step's noise by the run's seed, the batch's place and the process alone.
-
-        A resumed run so draws what the stopped one would have drawn, and no two processes draw the same.
-        """
+        # a resumed run draws what the stopped one would have drawn, and no two processes draw the same
         seed_step(run_seed(), self.current_epoch, batch_idx, self.global_rank)
 
+    @override
     def on_validation_batch_start(self, batch: HandBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Seed the noise of validation too: the same in every epoch, so that epochs compare."""
+        # the same in every epoch, so that epochs compare
         seed_step(run_seed(), 0, batch_idx, self.global_rank)
 
+    @override
     def on_test_batch_start(self, batch: HandBatch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Seed what a test draws."""
         seed_step(run_seed(), 0, batch_idx, self.global_rank)
 
+    @override
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
-        """Loss of a training batch."""
         losses = self.losses(self._infer(batch.image), batch)
         self._log_losses("train", losses, len(batch))
         if losses.total is not None:
             self._watch.add(batch, self.current_epoch, batch_idx, losses.total)
         return losses.total
 
+    @override
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the norm of the whole gradient, before clipping; do not update weights by what is not finite."""
         gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
@@ -213,23 +139,26 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         # float16's scaler tries steps that overflow and leaves them out
         if self.trainer.precision != "16-mixed":
             self._watch.add_gradient(norm)
-        # a CPU has the values at hand; elsewhere looking means waiting, so it is done as often as logging
-        every: int = min(self.trainer.log_every_n_steps, MOST_WATCHED)  # type: ignore[attr-defined]
+        # a CPU has the values at hand; elsewhere a check means waiting, so it is done as often as logging
+        every: int = min(self.trainer.log_every_n_steps, MAX_WATCHED)  # type: ignore[attr-defined]
         if norm.device.type == "cpu" or len(self._watch) >= every:
             self._watch.check()
 
+    @override
     def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """Losses and metrics of a validation batch."""
         self._evaluate("val", batch)
 
+    @override
     def test_step(self, batch: HandBatch, batch_idx: int) -> HandPrediction:  # type: ignore[override]
-        """Losses and metrics of a test batch; the answer is for callbacks that measure more of it."""
+        """Losses and metrics of a test batch; the prediction is for callbacks that measure more of it."""
         return self._evaluate("test", batch)
 
+    @override
     def predict_step(self, batch: HandBatch, batch_idx: int) -> PredictedBatch:
-        """Answer for a batch from its images alone."""
+        """Predict a batch from its images alone."""
         return PredictedBatch(batch.key, batch.index, self(batch.image))
 
+    @override
     def on_train_start(self) -> None:
         """Refuse to train beyond where the learning rate of a resumed run was set to end.
 
@@ -240,51 +169,24 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             planned = getattr(config.scheduler, "total_steps", None)
             if planned is not None and planned < self.trainer.estimated_stepping_batches:
                 raise InputError(
-                    f"the run was planned for {planned} steps, where its learning rate ends, and cannot go on to "
+                    f"the run was planned for {planned} steps, where its learning rate ends, and cannot be resumed for "
                     f"{self.trainer.estimated_stepping_batches}: keep trainer.max_epochs and max_steps, or start anew"
                 )
 
+    @override
     def on_train_epoch_end(self) -> None:
-        """Do not end an epoch on a broken loss."""
         self._watch.check()
 
+    @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Do not save weights that a broken loss has spoilt; say whose weights they are."""
+        """Save no weights that a NaN or infinite loss has spoilt; say which method's weights they are."""
         self._watch.check()
-        checkpoint["handlit"] = {"format": CHECKPOINT_FORMAT, "method": type(self).__name__}
+        checkpoint["handlit"] = stamp(type(self).__name__)
 
+    @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse a checkpoint that is not of this method and network.
-
-        Raises:
-            InputError: It is of another method, a newer handlit, or of a network of other sizes; or a training is to
-                go on from weights alone.
-        """
-        made_by = checkpoint.get("handlit", {})
-        if made_by.get("format", CHECKPOINT_FORMAT) > CHECKPOINT_FORMAT:
-            raise InputError(
-                f"the checkpoint has format {made_by['format']}, this handlit knows {CHECKPOINT_FORMAT}: update handlit"
-            )
-        if made_by.get("method", type(self).__name__) != type(self).__name__:
-            raise InputError(
-                f"the checkpoint is of {made_by['method']}, the configuration of {type(self).__name__}: give the "
-                "config.yaml of the checkpoint's run"
-            )
-        own, given = self.state_dict(), checkpoint["state_dict"]
-        wrong = [f"{name} is missing" for name in own if name not in given]
-        wrong += [f"{name} is not in this network" for name in given if name not in own]
-        wrong += [
-            f"{name} is {tuple(given[name].shape)}, here {tuple(value.shape)}"
-            for name, value in own.items()
-            if name in given and given[name].shape != value.shape
-        ]
-        if wrong:
-            shown = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-            raise InputError(
-                f"the checkpoint does not fit this network ({shown}): give the config.yaml of the checkpoint's run"
-            )
-        if self.trainer.state.fn == TrainerFn.FITTING and "loops" not in checkpoint:
-            raise InputError("the checkpoint holds weights alone: a training cannot go on from it")
+        resumes = self.trainer.state.fn == TrainerFn.FITTING
+        check_checkpoint(checkpoint, type(self).__name__, self.state_dict(), resumes)
 
     def _infer(self, image: Tensor) -> OutputT:
         height, width = image.shape[-2:]

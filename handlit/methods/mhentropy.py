@@ -14,8 +14,8 @@ from handlit.geometry.cameras import crop_to_normalised
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.soft_uniform import laplace_log_likelihood, soft_ball, soft_box
-from handlit.methods.method import HandMethod, Losses
-from handlit.methods.schedules import Schedule, configure_adam
+from handlit.methods.learned import LearnedMethod
+from handlit.methods.method import Losses
 from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction
@@ -48,7 +48,7 @@ class MHEntropyWeights:
     scale_3d: float = 0.03
 
 
-class MHEntropy(HandMethod[PosedHands]):
+class MHEntropy(LearnedMethod[PosedHands]):
     """Maximises the likelihood of the seen joints and the entropy of the hands that explain them.
 
     ``loss = mean_b { -mean_n [log p(uv | hand_n) + log p(hand_n)] + mean_n log q(hand_n | image) }`` over N hands drawn
@@ -67,12 +67,9 @@ class MHEntropy(HandMethod[PosedHands]):
             not known contributes priors and entropy only. ``"all_2d"``: all image points. ``"2d_and_3d"``: all image
             points, and joints.
         num_draws: N, hypotheses of each training image.
-        learning_rate: Of Adam; the highest one for ``one_cycle``.
-        schedule: ``"step"``: a tenth after each milestone, as published. ``"one_cycle"``: a rise and a cosine fall over
-            the whole run, for runs of a few epochs.
-        milestones: Epochs, see `schedule`.
-        warmup: Part of a ``one_cycle`` run in which the learning rate rises.
-        fused: One kernel for all of Adam's updates, several times faster.
+        learning_rate: See `LearnedMethod`.
+        milestones: See `LearnedMethod`.
+        **optimizer: See `LearnedMethod`.
     """
 
     def __init__(
@@ -85,22 +82,15 @@ class MHEntropy(HandMethod[PosedHands]):
         supervision: Supervision = "visible_2d",
         num_draws: int = 10,
         learning_rate: float = 2e-4,
-        schedule: Schedule = "step",
         milestones: Sequence[int] = (150, 250),
-        warmup: float = 0.1,
-        fused: bool = True,
+        **optimizer: Any,
     ) -> None:
-        super().__init__(image_size)
+        super().__init__(image_size, learning_rate=learning_rate, milestones=milestones, **optimizer)
         self.network = network
         self._hand = HandLayer(load_hand(mano_path), pose_space="pca", flat_hand_mean=False, tips=tips)
         self.weights = weights or MHEntropyWeights()
         self.supervision: Supervision = supervision
         self.num_draws = num_draws
-        self.learning_rate = learning_rate
-        self.schedule: Schedule = schedule
-        self.milestones = milestones
-        self.warmup = warmup
-        self.fused = fused
 
     @property
     def hand(self) -> HandLayer:
@@ -158,16 +148,4 @@ class MHEntropy(HandMethod[PosedHands]):
             distribution=output,
             pose=centre.pose[:, 0],
             betas=centre.betas[:, 0],
-        )
-
-    def configure_optimizers(self) -> Any:
-        """Adam with the chosen schedule."""
-        return configure_adam(
-            self.network.parameters(),
-            self.trainer,
-            learning_rate=self.learning_rate,
-            schedule=self.schedule,
-            milestones=self.milestones,
-            warmup=self.warmup,
-            fused=self.fused,
         )

@@ -21,6 +21,8 @@ class MHEntropyReference(MHEntropy):
         image_size: Side of the square crops, pixels; the weights were trained with 256.
     """
 
+    fixed_settings = frozenset({"tips"})
+
     def __init__(self, network: MHEntropyNetwork, mano_path: str | None = None, image_size: int = 256) -> None:
         super().__init__(network, mano_path, tips="manopth", image_size=image_size)
 

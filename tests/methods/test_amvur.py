@@ -13,12 +13,12 @@ from handlit.errors import InputError, NonFiniteError
 from handlit.geometry.cameras import project, project_weak
 from handlit.hand.asset import HandAsset
 from handlit.methods.amvur import AMVUR
-from handlit.methods.method import HandMethod, Losses, LossWatch, PredictedBatch
+from handlit.methods.method import HandMethod, Losses
 from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
 from handlit.skeleton import TipConvention
-from handlit.types import HandBatch, collate
+from handlit.types import HandBatch, PredictedBatch, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
@@ -384,29 +384,6 @@ def test_a_loss_that_is_not_finite_names_its_batch_and_is_not_saved(tmp_path: Pa
     assert not list(tmp_path.rglob("*.ckpt"))
 
 
-def test_numbers_are_watched_without_fetching_them_each_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = LossWatch()
-    batches = [hand_batch(1, seed) for seed in range(4)]
-    for number, (batch, value) in enumerate(zip(batches[:3], (1.0, float("inf"), float("nan")), strict=True)):
-        batch.key = [f"hand {number}"]
-        watch.add(batch, 3, number, torch.tensor(value))
-    assert len(watch) == 3
-    with pytest.raises(NonFiniteError, match=r"training loss .* batch of hand 1") as found:
-        watch.check()
-    assert found.value.batch is batches[1]
-    assert (found.value.epoch, found.value.batch_idx) == (3, 1)
-    watch.check()
-    watch.add(batches[3], 0, 0, torch.tensor(1.0))
-    watch.add_gradient(torch.tensor(float("inf")))
-    with pytest.raises(NonFiniteError, match=r"training gradient .* batch of hand/0000\. "):
-        watch.check()
-    monkeypatch.setattr("handlit.methods.method.several_processes", lambda: True)
-    watch.add(batches[3], 0, 0, torch.tensor(1.0))
-    watch.add_gradient(torch.tensor(float("inf")))
-    with pytest.raises(NonFiniteError, match=r"batch of hand/0000 or another process's\. "):
-        watch.check()
-
-
 def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path: Path) -> None:
     class Steep(AMVUR):
         """Finite losses whose gradients are not: the root at 0."""
@@ -447,27 +424,6 @@ def test_crops_of_another_size_are_refused() -> None:
     module = AMVUR(network, image_size=2 * SIZE)
     with pytest.raises(InputError, match=r"128x128.*64x64"):
         module.predict_step(hand_batch(), 0)
-
-
-@pytest.mark.parametrize("schedule", ["step", "one_cycle"])
-def test_schedules(tmp_path: Path, schedule) -> None:
-    module = method(learning_rate=1e-3, schedule=schedule, milestones=(2,), warmup=0.5)
-    rates = []
-
-    class Note(pl.Callback):
-        def on_train_batch_start(
-            self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch, batch_idx: int
-        ) -> None:
-            rates.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-    run = trainer(tmp_path, max_epochs=3, enable_checkpointing=False, callbacks=[Note()])
-    run.fit(module, loader(hand_samples(4), 2))
-    if schedule == "step":
-        np.testing.assert_allclose(rates, [1e-3] * 4 + [1e-4] * 2)
-    else:
-        assert rates[0] < 1e-4
-        assert rates[-1] < 1e-4
-        np.testing.assert_allclose(max(rates), 1e-3, rtol=0.3)
 
 
 def test_configuration_builds_the_method() -> None:

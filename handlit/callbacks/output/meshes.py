@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -12,15 +12,7 @@ from torch import Tensor
 from handlit.callbacks.output.pictures import PredictedHand
 from handlit.errors import InputError
 from handlit.geometry.cameras import flip_opengl
-from handlit.types import HandBatch
-
-
-@runtime_checkable
-class TexturedMethod(Protocol):
-    """A method that colours the mesh it answers."""
-
-    def colours(self, batch: HandBatch) -> Tensor:
-        """(B, 778, 3) RGB in [0, 1] of every vertex, seen or hidden, without gradients."""
+from handlit.types import HandBatch, TexturedMethod
 
 
 class TexturedMeshes(pl.Callback):

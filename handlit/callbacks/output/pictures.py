@@ -3,7 +3,7 @@
 import logging
 import os
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from handlit.geometry.cameras import fit_root, flip_opengl, project
 from handlit.render import overlays as drawing
-from handlit.types import HandBatch, HandPrediction
+from handlit.types import HandBatch, HandPrediction, Photographs
 
 log = logging.getLogger(__name__)
 
@@ -30,17 +30,6 @@ CONVENTIONS = (
     "pose: 16 rotation vectors, global first, a flat hand is zero; betas: shape. hand tells the side: a left hand's "
     "pose belongs to the right-hand model mirrored in x. *_scale: standard deviation per coordinate, metres."
 )
-
-
-@runtime_checkable
-class Photographs(Protocol):
-    """A data module whose samples are cut from whole pictures."""
-
-    def picture(self, key: str) -> Tensor:
-        """(H, W, 3) uint8 RGB, the whole source picture of a hand."""
-
-    def camera_assumed(self, key: str) -> bool:
-        """Whether the camera of a hand's picture was assumed, not given."""
 
 
 def _photographs(trainer: pl.Trainer) -> Photographs | None:
@@ -93,7 +82,7 @@ class PredictionPictures(pl.Callback):
             if index in self.chosen:
                 self.rows[index] = hand.sheet_row()
             if photographs is not None:
-                picture = photographs.picture(hand.key).numpy()
+                picture = photographs.source_image(hand.key).numpy()
                 export(hand, picture, photographs.camera_assumed(hand.key), self._folder(trainer))
 
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -2,7 +2,7 @@
 
 import uuid
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pytorch_lightning as pl
 import yaml
@@ -14,18 +14,10 @@ from handlit.geometry.cameras import fit_root
 from handlit.scoring.official.result_card import ResultCard, code_version, file_sha256, write_card
 from handlit.scoring.official.submission import SubmissionWriter
 from handlit.skeleton import JOINTS
-from handlit.types import HandBatch, HandPrediction
+from handlit.types import HandBatch, HandPrediction, KnownBoneLengths
 
 #: The bone that FreiHAND calls a hand's scale: the middle finger's proximal one.
 SCALE_BONE = (JOINTS.index("middle_1"), JOINTS.index("middle_2"))
-
-
-@runtime_checkable
-class KnownBoneLengths(Protocol):
-    """A data module whose benchmark gives the size of each hand and no root."""
-
-    def bone_lengths(self, index: Tensor) -> Tensor:
-        """(B,) metres, the middle finger's proximal bone of the samples at these positions (B,)."""
 
 
 def place_by_bone(prediction: HandPrediction, intrinsics: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
