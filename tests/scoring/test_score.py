@@ -14,8 +14,8 @@ from handlit.formats.benchmark import PROTOCOLS
 from handlit.scoring.official.submission import SubmissionWriter
 from handlit.scoring.score import score
 from tests.formats.test_ground_truth import write_truth
-from tests.scoring import official
 from tests.scoring.hands import make_hands
+from tests.scoring.official import frame_by_frame
 
 COUNT = 6
 
@@ -70,7 +70,7 @@ def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
     with zipfile.ZipFile(model) as archive:
         xyz, verts = json.loads(archive.read("pred.json"))
     hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
-    expected = official.evaluate(np.array(xyz), np.array(verts), hands.joints, hands.vertices, ho3d=True)
+    expected = frame_by_frame.evaluate(np.array(xyz), np.array(verts), hands.joints, hands.vertices, ho3d=True)
     for line in lines:
         key, value = line.split(": ")
         assert float(value) == pytest.approx(expected[key], abs=1e-6)

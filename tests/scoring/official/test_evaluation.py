@@ -3,12 +3,10 @@ import pytest
 import torch
 
 from handlit.formats.benchmark import PROTOCOLS
-from handlit.scoring.official.error_statistics import ErrorStatistics
 from handlit.scoring.official.evaluation import evaluate
-from handlit.scoring.official.f_score import f_scores
 from handlit.skeleton import JOINTS, ORDERS
-from tests.scoring import official
 from tests.scoring.hands import Hands, make_hands
+from tests.scoring.official import frame_by_frame
 
 MESH_KEYS = ["mesh_mean3d", "mesh_auc3d", "mesh_al_mean3d", "mesh_al_auc3d"]
 F_KEYS = ["f_score_5", "f_al_score_5", "f_score_15", "f_al_score_15"]
@@ -59,7 +57,7 @@ def test_equals_the_documented_definition(how: str, name: str) -> None:
     joints, vertices = spoil(hands, how)
     copies = joints.copy(), vertices.copy()
     result = evaluate(joints, vertices, hands.joints, hands.vertices, protocol)
-    expected = official.evaluate(joints, vertices, hands.joints, hands.vertices, ho3d=name != "freihand")
+    expected = frame_by_frame.evaluate(joints, vertices, hands.joints, hands.vertices, ho3d=name != "freihand")
     assert list(result.official) == list(expected) == list(protocol.keys)
     np.testing.assert_allclose(list(result.official.values()), list(expected.values()), atol=1e-9, rtol=1e-12)
     np.testing.assert_array_equal(joints, copies[0])
@@ -80,7 +78,7 @@ def test_more_frames_than_a_chunk_and_a_low_precision_matmul_setting() -> None:
         result = evaluate(joints, vertices, hands.joints, hands.vertices, PROTOCOLS["ho3d_v3"])
     finally:
         torch.set_float32_matmul_precision(before)
-    expected = official.evaluate(joints, vertices, hands.joints, hands.vertices, ho3d=True)
+    expected = frame_by_frame.evaluate(joints, vertices, hands.joints, hands.vertices, ho3d=True)
     np.testing.assert_allclose(list(result.official.values()), list(expected.values()), atol=1e-9)
     assert result.errors["joints"].per_frame().shape == (70,)
 
@@ -118,27 +116,6 @@ def test_paper_numbers_leave_out_what_another_mesh_does_not_have() -> None:
     result = evaluate(*spoil(hands, "coarse mesh"), hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])
     assert result.official["mesh_mean3d"] == result.official["mesh_al_auc3d"] == -1
     assert not [name for name in result.papers if "mpvpe" in name]
-
-
-def test_f_scores_equal_brute_force_near_the_thresholds() -> None:
-    """Clouds made so that thousands of distances fall within float32 rounding of a threshold."""
-    rng = np.random.default_rng(1)
-    true = rng.normal(size=(300, 3)) * 0.05 + [0, 0, -0.7]
-    direction = rng.normal(size=true.shape)
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    predicted = true + direction * (0.005 + rng.uniform(-1e-9, 1e-9, (300, 1)))
-    for cloud in (predicted, predicted[:100], predicted * 3, np.zeros_like(true)):
-        expected = [official.f_score(true, cloud, threshold) for threshold in (0.005, 0.015)]
-        np.testing.assert_allclose(f_scores(true, cloud, (0.005, 0.015)), expected, rtol=1e-12)
-    assert 0.2 < f_scores(true, predicted, (0.005,))[0] < 0.95
-
-
-def test_thresholds_of_the_curve_are_inclusive() -> None:
-    statistics = ErrorStatistics(1)
-    statistics.add(np.array([[0.0], [0.05], [0.0500001], [np.nan]]))
-    curve = statistics.curve()
-    assert curve[0] == 0.25
-    assert curve[-1] == 0.5
 
 
 def test_official_conventions_go_there_and_back() -> None:

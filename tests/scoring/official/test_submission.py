@@ -122,8 +122,8 @@ def test_one_two_and_three_processes_write_the_same_bytes(tmp_path: Path) -> Non
 KILLED_RUN = """
 import os, signal, sys
 import numpy as np
-from handlit.scoring import submission
-from handlit.scoring.official.evaluation import PROTOCOLS
+from handlit.scoring.official import submission
+from handlit.formats.benchmark import PROTOCOLS
 
 writer = submission.SubmissionWriter(sys.argv[1], 7, PROTOCOLS["ho3d_v2"])
 writer.write(np.arange(4), np.full((4, 21, 3), 9.0), np.full((4, 778, 3), 9.0))
