@@ -12,6 +12,7 @@ FLOORS = {
     "types": 0,
     "errors": 0,
     "files": 0,
+    "program": 0,
     "skeleton": 0,
     "seeding": 0,
     "geometry": 1,
@@ -28,6 +29,7 @@ FLOORS = {
     "callbacks": 6,
     "sweeps": 6,
     "cli": 8,
+    "__main__": 9,
 }
 #: Libraries that only some parts may import.
 RESTRICTED = {

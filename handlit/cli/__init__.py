@@ -5,14 +5,15 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 
+from handlit import __version__
+from handlit.cli.configs import config_folder
 from handlit.cli.plugins import import_plugins
 from handlit.errors import InputError
+from handlit.program import program
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 TRAINER_COMMANDS = {
-    "fit": "train a method: --config configs/experiment/NAME.yaml",
+    "fit": "train a method: --config experiment/NAME",
     "validate": "metrics on the held-out training sequences",
     "test": "metrics on the evaluation split with its public ground truth",
     "predict": "write pred.zip for the evaluation split, or pictures and meshes of your photographs",
@@ -34,6 +35,8 @@ def main(args: Sequence[str] | None = None) -> None:
         command = arguments[0] if arguments else "--help"
         if command in ("-h", "--help"):
             print(_overview())
+        elif command == "--version":
+            print(f"handlit {__version__}")
         elif command in VERBS:
             _run_verb(command, arguments[1:])
         elif command in TRAINER_COMMANDS:
@@ -47,12 +50,14 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _overview() -> str:
     lines = [f"  {name:15s} {text}" for name, text in {**TRAINER_COMMANDS, **VERBS}.items()]
-    usage = "usage: python main.py [--import MODULE ...] COMMAND [options]   (COMMAND --help lists its options)"
+    options = "[--import MODULE ...] COMMAND [options]   (COMMAND --help lists its options)"
+    usage = f"usage: {program()} {options}\n       {program()} --version"
     return "\n".join([usage, "", *lines])
 
 
 def run_trainer(arguments: list[str]) -> None:
     """Run a Trainer command through LightningCLI, with ``configs/base.yaml`` underneath every config."""
+    base = config_folder() / "base.yaml"
     # Lightning's own call of torch, which torch 2.9 and later warn about at every start
     warnings.filterwarnings("ignore", message="`isinstance\\(treespec, LeafSpec\\)` is deprecated")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
@@ -63,7 +68,7 @@ def run_trainer(arguments: list[str]) -> None:
     from handlit.cli.trainer import HandlitCLI
 
     try:
-        HandlitCLI.run(arguments, CONFIGS / "base.yaml")
+        HandlitCLI.run(arguments, base)
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     except ValueError as error:

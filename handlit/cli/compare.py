@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from handlit.program import program
 from handlit.scoring.hypotheses.console import print_comparison
 from handlit.scoring.hypotheses.summary import HypothesisRun, Summary, check_same_images, load_run
 from handlit.scoring.pages.comparison import render_comparison
@@ -13,7 +14,7 @@ from handlit.scoring.pages.comparison import render_comparison
 
 def compare(arguments: list[str]) -> None:
     """Set tested runs side by side: a table with paired differences, and a page of charts."""
-    parser = argparse.ArgumentParser("python main.py compare", description=compare.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} compare", description=compare.__doc__)
     parser.add_argument("runs", nargs="+", metavar="RUN", help="tested run folder, or NAME=folder to name it")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"), metavar="FILE", help="page to write")
     options = parser.parse_args(arguments)

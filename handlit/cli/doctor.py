@@ -17,6 +17,7 @@ from rich.table import Table
 
 from handlit import __version__
 from handlit.errors import InputError
+from handlit.program import program
 
 State = Literal["ok", "optional", "missing"]
 REQUIRED = (
@@ -53,7 +54,7 @@ class Check:
 
 def doctor(arguments: list[str]) -> None:
     """Say what this machine has of what handlit needs, and what to do about each gap."""
-    parser = argparse.ArgumentParser("python main.py doctor", description=doctor.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} doctor", description=doctor.__doc__)
     parser.add_argument("--mano_path", help="MANO file or folder to try")
     if not examine(parser.parse_args(arguments).mano_path):
         raise SystemExit(1)

@@ -16,6 +16,7 @@ from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.models.published.mhentropy_weights import check_mano, convert_mhentropy
 from handlit.models.published.weights import Conversion, convert_amvur, convert_amvur_backbone, convert_hrnet
 from handlit.models.weight_files import read_state_dict
+from handlit.program import program
 
 WeightSource = Literal["amvur", "mhentropy", "hrnet"]
 WeightPart = Literal["network", "backbone"]
@@ -23,7 +24,7 @@ WeightPart = Literal["network", "backbone"]
 
 def import_weights(arguments: list[str]) -> None:
     """Turn released weights into a file that handlit loads, with an account of every key."""
-    parser = argparse.ArgumentParser("python main.py import-weights", description=import_weights.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} import-weights", description=import_weights.__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="the released file")
     parser.add_argument("--from", dest="source", choices=get_args(WeightSource), required=True, help="whose it is")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="file to write")

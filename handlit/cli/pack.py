@@ -6,8 +6,9 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
-from handlit.cli import CONFIGS
+from handlit.cli.configs import find_config
 from handlit.errors import InputError
+from handlit.program import program
 
 
 def pack(arguments: list[str]) -> None:
@@ -15,11 +16,11 @@ def pack(arguments: list[str]) -> None:
 
     Settings of the dataset follow as `--data.NAME VALUE`: crops and augmentation are those that are packed for.
     """
-    parser = argparse.ArgumentParser("python main.py pack", description=pack.__doc__, allow_abbrev=False)
+    parser = argparse.ArgumentParser(f"{program()} pack", description=pack.__doc__, allow_abbrev=False)
     parser.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="the dataset, as it was unpacked")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; that of an interrupted run goes on")
     parser.add_argument("--verify", metavar="DIR", help="a packed dataset (folder or URL) to check, nothing else")
-    parser.add_argument("--data", type=Path, metavar="CONFIG", help="the dataset's config; by default by its files")
+    parser.add_argument("--data", metavar="CONFIG", help="the dataset's config; by default by its files")
     parser.add_argument("--stages", nargs="+", choices=["fit", "predict", "test"], default=["fit", "predict", "test"])
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="damaged training images")
     parser.add_argument("--max_errors", type=int, default=100, help="with skip: how many")
@@ -42,8 +43,8 @@ def _pack(options: argparse.Namespace, settings: list[str]) -> None:
     from handlit.data.loading.datamodule import HandDataModule
     from handlit.data.packing.write import pack as run
 
-    config, extra = (options.data, []) if options.data is not None else recognise(options.root)
-    parser = ArgumentParser("python main.py pack")
+    config, extra = (find_config(options.data), []) if options.data is not None else recognise(options.root)
+    parser = ArgumentParser(f"{program()} pack")
     parser.add_subclass_arguments(HandDataModule, "data")
     module: Any = parser.instantiate_classes(
         parser.parse_args([f"--data={config}", f"--data.init_args.root={options.root}", *extra, *settings])
@@ -63,8 +64,8 @@ def recognise(root: Path) -> tuple[Path, list[str]]:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is missing: expected the folder of a dataset")
     if (root / "training_K.json").is_file():
-        return CONFIGS / "data" / "freihand.yaml", []
+        return find_config("data/freihand"), []
     if (root / "train.txt").is_file() or (root / "evaluation.txt").is_file():
         png = next(root.glob("*/*/rgb/*.png"), None) is not None
-        return CONFIGS / "data" / "ho3d_v3.yaml", [f"--data.init_args.version={'v2' if png else 'v3'}"]
+        return find_config("data/ho3d_v3"), [f"--data.init_args.version={'v2' if png else 'v3'}"]
     raise InputError(f"{root} is neither HO-3D (train.txt) nor FreiHAND (training_K.json): name its config by --data")

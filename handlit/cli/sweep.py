@@ -19,6 +19,7 @@ from rich.table import Column, Table
 from handlit.cli import run_trainer
 from handlit.errors import InputError
 from handlit.metrics.hypotheses import COUNTS
+from handlit.program import program
 from handlit.sweeps import LocalSweep, Sweep, load_sweep, render_sweep
 from handlit.sweeps.page import ranked
 from handlit.sweeps.sweep_file import as_text, short_name
@@ -36,7 +37,7 @@ _NOT_SEARCHED = ("run_dir", "ckpt_path", "config", "resume")
 
 def sweep(arguments: list[str]) -> None:
     """Run trials of a W&B sweep file here; the same command goes on with a sweep that was stopped."""
-    parser = argparse.ArgumentParser("python main.py sweep", description=sweep.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} sweep", description=sweep.__doc__)
     parser.add_argument("file", type=Path, metavar="FILE", help="sweep file, such as configs/sweeps/quickstart.yaml")
     parser.add_argument("--local", type=int, required=True, metavar="N", help="number of trials in all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the trials; runs/sweeps/NAME")

@@ -4,11 +4,12 @@ import argparse
 from pathlib import Path
 
 from handlit.data.synthesis import PRESETS, synthesise
+from handlit.program import program
 
 
 def synth(arguments: list[str]) -> None:
     """Write a synthetic dataset in a public dataset's on-disk layout."""
-    parser = argparse.ArgumentParser("python main.py synth", description=synth.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} synth", description=synth.__doc__)
     parser.add_argument("--layout", choices=["ho3d_v2", "ho3d_v3", "freihand"], default="ho3d_v3")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--train", type=int, required=True, metavar="N", help="training frames")

@@ -19,9 +19,11 @@ from timm.layers import BatchNormAct2d
 from handlit.callbacks import HypothesisEvaluation, RunProgress, ValidationPictures
 from handlit.callbacks.running.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
 from handlit.callbacks.running.run_record import contents
+from handlit.cli.config_parser import ConfigParser
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError
 from handlit.models.backbones import Backbone
+from handlit.program import program
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -83,7 +85,8 @@ class HandlitCLI(LightningCLI):
             # a checkpoint holds weights only; its run's config.yaml holds the settings, so that flags always count
             load_from_checkpoint_support=False,
             seed_everything_default=0,
-            parser_kwargs=parser_kwargs,
+            parser_class=ConfigParser,
+            parser_kwargs={"prog": program(), **parser_kwargs},
             args=list(arguments),
         )
 

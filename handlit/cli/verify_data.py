@@ -8,12 +8,13 @@ from rich.console import Console
 
 from handlit.data.verification import verify
 from handlit.errors import InputError
+from handlit.program import program
 from handlit.skeleton import TipConvention
 
 
 def verify_data(arguments: list[str]) -> None:
     """Check a dataset on disk: exit code 0 without problems, 1 with some. Nothing is written into its folder."""
-    parser = argparse.ArgumentParser("python main.py verify-data", description=verify_data.__doc__)
+    parser = argparse.ArgumentParser(f"{program()} verify-data", description=verify_data.__doc__)
     parser.add_argument("root", type=Path, metavar="ROOT", help="HO-3D, FreiHAND, own pictures or a packed dataset")
     parser.add_argument("--full", action="store_true", help="decode every picture, not a sample")
     parser.add_argument("--sample", type=int, default=500, metavar="N", help="frames of a split to decode otherwise")
