@@ -5,12 +5,13 @@ VENV := .venv
 RUN := runs/quickstart
 DATA := $(RUN)/data
 
-.PHONY: help quickstart test lint clean
+.PHONY: help quickstart test lint constraints clean
 
 help:
 	@echo "make quickstart   synthesise data, train, predict and score a small AMVUR on the CPU"
 	@echo "make test         linter, type checker and the default test suite"
 	@echo "make lint         linter and type checker only"
+	@echo "make constraints  constraints.txt: the exact versions in .venv, when the tests have passed with them"
 	@echo "make clean        remove what quickstart wrote and the environment"
 
 $(VENV)/bin/python:
@@ -45,6 +46,9 @@ lint: $(VENV)/installed-dev
 
 test: lint
 	$(VENV)/bin/python -m pytest
+
+constraints: $(VENV)/installed-dev
+	$(VENV)/bin/python scripts/constraints.py > constraints.txt
 
 clean:
 	rm -rf $(RUN) $(VENV)
