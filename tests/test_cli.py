@@ -216,3 +216,9 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     for command in ("fit", "validate", "test", "predict", "synth", "score"):
         assert f"\n  {command}" in shown
+
+
+def test_version_is_printed_and_that_of_the_citation(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["--version"])
+    version = capsys.readouterr().out.removeprefix("handlit ").strip()
+    assert f"\nversion: {version}\n" in (CONFIGS.parent / "CITATION.cff").read_text()
