@@ -48,7 +48,7 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     empty.mkdir()
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
     assert f"{empty / FILE_NAME} is missing" in message
-    assert "python main.py test" in message
+    assert "handlit test" in message
     (empty / FILE_NAME).write_bytes(b"PK nothing")
     assert "is not a table of hypotheses" in refused(["compare", str(empty), *out], capsys)
     other = run("other", images=39)

@@ -16,6 +16,7 @@ from handlit.errors import InputError
 from handlit.geometry.crops import PLAIN_MARGIN
 from handlit.hand.articulation import sample_poses
 from handlit.hand.loading import load_hand
+from handlit.program import program
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch
 
@@ -126,7 +127,7 @@ class OnlineHands(HandDataModule):
         if stage in ("test", "predict"):
             raise InputError(
                 f"there is nothing to {stage} on: OnlineHands makes training and validation pictures only. Give the "
-                "--data config of a dataset, or write one: python main.py synth"
+                f"--data config of a dataset, or write one: {program()} synth"
             )
         if self.datasets:
             return

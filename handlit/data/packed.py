@@ -13,7 +13,7 @@ class PackedData(HandDataModule):
     """Training, validation and evaluation splits of a packed dataset, as they were when it was packed.
 
     Args:
-        root: Folder that ``python main.py pack`` wrote, or its copy behind a URL (``s3://``, ``gs://``, ``https://``).
+        root: Folder that ``handlit pack`` wrote, or its copy behind a URL (``s3://``, ``gs://``, ``https://``).
         image_size: Side of the square crops, pixels.
         crop: Rule that puts the square around the hand; None for the one that was packed for, others are refused.
         batch_size: Samples per process and step.

@@ -22,6 +22,7 @@ from handlit.formats.index import fingerprint
 from handlit.formats.worker_pool import in_processes
 from handlit.geometry.cameras import OPENGL_TO_OPENCV
 from handlit.hand.unpickle import restricted_load
+from handlit.program import program
 from handlit.skeleton import reorder
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def read_list(root: Path, split: ListName) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(
             f"{path} is missing: the root of HO-3D is the folder that holds train.txt and evaluation.txt "
-            "(make a synthetic one with `python main.py synth --layout ho3d_v3 --out DIR --train 100 --evaluation 20`)"
+            f"(make a synthetic one with `{program()} synth --layout ho3d_v3 --out DIR --train 100 --evaluation 20`)"
         )
     lines: dict[str, int] = {}
     for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):

@@ -21,7 +21,7 @@ from handlit.types import HandBatch, HandPrediction
 class AMVURReference(HandMethod[ReferenceOutput]):
     """The published system to the number, its defects included; it predicts and is not trained.
 
-    Weights come from ``python main.py import-weights --from amvur``. Joints are regressed from the mesh with the
+    Weights come from ``handlit import-weights --from amvur``. Joints are regressed from the mesh with the
     released finger-tip vertices, whatever the dataset's are. The method to train is `AMVUR`.
 
     Args:

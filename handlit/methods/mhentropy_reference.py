@@ -12,7 +12,7 @@ from handlit.models.mhentropy import MHEntropyNetwork
 class MHEntropyReference(MHEntropy):
     """`MHEntropy` whose finger tips and pixels are those of the released code, whatever the dataset's are.
 
-    Weights come from ``python main.py import-weights --from mhentropy``; the crop to go with them is
+    Weights come from ``handlit import-weights --from mhentropy``; the crop to go with them is
     ``mhentropy_reference``. The loss is the published one, for training that repeats the paper.
 
     Args:

@@ -9,6 +9,7 @@ import torch.distributed
 from rich.console import Console
 
 from handlit.metrics.hypotheses import COUNTS, HypothesisTable, measure
+from handlit.program import program
 from handlit.scoring.hypotheses.console import print_summary
 from handlit.scoring.hypotheses.summary import FILE_NAME, HypothesisRun, Summary, save_run
 from handlit.types import HandBatch, HandPrediction
@@ -18,7 +19,7 @@ class HypothesisEvaluation(pl.Callback):
     """Measures every method alike, from what it draws.
 
     Prints a table, logs ``test/...`` numbers and writes ``hypotheses.npz`` into the run folder, which
-    ``python main.py compare`` reads.
+    ``handlit compare`` reads.
 
     Args:
         num_hypotheses: Drawn for each image; 0 leaves the evaluation out.
@@ -84,7 +85,7 @@ class HypothesisEvaluation(pl.Callback):
             path.parent.mkdir(parents=True, exist_ok=True)
             save_run(path, run)
             print_summary(summary, Console())
-            print(f"{path}: every number of every image; compare runs with `python main.py compare RUN RUN`")
+            print(f"{path}: every number of every image; compare runs with `{program()} compare RUN RUN`")
 
 
 def _of_all_processes(keys: dict[int, str]) -> dict[int, str]:

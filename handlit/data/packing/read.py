@@ -26,6 +26,7 @@ from handlit.formats.frame_table import FrameTable, open_array
 from handlit.formats.images import decode, warp_to_crop
 from handlit.formats.index import user_cache
 from handlit.geometry.crops import CropRule
+from handlit.program import program
 
 #: Goes up when the files of a packed dataset get another meaning.
 FORMAT = 1
@@ -92,9 +93,9 @@ class Pack:
             with fsspec.open(path, "rb") as file:
                 return json.load(file)
         except FileNotFoundError as error:
-            hint = "packing it was not finished: run `python main.py pack` again with the same options"
+            hint = f"packing it was not finished: run `{program()} pack` again with the same options"
             if not (self.folder / PROGRESS).is_dir():
-                hint = "expected the folder that `python main.py pack ROOT --out DIR` wrote"
+                hint = f"expected the folder that `{program()} pack ROOT --out DIR` wrote"
             raise FileNotFoundError(f"{path} is missing: {hint}") from error
         except ValueError as error:
             raise InputError(f"{path} is damaged ({error}): pack the dataset again") from error

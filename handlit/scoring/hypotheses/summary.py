@@ -17,6 +17,7 @@ import torch
 from handlit.errors import InputError
 from handlit.metrics.calibration import LEVELS, NUM_QUANTILES, ause, rank_correlation
 from handlit.metrics.diversity import published_mean
+from handlit.program import program
 from handlit.scoring.bootstrap import Bootstrap, Interval, expanded_tail
 
 Split = Literal["all", "visible", "occluded"]
@@ -89,7 +90,7 @@ def load_run(path: Path) -> HypothesisRun:
     """
     path = path / FILE_NAME if path.is_dir() else path
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing: `python main.py test --config RUN/config.yaml` writes it")
+        raise FileNotFoundError(f"{path} is missing: `{program()} test --config RUN/config.yaml` writes it")
     try:
         with np.load(path, allow_pickle=False) as file:
             columns = {name: file[name] for name in file.files}

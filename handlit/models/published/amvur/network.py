@@ -72,7 +72,7 @@ class AMVURReferenceNetwork(nn.Module):
     """Image to both meshes, camera and, when asked for, vertex colours, number by number as released.
 
     Backbone, mesh decoder and attention blocks are handlit's own. Weights come from
-    ``python main.py import-weights --from amvur``.
+    ``handlit import-weights --from amvur``.
 
     Args:
         asset: The hand model.
