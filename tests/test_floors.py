@@ -15,6 +15,7 @@ FLOORS = {
     "program": 0,
     "skeleton": 0,
     "seeding": 0,
+    "version": 0,
     "geometry": 1,
     "hand": 2,
     "render": 3,

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from handlit.files import write_text
 from handlit.program import program
-from handlit.scoring.hypotheses.console import print_comparison
-from handlit.scoring.hypotheses.summary import HypothesisRun, Summary, check_same_images, load_run
+from handlit.scoring.hypotheses.run import HypothesisRun, check_same_images, load_run
+from handlit.scoring.hypotheses.summary import Summary, comparison_table
 from handlit.scoring.pages.comparison import render_comparison
+from handlit.scoring.table import print_table
 
 
 def compare(arguments: list[str]) -> None:
@@ -21,9 +23,8 @@ def compare(arguments: list[str]) -> None:
     runs = [_load(argument) for argument in options.runs]
     check_same_images(runs)
     summaries = [Summary(run) for run in runs]
-    print_comparison(summaries, Console())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(render_comparison(summaries), encoding="utf-8")
+    print_table(comparison_table(summaries), Console())
+    write_text(options.out, render_comparison(summaries))
     print(f"page: {options.out}")
 
 

@@ -18,19 +18,13 @@ from rich.table import Column, Table
 
 from handlit.cli import run_trainer
 from handlit.errors import InputError
-from handlit.metrics.hypotheses import COUNTS
+from handlit.metrics.measure import PointMeasure
+from handlit.metrics.registry import logged_names, measures
 from handlit.program import program
 from handlit.sweeps import LocalSweep, Sweep, load_sweep, render_sweep
 from handlit.sweeps.page import ranked
 from handlit.sweeps.sweep_file import as_text, short_name
 
-_ACCURACY = ("mpjpe_mm", "pa_mpjpe_mm", "mpvpe_mm", "pa_mpvpe_mm")
-_OF_HYPOTHESES = (*(f"mpjpe_best_of_{count}_mm" for count in COUNTS), "crps_mm", "calibration_error", "ause")
-#: What each command logs for every method and what means the same under any setting, as the losses do not.
-COMPARED = {
-    "fit": tuple(f"val/{name}" for name in _ACCURACY),
-    "test": tuple(f"test/{name}" for name in (*_ACCURACY, *_OF_HYPOTHESES)),
-}
 #: Settings that say where a run is and what it starts from.
 _NOT_SEARCHED = ("run_dir", "ckpt_path", "config", "resume")
 
@@ -88,10 +82,12 @@ def check_sweep(search: Sweep) -> None:
     if fixed is None:
         return
     command = fixed[0] if fixed else ""
-    if command not in COMPARED:
+    # what means the same under any setting, as the losses do not
+    compared = logged_names()
+    if command not in compared:
         raise InputError(f"{search.path}: the command must be main.py fit or main.py test, whose numbers are compared")
-    if search.metric not in COMPARED[command]:
-        known = ", ".join(COMPARED[command])
+    if search.metric not in compared[command]:
+        known = ", ".join(compared[command])
         raise InputError(f"{search.path}: {search.metric} of main.py {command} is not compared: choose one of {known}")
     for name in search.space:
         if name in _NOT_SEARCHED:
@@ -123,7 +119,8 @@ def _check_words(search: Sweep, what: str, words: list[str]) -> None:
             raise InputError(f"{search.path}: {what} is refused: {reason}") from stop
     except (InputError, OSError) as error:
         raise InputError(f"{search.path}: {what} is refused: {error}") from error
-    if search.metric.removeprefix("test/") in _OF_HYPOTHESES:
+    point_estimate = {measure.key for measure in measures(PointMeasure)}
+    if search.metric.startswith("test/") and search.metric.removeprefix("test/") not in point_estimate:
         count = yaml.safe_load(said.getvalue())["hypotheses"]["num_hypotheses"]
         best_of = re.search(r"best_of_(\d+)", search.metric)
         if count < (int(best_of[1]) if best_of else 1):

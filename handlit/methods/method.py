@@ -17,16 +17,11 @@ from handlit.hand.layer import HandLayer
 from handlit.losses.reduction import mean_over_processes
 from handlit.methods.compatibility import check_checkpoint, stamp
 from handlit.methods.loss_watch import MAX_WATCHED, LossWatch
-from handlit.metrics.pose import MPJPE, MPVPE, PAMPJPE, PAMPVPE, PerImageMean
+from handlit.metrics.measure import PointMeasure
+from handlit.metrics.pose import PerImageMean
+from handlit.metrics.registry import measures
 from handlit.seeding import run_seed, seed_step
 from handlit.types import HandBatch, HandPrediction, PredictedBatch
-
-_METRICS: dict[str, type[PerImageMean]] = {
-    "mpjpe_mm": MPJPE,
-    "pa_mpjpe_mm": PAMPJPE,
-    "mpvpe_mm": MPVPE,
-    "pa_mpvpe_mm": PAMPVPE,
-}
 
 #: What a method's network predicts for a batch, before it becomes a `HandPrediction`.
 OutputT = TypeVar("OutputT")
@@ -49,8 +44,8 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     """Base of the methods: subclasses define what they infer from images, its loss and the prediction that it makes.
 
     Logged: ``{stage}/loss`` and ``{stage}/loss_{term}``, ``train/grad_norm`` (before clipping), and for validation and
-    test ``{stage}/mpjpe_mm``, ``pa_mpjpe_mm``, ``mpvpe_mm`` and ``pa_mpvpe_mm``: errors of the point estimate against
-    the dataset's own joints and vertices, wrist at the origin or Procrustes-aligned (``pa``).
+    test ``{stage}/KEY`` of every registered `PointMeasure`: errors of the point estimate against the dataset's own
+    joints and vertices.
 
     Args:
         image_size: Side of the square crops, pixels.
@@ -66,7 +61,10 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         super().__init__()
         self.image_size = image_size
         self.metrics = nn.ModuleDict(
-            {stage: nn.ModuleDict({name: metric() for name, metric in _METRICS.items()}) for stage in ("val", "test")}
+            {
+                stage: nn.ModuleDict({point.key: PerImageMean(point) for point in measures(PointMeasure)})
+                for stage in ("val", "test")
+            }
         )
         self.loss_means = nn.ModuleDict({stage: nn.ModuleDict() for stage in ("val", "test")})
         self._watch = LossWatch()
@@ -206,7 +204,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         vertices_valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]
         metrics: Mapping[str, PerImageMean] = self.metrics[stage]  # type: ignore[assignment]
         for name, metric in metrics.items():
-            if metric.num_points == joints.shape[1]:
+            if metric.measure.points == "joints":
                 metric.update(prediction.joints_root, joints, batch.valid["joints_cam"])
             else:
                 metric.update(prediction.vertices_root, vertices, vertices_valid)

@@ -1,6 +1,6 @@
-"""Whether stated uncertainty is true: scores of samples against what came, coverage, calibration, sparsification.
+"""Whether stated uncertainty is true: scores of samples against the truth, coverage, calibration, sparsification.
 
-Pure functions over samples (B, S, ...) and what came (B, ...). Lower is better for every score.
+Pure functions over samples (B, S, ...) and true values (B, ...). Lower is better for every score.
 """
 
 import math
@@ -27,6 +27,9 @@ def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (...,) nats per coordinate; it depends on the unit.
+
+    References:
+        The logarithmic score of Gneiting and Raftery, 2007 (doi:10.1198/016214506000001437), section 4.1.
     """
     z = (target - mean) / scale
     return (0.5 * z.square() + scale.log() + 0.5 * math.log(2 * math.pi)).mean(-1)
@@ -35,8 +38,8 @@ def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
 def crps(samples: Tensor, target: Tensor) -> Tensor:
     """Continuous ranked probability score ``E|X - y| - E|X - X'| / 2`` of every coordinate.
 
-    The second expectation is over pairs of different samples (Ferro, "Fair scores for ensemble forecasts", 2014), so
-    that the score's expectation does not depend on the number of samples. For a single one it is the absolute error.
+    The second expectation is over pairs of different samples, so that the score's expectation does not depend on the
+    number of samples. For a single one it is the absolute error.
 
     Args:
         samples: (B, S, ...).
@@ -44,6 +47,11 @@ def crps(samples: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (B, ...) in the samples' unit.
+
+    References:
+        Gneiting and Raftery, "Strictly Proper Scoring Rules, Prediction, and Estimation", 2007
+        (doi:10.1198/016214506000001437), section 4.2; Ferro, "Fair scores for ensemble forecasts", 2014
+        (doi:10.1002/qj.2270), for the pairs.
     """
     count = samples.shape[1]
     error = (samples - target[:, None]).abs().mean(1)
@@ -57,7 +65,7 @@ def crps(samples: Tensor, target: Tensor) -> Tensor:
 
 
 def energy_score(samples: Tensor, target: Tensor) -> Tensor:
-    """Energy score ``E||X - y|| - E||X - X'|| / 2`` of every point: the CRPS of vectors (Gneiting and Raftery, 2007).
+    """Energy score ``E||X - y|| - E||X - X'|| / 2`` of every point: the CRPS of vectors.
 
     Args:
         samples: (B, S, J, D).
@@ -65,6 +73,9 @@ def energy_score(samples: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (B, J) in the samples' unit; over pairs of different samples, as `crps`.
+
+    References:
+        Gneiting and Raftery, 2007 (doi:10.1198/016214506000001437), section 4.3.
     """
     count = samples.shape[1]
     error = (samples - target[:, None]).norm(dim=-1).mean(1)
@@ -87,7 +98,7 @@ def _mean_pair_distance(points: Tensor) -> Tensor:
 
 
 def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
-    """Share of samples that lie closer to the samples' median than what came.
+    """Share of samples that lie closer to the samples' median than the truth.
 
     Uniform between 0 and 1 for a calibrated method; close to 1 too often for an over-confident one.
 
@@ -97,14 +108,18 @@ def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
 
     Returns:
         (B, J).
+
+    References:
+        Pierzchlewicz et al., "Multi-hypothesis 3D human pose estimation metrics favor miscalibrated distributions",
+        arXiv 2210.11179.
     """
     # the mean of the two middle samples for an even number, unlike torch.median; torch.quantile refuses large inputs
     count = samples.shape[1]
     ordered = samples.sort(dim=1).values
     centre = (ordered[:, (count - 1) // 2, None] + ordered[:, count // 2, None]) / 2
     radius = (samples - centre).norm(dim=-1)
-    came = (target - centre[:, 0]).norm(dim=-1)
-    return (radius < came[:, None]).to(samples.dtype).mean(1)
+    true_radius = (target - centre[:, 0]).norm(dim=-1)
+    return (radius < true_radius[:, None]).to(samples.dtype).mean(1)
 
 
 def coverage(ranks: Tensor, levels: Sequence[float] = LEVELS) -> Tensor:
@@ -128,7 +143,10 @@ def calibration_error(ranks: Tensor) -> Tensor:
         ranks: (N,) from `radial_rank`.
 
     Returns:
-        Scalar; 0 for a calibrated method, 0.45 for one whose samples always, or never, reach as far as what comes.
+        Scalar; 0 for a calibrated method, 0.45 for one whose samples always, or never, reach as far as the truth.
+
+    References:
+        Pierzchlewicz et al., arXiv 2210.11179.
     """
     levels = torch.linspace(0, 1, NUM_QUANTILES, dtype=ranks.dtype, device=ranks.device)
     # a region of no size holds nothing and one without bound holds everything, whatever the method
@@ -137,12 +155,12 @@ def calibration_error(ranks: Tensor) -> Tensor:
 
 
 def sparsification(errors: Tensor, by: Tensor, steps: int = 100) -> Tensor:
-    """Mean error of what is left when the points with the largest `by` are taken away.
+    """Mean error of the points that remain when those with the largest `by` are removed.
 
     Args:
         errors: (N,).
-        by: (N,), what decides the order: an uncertainty, or the errors themselves for the best possible curve.
-        steps: Shares taken away: 0, 1 / steps, ..., 1 - 1 / steps.
+        by: (N,) that decides the order: an uncertainty, or the errors themselves for the best possible curve.
+        steps: Number of shares removed: 0, 1 / steps, ..., 1 - 1 / steps.
 
     Returns:
         (steps,) in the errors' unit.
@@ -156,8 +174,7 @@ def sparsification(errors: Tensor, by: Tensor, steps: int = 100) -> Tensor:
 def ause(errors: Tensor, scales: Tensor) -> Tensor:
     """Area under the sparsification error: how much worse a stated uncertainty sorts out errors than the errors do.
 
-    Ilg et al., "Uncertainty estimates and multi-hypotheses networks for optical flow", ECCV 2018; curves are divided
-    by the mean error.
+    The curves are divided by the mean error.
 
     Args:
         errors: (N,).
@@ -165,6 +182,9 @@ def ause(errors: Tensor, scales: Tensor) -> Tensor:
 
     Returns:
         Scalar without unit; 0 for the best possible order.
+
+    References:
+        Ilg et al., "Uncertainty Estimates and Multi-Hypotheses Networks for Optical Flow", arXiv 1802.07095.
     """
     return (sparsification(errors, scales) - sparsification(errors, errors)).mean() / errors.mean()
 

@@ -1,7 +1,10 @@
 """How good and how different several hypotheses of one hand are: best-of-N, average hypothesis, per-joint deviation.
 
-The measures of MHEntropy (ICCV 2023, section 4) beside ones that do not depend on the choice of axes. Pure functions;
-a mean over joints that has no joint to average is NaN, so that it can be left out of the mean over images.
+The measures of MHEntropy beside ones that do not depend on the choice of axes. Pure functions; a mean over joints that
+has no joint to average is NaN, so that it can be left out of the mean over images.
+
+References:
+    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023, section 4.
 """
 
 from collections.abc import Sequence
@@ -43,6 +46,10 @@ def best_of(errors: Tensor, counts: Sequence[int]) -> dict[int, Tensor]:
 
     Returns:
         (B,) for each N.
+
+    References:
+        Li and Lee, "Generating multiple hypotheses for 3D human pose estimation with mixture density network", CVPR
+        2019 (arXiv 1904.05547); that it favours miscalibrated methods: Pierzchlewicz et al., arXiv 2210.11179.
     """
     running = errors.cummin(dim=1).values
     return {count: running[:, count - 1] for count in counts if count <= errors.shape[1]}

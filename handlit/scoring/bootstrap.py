@@ -1,16 +1,17 @@
 """Bootstrap intervals: how far a mean over frames would move with other sequences, or other frames, of the same kind.
 
-Neighbouring frames of a video are nearly the same picture, so whole sequences are drawn, not frames: intervals over
+Neighbouring frames of a video are nearly the same image, so whole sequences are drawn, not frames: intervals over
 frames of videos are several times too narrow.
 
 References:
-    Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015, section 3.2 (percentile
-    intervals of small samples are too narrow; how they are widened here); Davison and Hinkley, "Bootstrap Methods and
-    their Application", 1997, section 3.8 (drawing of clusters).
+    Hesterberg, "What Teachers Should Know About the Bootstrap", The American Statistician 2015
+    (doi:10.1080/00031305.2015.1089789), section 3.2 (percentile intervals of small samples are too narrow; how they are
+    widened here); Davison and Hinkley, "Bootstrap Methods and their Application", 1997
+    (doi:10.1017/CBO9780511802843), section 3.8 (drawing of clusters).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import norm, t
@@ -33,6 +34,54 @@ class Interval:
 
     low: float
     high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half of the distance of its ends."""
+        return (self.high - self.low) / 2
+
+    @property
+    def excludes_zero(self) -> bool:
+        """Whether a difference with this interval is beyond chance."""
+        return self.low > 0 or self.high < 0
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """A function of means over frames.
+
+    Attributes:
+        columns: M arrays (N,); NaN where a frame has no value: the mean is over the others.
+        combine: From (..., M) means to (...,); the mean itself by default.
+    """
+
+    columns: Sequence[np.ndarray]
+    combine: Callable[[np.ndarray], np.ndarray] = lambda means: means[..., 0]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with what the bootstrap says about it.
+
+    Attributes:
+        value: The number.
+        interval: Its interval, where it can be had.
+        draws: (num_draws,) the number in every repetition; empty for what has none.
+        num_groups: What was drawn: sequences or frames.
+    """
+
+    value: float
+    interval: Interval | None = None
+    draws: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
+    num_groups: int = 0
+
+    def minus(self, other: "Estimate") -> "Estimate":
+        """The difference on the same frames: both were drawn alike, repetition by repetition, so it is paired."""
+        value = self.value - other.value
+        if not (len(self.draws) and len(other.draws)):
+            return Estimate(value)
+        draws = self.draws - other.draws
+        return Estimate(value, percentile_interval(draws, self.num_groups), draws, self.num_groups)
 
 
 class Bootstrap:
@@ -86,27 +135,48 @@ class Bootstrap:
         total = np.concatenate(parts)
         return total[:, :-1] / total[:, -1:]
 
-    def intervals(self, values: np.ndarray) -> list[Interval | None]:
-        """The interval of each column's mean over frames.
+    def estimates(self, statistics: Sequence[Statistic]) -> list[Estimate | None]:
+        """Numbers with their intervals, all of the same draws.
 
         Args:
-            values: (N, M); NaN in a column leaves it without an interval.
+            statistics: What is wanted; together they are drawn once.
 
         Returns:
-            M percentile intervals, widened for the number of groups as a t-interval is; None with one group.
+            One for each; None where the number is not finite.
         """
-        if self.num_groups < 2:
-            return [None] * values.shape[1]
-        tail = expanded_tail(self.num_groups)
-        ends = np.quantile(self.means(values), [tail, 1 - tail], axis=0)
-        return [Interval(float(a), float(b)) if np.isfinite(a + b) else None for a, b in ends.T]
+        if not statistics:
+            return []
+        table = np.stack([column for statistic in statistics for column in statistic.columns], axis=1)
+        known = np.isfinite(table)
+        filled = np.where(known, table, 0).astype(np.float64)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            means = filled.sum(0) / known.sum(0)
+            draws = self.means(filled) / self.means(known.astype(np.float64))
+        estimates: list[Estimate | None] = []
+        start = 0
+        for statistic in statistics:
+            part = slice(start, start := start + len(statistic.columns))
+            value, repetitions = float(statistic.combine(means[part])), statistic.combine(draws[:, part])
+            interval = percentile_interval(repetitions, self.num_groups)
+            known_value = np.isfinite(value)
+            estimates.append(Estimate(value, interval, repetitions, self.num_groups) if known_value else None)
+        return estimates
+
+
+def percentile_interval(draws: np.ndarray, num_groups: int) -> Interval | None:
+    """Interval of (num_draws,) repetitions, widened for few groups; None where it cannot be had."""
+    if num_groups < 2 or not np.isfinite(draws).all():
+        return None
+    tail = expanded_tail(num_groups)
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(float(low), float(high))
 
 
 def expanded_tail(num_groups: int, level: float = LEVEL) -> float:
     """Share of the draws beyond each end, smaller than (1 - level) / 2 for few groups.
 
-    The bootstrap's spread is that of a sample without Bessel's correction, and takes no notice of the spread itself
-    being estimated; ``Phi(-sqrt(n / (n - 1)) t_{n - 1})`` makes up for both.
+    The bootstrap's spread is that of a sample without Bessel's correction, and ignores that the spread itself is
+    estimated; ``Phi(-sqrt(n / (n - 1)) t_{n - 1})`` makes up for both.
 
     Args:
         num_groups: n, at least 2.

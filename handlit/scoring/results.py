@@ -1,6 +1,5 @@
-"""The files of a score board: ``scores.txt``, ``scores.json`` and ``report.html``."""
+"""The files of `score`: ``scores.txt``, ``result_card.json``, ``scores.json`` and ``report.html``."""
 
-import os
 import re
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +8,20 @@ from typing import Any
 import orjson
 
 import handlit
-from handlit.scoring.board import HEADLINES, Difference, ScoreBoard
-from handlit.scoring.bootstrap import LEVEL, NUM_DRAWS, Interval
+from handlit.files import write_bytes
+from handlit.scoring.bootstrap import LEVEL, NUM_DRAWS, Estimate
 from handlit.scoring.official.error_statistics import CURVE_THRESHOLDS
+from handlit.scoring.official.measures import HEADLINES
+from handlit.scoring.official.result_card import card_content
+from handlit.scoring.scores import Difference, Scores
 from handlit.skeleton import ORDERS
 
 
-def write_results(board: ScoreBoard, report: str, out: Path) -> list[Path]:
+def write_results(scores: Scores, report: str, out: Path) -> list[Path]:
     """Write the results, each file whole or not at all.
 
     Args:
-        board: The scores.
+        scores: The scores.
         report: The HTML report.
         out: Folder; made if it is not there.
 
@@ -28,20 +30,16 @@ def write_results(board: ScoreBoard, report: str, out: Path) -> list[Path]:
         further one's in a folder of its label, ``scores.json`` and ``report.html``.
     """
     files: dict[Path, bytes] = {}
-    for number, prediction in enumerate(p for p in board.predictions if p.source):
+    for number, prediction in enumerate(p for p in scores.predictions if p.source):
         folder = out if number == 0 else out / folder_name(prediction.label)
         lines = [f"{key}: {value:f}\n" for key, value in prediction.evaluation.official.items()]
         files[folder / "scores.txt"] = "".join(lines).encode()
         if prediction.card:
-            card = orjson.dumps(asdict(prediction.card), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
-            files[folder / "result_card.json"] = card
-    files[out / "scores.json"] = orjson.dumps(board_as_json(board), option=orjson.OPT_INDENT_2)
+            files[folder / "result_card.json"] = card_content(prediction.card)
+    files[out / "scores.json"] = orjson.dumps(scores_as_json(scores), option=orjson.OPT_INDENT_2)
     files[out / "report.html"] = report.encode()
     for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        write_bytes(path, content)
     return list(files)
 
 
@@ -50,79 +48,80 @@ def folder_name(label: str) -> str:
     return re.sub(r"[^\w+-]+", "_", label)
 
 
-def board_as_json(board: ScoreBoard) -> dict[str, Any]:
-    """Everything on the board, with names and units in the keys; a number that does not exist is null."""
-    truth = board.ground_truth
-    order = ORDERS[truth.protocol.joint_order]
-    labels = [prediction.label for prediction in board.predictions]
-    predictions = []
-    for position, prediction in enumerate(board.predictions):
-        errors = prediction.evaluation.errors
-        joint_kinds = [kind for kind in errors if kind.startswith("joints")]
-        predictions.append(
-            {
-                "label": prediction.label,
-                "source": str(prediction.source) if prediction.source else None,
-                "sha256": prediction.sha256,
-                "card": asdict(prediction.card) if prediction.card else None,
-                "official": prediction.evaluation.official,
-                "papers": prediction.evaluation.papers,
-                "headline": {
-                    headline.key: {
-                        "value": row.values[position],
-                        "interval": _ends(row.intervals[position] if row.intervals else None),
-                    }
-                    for headline, row in zip(HEADLINES, board.headline_rows, strict=True)
-                },
-                "joint_error_mm": {
-                    kind: dict(zip(order, (1000 * errors[kind].per_point()).tolist(), strict=True))
-                    for kind in joint_kinds
-                },
-                "sequence_error_mm": {
-                    kind: {name: values[position] for name, _, values in board.sequence_rows(kind)} for kind in errors
-                },
-                "visibility_error_mm": {
-                    kind: {row.name.split()[0]: row.values[position] for row in board.visibility_rows(kind)}
-                    for kind in ("joints_root", "joints_procrustes")
-                    if board.visible is not None
-                },
-                "share_within_threshold": {kind: statistics.curve().tolist() for kind, statistics in errors.items()},
-                "findings": [vars(finding) for finding in prediction.findings],
-            }
-        )
+def scores_as_json(scores: Scores) -> dict[str, Any]:
+    """Everything that was scored, with names and units in the keys; a number that does not exist is null."""
+    truth = scores.ground_truth
     return {
         "handlit": handlit.__version__,
         "protocol": truth.protocol.name,
         "ground_truth": str(truth.source),
         "num_images": len(truth),
-        "reference": board.reference,
+        "reference": scores.reference,
         "bootstrap": {
             "level": LEVEL,
             "draws": NUM_DRAWS,
-            "over": board.bootstrap.unit,
-            "number": board.bootstrap.num_groups,
+            "over": scores.bootstrap.unit,
+            "number": scores.bootstrap.num_groups,
         },
-        "visible_share": None if board.visible is None else float(board.visible[:, 1:].mean()),
+        "visible_share": None if scores.visible is None else float(scores.visible[:, 1:].mean()),
         "thresholds_mm": (1000 * CURVE_THRESHOLDS).tolist(),
-        "predictions": predictions,
-        "differences": [_difference(difference) for difference in board.differences],
+        "predictions": [_prediction(scores, position) for position in range(len(scores.predictions))],
+        "differences": [_difference(difference) for difference in scores.differences],
         "ratios_to_reference": {
-            row.name: dict(zip(labels, ratios, strict=True))
-            for row in (*board.official_rows(), *board.paper_rows())
-            if (ratios := board.ratio(row)) is not None
+            row.measure.key: dict(zip(scores.labels, ratios, strict=True))
+            for table in (scores.official_table(), scores.paper_table())
+            for row in table.rows
+            if (ratios := scores.ratios(row)) is not None
         },
+    }
+
+
+def _prediction(scores: Scores, position: int) -> dict[str, Any]:
+    prediction = scores.predictions[position]
+    errors = prediction.evaluation.errors
+    order = ORDERS[scores.ground_truth.protocol.joint_order]
+    by_joint = {kind: (1000 * errors[kind].per_point()).tolist() for kind in errors if kind.startswith("joints")}
+    by_visibility = {
+        kind: {row.group.split()[0]: _value(row.cells[position].estimate) for row in scores.visibility_table(kind).rows}
+        for kind in ("joints_root", "joints_procrustes")
+        if scores.visible is not None
+    }
+    return {
+        "label": prediction.label,
+        "source": str(prediction.source) if prediction.source else None,
+        "sha256": prediction.sha256,
+        "card": asdict(prediction.card) if prediction.card else None,
+        "official": prediction.evaluation.official,
+        "papers": prediction.evaluation.papers,
+        "headline": {
+            measure.key: {"value": _value(row[position]), "interval": _ends(row[position])}
+            for measure, row in zip(HEADLINES, scores.headlines, strict=True)
+        },
+        "joint_error_mm": {kind: dict(zip(order, values, strict=True)) for kind, values in by_joint.items()},
+        "sequence_error_mm": {
+            kind: {name: values[position] for name, _, values in scores.sequence_rows(kind)} for kind in errors
+        },
+        "visibility_error_mm": by_visibility,
+        "share_within_threshold": {kind: statistics.curve().tolist() for kind, statistics in errors.items()},
+        "findings": [vars(finding) for finding in prediction.findings],
     }
 
 
 def _difference(difference: Difference) -> dict[str, Any]:
     return {
-        "number": difference.key,
+        "number": difference.measure.key,
         "of": difference.second,
         "minus": difference.first,
-        "value": difference.value,
-        "interval": _ends(difference.interval),
+        "value": difference.estimate.value,
+        "interval": _ends(difference.estimate),
     }
 
 
-def _ends(interval: Interval | None) -> list[float] | None:
-    return None if interval is None else [interval.low, interval.high]
+def _value(estimate: Estimate | None) -> float | None:
+    return None if estimate is None else estimate.value
+
+
+def _ends(estimate: Estimate | None) -> list[float] | None:
+    if estimate is None or estimate.interval is None:
+        return None
+    return [estimate.interval.low, estimate.interval.high]

@@ -11,21 +11,22 @@ from rich.markup import escape
 from rich.progress import track
 
 from handlit.errors import InputError
+from handlit.files import sha256
 from handlit.formats.benchmark import ProtocolName
 from handlit.formats.ground_truth import GroundTruth, read_ground_truth
 from handlit.formats.scenes import Scenes, faces_fit
 from handlit.hand.loading import load_hand
-from handlit.scoring.board import ZERO_LABEL, ScoreBoard, ScoredPrediction
-from handlit.scoring.console import print_board, print_findings
+from handlit.scoring.console import print_findings, print_scores
 from handlit.scoring.official.evaluation import evaluate
-from handlit.scoring.official.linter import Finding, lint
+from handlit.scoring.official.linter import Finding, lint, lint_file
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
-from handlit.scoring.official.result_card import file_sha256, read_card
-from handlit.scoring.official.submission import Submission, lint_file, read_submission
+from handlit.scoring.official.result_card import read_card
+from handlit.scoring.official.submission import Submission, read_submission
 from handlit.scoring.official.visibility import joint_visibility
-from handlit.scoring.pages.gallery import GalleryRow, choose_frames, draw_gallery
+from handlit.scoring.pages.gallery import choose_frames, draw_gallery
 from handlit.scoring.pages.report import render_report
 from handlit.scoring.results import folder_name, write_results
+from handlit.scoring.scores import ZERO_LABEL, ScoredPrediction, Scores
 
 #: A prediction with this label becomes the reference of the ratios without being named as such.
 MEAN_HAND_LABEL = "mean_hand"
@@ -42,7 +43,7 @@ def score(
     console: Console | None = None,
     by_visibility: bool | None = None,
     mano_path: str | Path | None = None,
-) -> ScoreBoard:
+) -> Scores:
     """Score predictions, print them side by side and write the results.
 
     All-zero predictions are scored beside them as an anchor. With ``out``, writes ``scores.txt`` (the first
@@ -52,69 +53,45 @@ def score(
     Args:
         predictions: ``pred.zip`` or ``pred.json`` files or their folders, each as PATH or NAME=PATH. Without a name a
             prediction is called after the folder of the file (``pred.*``) or after the file.
-        ground_truth: What `read_ground_truth` reads. A dataset root adds pictures and visibility to the report.
+        ground_truth: What `read_ground_truth` reads. A dataset root adds images and visibility to the report.
         protocol: The benchmark, or "auto".
         out: Folder for the results; None writes nothing.
         reference: Label of the prediction that errors are divided by; by default the one called ``mean_hand``,
             if there is one.
         console: Where to print; by default the standard output.
-        by_visibility: Tell the errors of visible joints from those of hidden ones; None does so where the files are at
-            hand and the frames are few enough to take a moment.
+        by_visibility: Show the errors of visible and of hidden joints apart; None does so where the files are at hand
+            and the frames are few enough to take a moment.
         mano_path: MANO file or folder of the true meshes; None for the stand-in hand of synthetic data.
 
     Returns:
-        The board.
+        The scores.
 
     Raises:
         InputError: A file is missing, malformed or does not fit the ground truth, or a label is wrong.
     """
     console = console or Console()
-    labelled = _label(predictions)
-    if reference is None and MEAN_HAND_LABEL in labelled:
+    paths = _named(predictions)
+    if reference is None and MEAN_HAND_LABEL in paths:
         reference = MEAN_HAND_LABEL
-    if reference is not None and reference not in labelled:
-        raise InputError(f"the reference '{reference}' is none of the predictions: {', '.join(labelled)}")
+    if reference is not None and reference not in paths:
+        raise InputError(f"the reference '{reference}' is none of the predictions: {', '.join(paths)}")
     faces = load_hand(mano_path).faces
-
     truth = read_ground_truth(ground_truth, protocol)
     scenes = Scenes(truth)
-    scored: list[ScoredPrediction] = []
-    frames: dict[int, str] = {}
-    for label, path in labelled.items():
-        submission, findings = _read(path, truth)
-        evaluation = evaluate(submission.joints, submission.vertices, truth.joints, truth.vertices, truth.protocol)
-        # all predictions are shown in the frames that the first one finds hard and usual
-        frames = frames or choose_frames(evaluation, truth.names)
-        digest = file_sha256(submission.source)
-        scored.append(
-            ScoredPrediction(
-                label,
-                submission.source,
-                digest,
-                evaluation,
-                findings,
-                submission.joints,
-                read_joint_scale(scale_file(submission.source), len(truth), truth.protocol),
-                read_card(submission.source, digest),
-                pictured={number: submission.vertices[number].copy() for number in frames},
-            )
-        )
-    zeros = np.zeros_like(truth.joints), np.zeros_like(truth.vertices)
-    anchor = evaluate(*zeros, truth.joints, truth.vertices, truth.protocol)
-    scored.append(ScoredPrediction(ZERO_LABEL, None, None, anchor, [], zeros[0]))
+
+    scored, frames = _score_files(paths, truth)
     visible = None
-    if by_visibility or (by_visibility is None and _can_see(truth, scenes, faces)):
+    if by_visibility or (by_visibility is None and _is_quick(truth, scenes, faces)):
         visible = joint_visibility(
             truth, scenes, faces, partial(track, description="visibility", console=console, transient=True)
         )
-    board = ScoreBoard(truth, scored, reference, visible)
-
-    print_board(board, console)
+    scores = Scores(truth, [*scored, _zero_prediction(truth)], reference, visible)
+    print_scores(scores, console)
     if out is not None:
-        gallery: list[GalleryRow] = draw_gallery(board, scenes, frames, faces)
-        for path in write_results(board, render_report(board, gallery), Path(out)):
+        report = render_report(scores, draw_gallery(scores, scenes, frames, faces))
+        for path in write_results(scores, report, Path(out)):
             console.print(f"wrote {escape(str(path))}", soft_wrap=True, highlight=False)
-    return board
+    return scores
 
 
 def lint_files(
@@ -127,21 +104,21 @@ def lint_files(
 
     Args:
         predictions: As for `score`.
-        ground_truth: Tells the benchmark and the number of images.
+        ground_truth: Decides the benchmark and the number of images.
         protocol: The benchmark, or "auto".
         console: Where to print; by default the standard output.
 
     Returns:
-        Whether no submission has an error; warnings do not count.
+        Whether no submission has an error; warnings are ignored.
 
     Raises:
         InputError: A file cannot be read.
     """
     console = console or Console()
-    labelled = _label(predictions)
+    paths = _named(predictions)
     truth = read_ground_truth(ground_truth, protocol)
     passed = True
-    for label, path in labelled.items():
+    for label, path in paths.items():
         findings = lint_file(path, truth.protocol, len(truth))
         print_findings(label, findings, console)
         errors = sum(finding.severity == "error" for finding in findings)
@@ -151,10 +128,11 @@ def lint_files(
     return passed
 
 
-def _label(predictions: Sequence[str | Path]) -> dict[str, Path]:
+def _named(predictions: Sequence[str | Path]) -> dict[str, Path]:
+    """Paths of the predictions by their labels."""
     if not predictions:
         raise InputError("no prediction given; name at least one pred.zip or pred.json")
-    labelled: dict[str, Path] = {}
+    paths: dict[str, Path] = {}
     for prediction in predictions:
         text = str(prediction)
         name, separator, rest = text.partition("=")
@@ -168,10 +146,41 @@ def _label(predictions: Sequence[str | Path]) -> dict[str, Path]:
             label = resolved.parent.name if is_generic else resolved.name if path.is_dir() else resolved.stem
         if not label or label == ZERO_LABEL:
             raise InputError(f"'{text}': '{label}' cannot be a name; write NAME=PATH")
-        if folder_name(label) in map(folder_name, labelled):
-            raise InputError(f"two predictions are called '{label}'; tell them apart with NAME=PATH")
-        labelled[label] = path
-    return labelled
+        if folder_name(label) in map(folder_name, paths):
+            raise InputError(f"two predictions are called '{label}'; give them different names with NAME=PATH")
+        paths[label] = path
+    return paths
+
+
+def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[ScoredPrediction], dict[int, str]]:
+    """The scored predictions, and the frames whose meshes they keep: those that the first one finds hard and usual."""
+    scored: list[ScoredPrediction] = []
+    frames: dict[int, str] = {}
+    for label, path in paths.items():
+        submission, findings = _read(path, truth)
+        evaluation = evaluate(submission.joints, submission.vertices, truth.joints, truth.vertices, truth.protocol)
+        frames = frames or choose_frames(evaluation, truth.names)
+        digest = sha256(submission.source)
+        scored.append(
+            ScoredPrediction(
+                label,
+                submission.source,
+                digest,
+                evaluation,
+                findings,
+                submission.joints,
+                read_joint_scale(scale_file(submission.source), len(truth), truth.protocol),
+                read_card(submission.source, digest),
+                shown_vertices={number: submission.vertices[number].copy() for number in frames},
+            )
+        )
+    return scored, frames
+
+
+def _zero_prediction(truth: GroundTruth) -> ScoredPrediction:
+    joints, vertices = np.zeros_like(truth.joints), np.zeros_like(truth.vertices)
+    evaluation = evaluate(joints, vertices, truth.joints, truth.vertices, truth.protocol)
+    return ScoredPrediction(ZERO_LABEL, None, None, evaluation, [], joints)
 
 
 def _read(path: Path, truth: GroundTruth) -> tuple[Submission, list[Finding]]:
@@ -183,6 +192,7 @@ def _read(path: Path, truth: GroundTruth) -> tuple[Submission, list[Finding]]:
     return submission, findings
 
 
-def _can_see(truth: GroundTruth, scenes: Scenes, faces: np.ndarray) -> bool:
-    is_quick = len(truth) <= QUICK_VISIBILITY
-    return is_quick and faces_fit(truth.vertices[0], faces) and scenes.has_all_cameras()
+def _is_quick(truth: GroundTruth, scenes: Scenes, faces: np.ndarray) -> bool:
+    """Whether visibility can be found in a moment."""
+    is_short = len(truth) <= QUICK_VISIBILITY
+    return is_short and faces_fit(truth.vertices[0], faces) and scenes.has_all_cameras()

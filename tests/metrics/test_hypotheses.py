@@ -8,7 +8,9 @@ from torch import Tensor
 
 from handlit.metrics.calibration import coverage
 from handlit.metrics.diversity import deviation
-from handlit.metrics.hypotheses import JOINT_COLUMNS, HypothesisTable, image_columns, measure
+from handlit.metrics.hypotheses import HypothesisTable, draw, measure
+from handlit.metrics.measure import DrawnMeasure
+from handlit.metrics.registry import measures
 from handlit.types import OPTIONAL_LABELS, HandBatch, HandPrediction, Hypotheses
 
 
@@ -81,7 +83,7 @@ def rows(batch: HandBatch, keep: Tensor) -> HandBatch:
 
 def test_every_column_is_what_its_name_says() -> None:
     prediction, batch = case()
-    columns = measure(prediction, batch, num_hypotheses=12, chunk=5, counts=(1, 10, 50))
+    columns = measure(draw(prediction, batch, num_hypotheses=12, chunk=5))
     drawn = prediction.distribution
     assert isinstance(drawn, Listed)
     true = batch.joints_cam - batch.joints_cam[:, :1]
@@ -97,59 +99,52 @@ def test_every_column_is_what_its_name_says() -> None:
     }
     for name, expected in checks.items():
         joints = slice(1 if name in ("spread_mm", "scale_mm") else 0, None)
-        torch.testing.assert_close(columns.joints[name][:, joints], expected[:, joints], atol=2e-3, rtol=1e-4)
-    assert set(columns.joints) == set(JOINT_COLUMNS)
-    assert columns.joints["crps_mm"][:, 0].isnan().all()
-    assert not columns.joints["crps_mm"][:, 1:].isnan().any()
+        torch.testing.assert_close(columns[name][:, joints], expected[:, joints], atol=2e-3, rtol=1e-4)
+    assert list(columns) == [record.key for record in measures(DrawnMeasure)]
+    assert columns["crps_mm"][:, 0].isnan().all()
+    assert not columns["crps_mm"][:, 1:].isnan().any()
 
     mesh = (drawn.meshes - (batch.vertices_cam - batch.root_cam[:, None])[:, None]).norm(dim=-1).mean(-1) * 1000
-    assert set(columns.images) == set(image_columns((1, 10, 50)))
-    torch.testing.assert_close(columns.images["mpvpe_best_of_10_mm"], mesh[:, :10].amin(1), atol=1e-3, rtol=0)
-    torch.testing.assert_close(columns.images["mpjpe_best_of_1_mm"], errors[:, 0].mean(-1), atol=1e-3, rtol=0)
-    assert columns.images["mpjpe_best_of_50_mm"].isnan().all()
-    expected = torch.full((6,), 3 * 3**0.5, dtype=torch.float64)
-    torch.testing.assert_close(columns.images["mpvpe_mode_mm"], expected, atol=1e-3, rtol=0)
+    torch.testing.assert_close(columns["mpvpe_best_of_10_mm"], mesh[:, :10].amin(1), atol=1e-3, rtol=0)
+    torch.testing.assert_close(columns["mpjpe_best_of_1_mm"], errors[:, 0].mean(-1), atol=1e-3, rtol=0)
+    assert columns["mpjpe_best_of_50_mm"].isnan().all()
+    expected = torch.full((6,), 3 * 3**0.5)
+    torch.testing.assert_close(columns["mpvpe_mode_mm"], expected, atol=1e-3, rtol=0)
 
 
 def test_chunks_change_nothing() -> None:
-    whole, parts = (measure(*case(), num_hypotheses=12, chunk=chunk) for chunk in (12, 5))
-    for kind in ("joints", "images"):
-        for name, values in getattr(whole, kind).items():
-            torch.testing.assert_close(getattr(parts, kind)[name], values, equal_nan=True, atol=1e-4, rtol=1e-5)
+    whole, parts = (measure(draw(*case(), num_hypotheses=12, chunk=chunk)) for chunk in (12, 5))
+    for name, values in whole.items():
+        torch.testing.assert_close(parts[name], values, equal_nan=True, atol=1e-4, rtol=1e-5)
 
 
 def test_labels_that_are_missing_leave_no_number() -> None:
     prediction, batch = case()
     for name in ("joints_cam", "joints_2d", "vertices_cam", "visible"):
         batch.valid[name] = torch.arange(6) > 0
-    columns = measure(prediction, batch, num_hypotheses=12)
-    for name, values in [*columns.joints.items(), *columns.images.items()]:
+    columns = measure(draw(prediction, batch, num_hypotheses=12))
+    for name, values in columns.items():
         assert values[0].isnan().all(), name
-    assert columns.images["mpjpe_best_of_10_mm"][1:].isfinite().all()
+    assert columns["mpjpe_best_of_10_mm"][1:].isfinite().all()
 
 
 def test_a_single_hypothesis() -> None:
     prediction, batch = case(count=1)
-    columns = measure(prediction, batch, num_hypotheses=1)
-    torch.testing.assert_close(columns.joints["error_average_mm"], columns.joints["error_mean_mm"], equal_nan=True)
-    assert columns.joints["spread_px"].abs().sum() == 0
-    assert columns.images["mpjpe_best_of_10_mm"].isnan().all()
+    columns = measure(draw(prediction, batch, num_hypotheses=1))
+    torch.testing.assert_close(columns["error_average_mm"], columns["error_mean_mm"], equal_nan=True)
+    assert columns["spread_px"].abs().sum() == 0
+    assert columns["mpjpe_best_of_10_mm"].isnan().all()
 
 
 def test_the_table_is_the_same_for_any_batches() -> None:
     _, batch = case()
-    columns = measure(*case(), num_hypotheses=12)
+    columns = measure(draw(*case(), num_hypotheses=12))
     whole = HypothesisTable()
     whole.update(columns, batch)
     split = HypothesisTable()
     # the last image comes a second time, as from a sampler that evens out the processes
     for keep in (torch.tensor([4, 1, 5]), torch.tensor([0]), torch.tensor([3, 2, 5])):
-        part = replace(
-            columns,
-            joints={name: values[keep] for name, values in columns.joints.items()},
-            images={name: values[keep] for name, values in columns.images.items()},
-        )
-        split.update(part, rows(batch, keep))
+        split.update({name: values[keep] for name, values in columns.items()}, rows(batch, keep))
     first, second = whole.compute(), split.compute()
     assert first.keys() == second.keys()
     assert first["index"].tolist() == list(range(6))
@@ -169,7 +164,7 @@ def test_a_gaussian_of_known_width_comes_out_as_it_is(factor: float, calibrated:
     drawn = mean[:, None] + factor * 0.01 * torch.randn(150, 100, 21, 3)
     assert isinstance(prediction.distribution, Listed)
     prediction.distribution.joints = drawn
-    ranks = measure(prediction, batch, num_hypotheses=100).joints["rank"][:, 1:].flatten()
+    ranks = measure(draw(prediction, batch, num_hypotheses=100))["rank"][:, 1:].flatten()
     covered = coverage(ranks, [0.5, 0.9])
     if calibrated:
         torch.testing.assert_close(covered, torch.tensor([0.5, 0.9]), atol=0.04, rtol=0)

@@ -11,7 +11,7 @@ from rich.console import Console
 from handlit.cli import main
 from handlit.errors import InputError
 from handlit.formats.benchmark import PROTOCOLS
-from handlit.scoring.official.submission import SubmissionWriter
+from handlit.scoring.official.submission_writer import SubmissionWriter
 from handlit.scoring.score import score
 from tests.formats.test_ground_truth import write_truth
 from tests.scoring.hands import make_hands
@@ -48,12 +48,13 @@ def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
     mean = write_prediction(tmp_path / "base.zip", "ho3d_v2", 0.02)
     console = quiet()
     out = tmp_path / "out"
-    board = score([model, f"mean_hand={mean}"], truth, out=out, console=console)
+    scores = score([model, f"mean_hand={mean}"], truth, out=out, console=console)
 
-    assert [p.label for p in board.predictions] == ["amvur", "mean_hand", "zero prediction"]
-    assert board.reference == "mean_hand"
-    row = board.official_rows()[0]
-    assert board.ratio(row) == pytest.approx([value / row.values[1] for value in row.values])
+    assert scores.labels == ["amvur", "mean_hand", "zero prediction"]
+    assert scores.reference == "mean_hand"
+    row = scores.official_table().rows[0]
+    values = [cell.estimate.value for cell in row.cells if cell.estimate is not None]
+    assert scores.ratios(row) == pytest.approx([value / values[1] for value in values])
     printed = console.file.getvalue()  # type: ignore[attr-defined]
     for text in ("amvur", "mean_hand", "zero prediction", "ratio to mean_hand", "f_al_score_15", "mean_hand − amvur"):
         assert text in printed
@@ -78,11 +79,11 @@ def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
 
 def test_scores_json_holds_everything(tmp_path: Path, truth: Path) -> None:
     model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
-    board = score([model], truth, out=tmp_path / "out", console=quiet())
+    scores = score([model], truth, out=tmp_path / "out", console=quiet())
     data = json.loads((tmp_path / "out" / "scores.json").read_text())
     assert (data["protocol"], data["num_images"], data["reference"]) == ("ho3d_v2", COUNT, None)
     first, zero = data["predictions"]
-    assert first["official"] == board.predictions[0].evaluation.official
+    assert first["official"] == scores.predictions[0].evaluation.official
     assert zero["official"]["xyz_scale_trans_al_mean3d"] is None
     assert len(first["sha256"]) == 64
     assert first["card"]["prediction_sha256"] == first["sha256"]
@@ -109,7 +110,7 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path, truth: Path) -> None:
     for name in (*PROTOCOLS["ho3d_v2"].keys, "PA-MPJPE mm", "RA-MPVPE mm", "PA-MPVPE mm", "F@5", "F@15"):
         assert first <= printed.index(name)
     # every prediction's number is there once in each table
-    value = f"{score([model], truth, console=quiet()).headline_rows[0].values[0]:.2f}"
+    value = score([model], truth, console=quiet()).headline_table().rows[0].value(0)
     lines = [line for line in printed.splitlines() if line.startswith("RA-MPJPE mm")]
     assert sum(line.count(f" {value} ") for line in lines) == len(labels)
 
@@ -134,11 +135,11 @@ def test_freihand_and_another_topology(tmp_path: Path) -> None:
     path = tmp_path / "coarse.json"
     path.write_text(json.dumps([hands.joints.tolist(), hands.vertices[:, ::3].tolist()]))
     console = quiet()
-    board = score([path], truth, out=tmp_path / "out", console=console)
-    assert board.predictions[0].label == "coarse"
+    scores = score([path], truth, out=tmp_path / "out", console=console)
+    assert scores.labels[0] == "coarse"
     assert "other_topology" in console.file.getvalue()  # type: ignore[attr-defined]
     assert "mesh_mean3d: -1.000000" in (tmp_path / "out" / "scores.txt").read_text()
-    assert board.sequence_rows("joints") == []
+    assert scores.sequence_rows("joints") == []
 
 
 def test_bad_input_says_why_and_writes_nothing(tmp_path: Path, truth: Path) -> None:

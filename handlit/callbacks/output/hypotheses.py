@@ -8,10 +8,13 @@ import pytorch_lightning as pl
 import torch.distributed
 from rich.console import Console
 
-from handlit.metrics.hypotheses import COUNTS, HypothesisTable, measure
+from handlit.metrics.hypotheses import HypothesisTable, draw, measure
+from handlit.metrics.measure import Measure
+from handlit.metrics.registry import measures
 from handlit.program import program
-from handlit.scoring.hypotheses.console import print_summary
-from handlit.scoring.hypotheses.summary import FILE_NAME, HypothesisRun, Summary, save_run
+from handlit.scoring.hypotheses.run import FILE_NAME, HypothesisRun, save_run
+from handlit.scoring.hypotheses.summary import Summary, summary_table
+from handlit.scoring.table import print_table
 from handlit.types import HandBatch, HandPrediction
 
 
@@ -54,7 +57,7 @@ class HypothesisEvaluation(pl.Callback):
             return
         prediction: HandPrediction = outputs
         with torch.no_grad():
-            columns = measure(prediction, batch, self.num_hypotheses, self.temperature)
+            columns = measure(draw(prediction, batch, self.num_hypotheses, self.temperature))
         self.table.update(columns, batch)
         self.keys.update(zip(batch.index.tolist(), batch.key, strict=True))
 
@@ -74,17 +77,14 @@ class HypothesisEvaluation(pl.Callback):
         names = np.array([keys[index] for index in columns["index"].tolist()])
         run = HypothesisRun(self.label or type(pl_module).__name__, names, columns, settings)
         summary = Summary(run)
-        largest = max(count for count in COUNTS if count <= self.num_hypotheses)
-        for name in (f"mpjpe_best_of_{largest}_mm", "crps_mm", "nll_nats", "calibration_error", "ause"):
-            found = summary.get(name)
-            value = None if found is None else found.values.get("all")
-            if value is not None:
-                pl_module.log(f"test/{name}", value, rank_zero_only=False, sync_dist=False)
+        for record in measures(Measure):
+            if record.logged and "all" in summary[record.key]:
+                value = summary[record.key]["all"].value
+                pl_module.log(f"test/{record.key}", value, rank_zero_only=False, sync_dist=False)
         if trainer.is_global_zero:
             path = Path(trainer.default_root_dir) / FILE_NAME
-            path.parent.mkdir(parents=True, exist_ok=True)
             save_run(path, run)
-            print_summary(summary, Console())
+            print_table(summary_table(summary), Console())
             print(f"{path}: every number of every image; compare runs with `{program()} compare RUN RUN`")
 
 

@@ -9,12 +9,14 @@ import yaml
 from torch import Tensor
 
 from handlit.errors import InputError
+from handlit.files import sha256
 from handlit.formats.benchmark import PROTOCOLS
 from handlit.geometry.cameras import fit_root
-from handlit.scoring.official.result_card import ResultCard, code_version, file_sha256, write_card
-from handlit.scoring.official.submission import SubmissionWriter
+from handlit.scoring.official.result_card import ResultCard, write_card
+from handlit.scoring.official.submission_writer import SubmissionWriter
 from handlit.skeleton import JOINTS
 from handlit.types import HandBatch, HandPrediction, KnownBoneLengths
+from handlit.version import code_version
 
 #: The bone that FreiHAND calls a hand's scale: the middle finger's proximal one.
 SCALE_BONE = (JOINTS.index("middle_1"), JOINTS.index("middle_2"))
@@ -150,7 +152,7 @@ def make_card(
     return ResultCard(
         method=type(pl_module).__name__,
         checkpoint=str(checkpoint) if is_file else None,
-        checkpoint_sha256=file_sha256(str(checkpoint)) if is_file else None,
+        checkpoint_sha256=sha256(Path(str(checkpoint))) if is_file else None,
         training_data=_training_data(Path(str(checkpoint))) if is_file else None,
         evaluation_data=evaluation_data,
         box_source=getattr(data, "box_source", None),
@@ -160,7 +162,7 @@ def make_card(
         test_time_augmentation="none",
         num_hypotheses=1,
         code_version=code_version(),
-        prediction_sha256=file_sha256(prediction),
+        prediction_sha256=sha256(prediction),
     )
 
 

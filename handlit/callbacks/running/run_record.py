@@ -21,7 +21,8 @@ from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.callbacks.running.checkpoints import BEST, LAST
 from handlit.callbacks.running.guards import tolerated
 from handlit.callbacks.running.wandb_run import WandbRun
-from handlit.scoring.official.result_card import code_version, read_card
+from handlit.scoring.official.result_card import read_card
+from handlit.version import code_version
 
 ENVIRONMENT = "environment.json"
 #: What a training leaves in its run folder, and what for.

@@ -2,13 +2,16 @@
 
 from dataclasses import dataclass
 from itertools import combinations, pairwise
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from scipy.spatial import cKDTree
 
+from handlit.errors import InputError
 from handlit.formats.benchmark import Protocol
 from handlit.hand.asset import NUM_VERTICES
+from handlit.scoring.official.submission import read_submission
 from handlit.skeleton import BONES, FINGERS, JOINTS, KINEMATIC_JOINTS, ORDERS, TIP_VERTICES, permutation
 
 FindingName = Literal[
@@ -141,6 +144,24 @@ def lint(
         elif len(vertices) == len(joints) and vertices.shape[1]:
             findings += _check_mesh(joints[chosen], vertices[chosen], protocol)
     return sorted(findings, key=lambda finding: finding.severity)
+
+
+def lint_file(path: str | Path, protocol: Protocol, expected_count: int | None = None) -> list[Finding]:
+    """Check a submission file as it is, structure and content, without looking at the ground truth.
+
+    Args:
+        path: What `read_submission` reads.
+        protocol: The benchmark it is meant for.
+        expected_count: Number of images of the evaluation split; by default the benchmark's official number.
+
+    Returns:
+        The findings, errors first; a file that cannot be read is one of them.
+    """
+    try:
+        submission = read_submission(path)
+    except InputError as error:
+        return [Finding("unreadable", "error", str(error), "Write one pred.json, [joints, vertices], into a zip.")]
+    return lint(submission.joints, submission.vertices, protocol, expected_count)
 
 
 def sample_frames(frames: np.ndarray) -> np.ndarray:

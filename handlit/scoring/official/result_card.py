@@ -4,17 +4,13 @@ A number without its checkpoint, boxes and number of hypotheses cannot be compar
 ``pred.card.json`` beside it; whoever scores it reads the card. What is not known is null.
 """
 
-import hashlib
-import os
-import shutil
-import subprocess
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import orjson
 
-import handlit
 from handlit.errors import InputError
+from handlit.files import sha256, write_bytes
 
 
 @dataclass(frozen=True)
@@ -67,10 +63,13 @@ def write_card(card: ResultCard, prediction: str | Path) -> Path:
         The card's path.
     """
     path = card_path(prediction)
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_bytes(orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE))
-    os.replace(temporary, path)
+    write_bytes(path, card_content(card))
     return path
+
+
+def card_content(card: ResultCard) -> bytes:
+    """A card's JSON text."""
+    return orjson.dumps(asdict(card), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
 
 
 def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> ResultCard:
@@ -78,7 +77,7 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
 
     Args:
         prediction: The prediction file.
-        prediction_sha256: Its hash, if it is known already.
+        prediction_sha256: Its hash, if it is known.
 
     Returns:
         The card; one that knows nothing but the hash where no card lies beside the file, or where the card belongs to
@@ -88,7 +87,7 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
         InputError: The card is not readable.
     """
     prediction = Path(prediction)
-    digest = prediction_sha256 or file_sha256(prediction)
+    digest = prediction_sha256 or sha256(prediction)
     unknown = ResultCard(prediction_sha256=digest)
     path = card_path(prediction)
     if not path.is_file():
@@ -107,24 +106,3 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
             raise InputError(f"{path}: {name} must be {types[name].__name__} or null, got {value!r:.60}")
     card = ResultCard(**content)
     return card if card.prediction_sha256 == digest else unknown
-
-
-def file_sha256(path: str | Path) -> str:
-    """Hash of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def code_version() -> str:
-    """handlit's version and, in a git checkout, the commit, with a mark if files were changed since."""
-    checkout = Path(handlit.__file__).parent.parent
-    release = f"handlit {handlit.__version__}"
-    git = shutil.which("git")
-    if git is None or not (checkout / ".git").exists():
-        return release
-    command = [git, "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-    described = subprocess.run(command, capture_output=True, text=True, check=False)
-    return f"{release}, commit {described.stdout.strip()}" if described.returncode == 0 else release

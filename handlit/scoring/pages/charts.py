@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 #: Distinct on white, also for most colour-blind readers (Okabe and Ito's palette, dark ones first).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#444444")
 ZERO_COLOUR = "#999999"
@@ -14,7 +16,9 @@ def colour(position: int) -> str:
     return COLOURS[position % len(COLOURS)]
 
 
-def line_chart(title: str, x_label: str, x: Sequence[float], curves: Sequence[tuple[str, str, Sequence[float]]]) -> str:
+def line_chart(
+    title: str, x_label: str, x: Sequence[float], curves: Sequence[tuple[str, str, Sequence[float]]]
+) -> Markup:
     """Curves with values in [0, 1].
 
     Args:
@@ -32,7 +36,7 @@ def line_chart(title: str, x_label: str, x: Sequence[float], curves: Sequence[tu
 
 def scatter_chart(
     title: str, x_label: str, y_label: str, curves: Sequence[tuple[str, str, Sequence[tuple[float, float]]]]
-) -> str:
+) -> Markup:
     """Marked points joined by lines, both axes from 0.
 
     Args:
@@ -57,7 +61,7 @@ def _plot(
     top: float,
     curves: Sequence[tuple[str, str, Sequence[tuple[float, float]]]],
     marks: bool,
-) -> str:
+) -> Markup:
     width, height, x_0, y_0, y_1 = 480, 262, 48, 218, 30
     plot_width, plot_height = width - x_0 - 12, y_0 - y_1
     parts = [_open(width, height, title), _text(4, 14, title, weight="600")]
@@ -84,7 +88,7 @@ def _plot(
                 f"<title>{escape(f'{label}: {a:.2f}, {b:.2f}')}</title></circle>"
                 for (x, y), (a, b) in zip(places, points, strict=True)
             ]
-    return "".join([*parts, "</svg>"])
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def dot_chart(
@@ -92,7 +96,7 @@ def dot_chart(
     unit: str,
     names: Sequence[str],
     groups: Sequence[tuple[str, str, Sequence[float]]],
-) -> str:
+) -> Markup:
     """One line per name with a dot per group: many names on little room.
 
     Args:
@@ -130,7 +134,7 @@ def dot_chart(
                     f'<circle cx="{left + values[row] / largest * span:.1f}" cy="{y:.1f}" r="5" fill="{fill}">'
                     f"<title>{escape(f'{name}, {label}: {values[row]:.2f} {unit}')}</title></circle>"
                 )
-    return "".join([*parts, "</svg>"])
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def _ticks(largest: float, count: int = 5) -> list[float]:
@@ -141,7 +145,9 @@ def _ticks(largest: float, count: int = 5) -> list[float]:
     return [number * step for number in range(int(largest / step + 1e-9) + 1)]
 
 
-def bar_chart(title: str, unit: str, names: Sequence[str], groups: Sequence[tuple[str, str, Sequence[float]]]) -> str:
+def bar_chart(
+    title: str, unit: str, names: Sequence[str], groups: Sequence[tuple[str, str, Sequence[float]]]
+) -> Markup:
     """Horizontal bars, one group per name.
 
     Args:
@@ -172,7 +178,7 @@ def bar_chart(title: str, unit: str, names: Sequence[str], groups: Sequence[tupl
                 f"<title>{escape(f'{label}: {values[row]:.2f} {unit}')}</title></rect>"
             )
             parts.append(_text(left + length + 5, bar_y + 9.5, f"{values[row]:.1f}", size=10))
-    return "".join([*parts, "</svg>"])
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def _open(width: int, height: int, title: str) -> str:

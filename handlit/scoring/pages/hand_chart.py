@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from html import escape
 
+from markupsafe import Markup
+
 from handlit.skeleton import BONES, FINGERS, JOINTS
 
 #: The back of a right hand, thumb on the left: positions of the joints in units of the drawing.
@@ -23,7 +25,7 @@ _RADII = (8.5, 15.5)
 _SCALE = ((255, 237, 180), (253, 174, 97), (226, 84, 54), (150, 20, 60))
 
 
-def hand_chart(title: str, colour: str, errors_mm: Sequence[float], largest_mm: float) -> str:
+def hand_chart(title: str, colour: str, errors_mm: Sequence[float], largest_mm: float) -> Markup:
     """The 21 joints on a hand, each a disc that grows and darkens with its error, with the error in it.
 
     Args:
@@ -56,7 +58,7 @@ def hand_chart(title: str, colour: str, errors_mm: Sequence[float], largest_mm: 
             f'<text x="{x}" y="{y + 3.9:.1f}" text-anchor="middle" font-size="11" font-weight="600" fill="{ink}">'
             f"{error:.0f}</text>"
         )
-    return "".join([*parts, "</svg>"])
+    return Markup("".join([*parts, "</svg>"]))
 
 
 def _joint_places() -> list[tuple[float, float]]:

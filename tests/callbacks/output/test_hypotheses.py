@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from handlit.callbacks.output.hypotheses import HypothesisEvaluation
-from handlit.metrics.hypotheses import JOINT_COLUMNS, image_columns
-from handlit.scoring.hypotheses.summary import HypothesisRun, load_run
+from handlit.metrics.measure import DrawnMeasure
+from handlit.metrics.registry import measures
+from handlit.scoring.hypotheses.run import HypothesisRun, load_run
 from handlit.types import HandBatch, HandPrediction, HandSample, Hypotheses, collate
 from tests.methods.hands import hand_samples
 
@@ -113,12 +114,12 @@ def test_the_table_holds_every_image_once_in_order(tmp_path: Path, capsys: pytes
         "temperature": 0.5,
     }
     assert run.keys.tolist() == [f"hand/{number:04d}" for number in range(COUNT)]
-    assert run.columns.keys() == {"index", "visible", *JOINT_COLUMNS, *image_columns()}
+    assert run.columns.keys() == {"index", "visible", *(record.key for record in measures(DrawnMeasure))}
     assert run.columns["index"].tolist() == list(range(COUNT))
     # what is not known is marked, and has no number
     assert (run.columns["visible"][0] == -1).all()
     assert run.columns["visible"][1].tolist() == [int(joint % 3 != 0) for joint in range(21)]
-    for name in JOINT_COLUMNS:
+    for name in (record.key for record in measures(DrawnMeasure) if record.of_joints):
         assert np.isnan(run.columns[name][-1]).all(), name
         assert np.isfinite(run.columns[name][:-1, 1:]).all(), name
     assert np.isfinite(run.columns["mpjpe_best_of_10_mm"][:-1]).all()
@@ -130,7 +131,7 @@ def test_the_table_holds_every_image_once_in_order(tmp_path: Path, capsys: pytes
     best = run.columns["mpjpe_best_of_10_mm"]
     assert logged["test/mpjpe_best_of_10_mm"] == pytest.approx(np.nanmean(best), rel=1e-5)
     printed = capsys.readouterr().out
-    for part in ("Known: 7 images", "CRPS", "sharpness", "hypotheses.npz"):
+    for part in ("Known: 7 images", "CRPS mm", "stated scale mm", "hypotheses.npz"):
         assert part in printed
 
 

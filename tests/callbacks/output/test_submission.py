@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader
 
 from handlit.callbacks.output.predicted_scale import PredictedScale
 from handlit.callbacks.output.submission import SubmissionCallback
+from handlit.files import sha256
 from handlit.formats.benchmark import PROTOCOLS
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
-from handlit.scoring.official.result_card import code_version, file_sha256, read_card
+from handlit.scoring.official.result_card import read_card
 from handlit.scoring.official.submission import read_submission
 from handlit.types import HandBatch, HandSample, collate
+from handlit.version import code_version
 from tests.scoring.hands import make_hands
 
 COUNT = 7
@@ -111,7 +113,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
     assert vars(card) == {
         "method": "Oracle",
         "checkpoint": str(checkpoint),
-        "checkpoint_sha256": file_sha256(checkpoint),
+        "checkpoint_sha256": sha256(checkpoint),
         "training_data": "HO3D: elsewhere",
         "evaluation_data": "ho3d_v3: somewhere",
         "box_source": None,
@@ -120,5 +122,5 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
         "test_time_augmentation": "none",
         "num_hypotheses": 1,
         "code_version": code_version(),
-        "prediction_sha256": file_sha256(path),
+        "prediction_sha256": sha256(path),
     }

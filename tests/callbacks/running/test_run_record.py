@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from handlit.callbacks.running import run_record
-from handlit.scoring.official.result_card import code_version
+from handlit.version import code_version
 from tests.callbacks.conftest import LoggedRun
 
 

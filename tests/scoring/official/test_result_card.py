@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from handlit.errors import InputError
-from handlit.scoring.official.result_card import ResultCard, card_path, file_sha256, read_card, write_card
+from handlit.files import sha256
+from handlit.scoring.official.result_card import ResultCard, card_path, read_card, write_card
 
 
 @pytest.fixture
@@ -18,7 +19,7 @@ def prediction(tmp_path: Path) -> Path:
 
 def test_a_card_goes_there_and_back(prediction: Path) -> None:
     digest = hashlib.sha256(prediction.read_bytes()).hexdigest()
-    assert file_sha256(prediction) == digest
+    assert sha256(prediction) == digest
     card = ResultCard(method="AMVUR", num_hypotheses=1, crop="amvur, 224 px", prediction_sha256=digest)
     assert write_card(card, prediction) == card_path(prediction) == prediction.with_name("pred.card.json")
     assert read_card(prediction) == card
@@ -28,12 +29,12 @@ def test_a_card_goes_there_and_back(prediction: Path) -> None:
 
 def test_a_foreign_prediction_is_unknown(prediction: Path) -> None:
     card = read_card(prediction)
-    assert card == ResultCard(prediction_sha256=file_sha256(prediction))
+    assert card == ResultCard(prediction_sha256=sha256(prediction))
     assert [value for value in dataclasses.asdict(card).values() if value is not None] == [card.prediction_sha256]
 
 
 def test_a_card_does_not_pass_to_another_file_of_the_same_name(prediction: Path) -> None:
-    write_card(ResultCard(method="AMVUR", prediction_sha256=file_sha256(prediction)), prediction)
+    write_card(ResultCard(method="AMVUR", prediction_sha256=sha256(prediction)), prediction)
     prediction.write_bytes(b"something else")
     assert read_card(prediction).method is None
 

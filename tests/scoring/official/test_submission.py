@@ -17,7 +17,8 @@ from handlit.errors import InputError
 from handlit.formats import archives
 from handlit.formats.benchmark import PROTOCOLS
 from handlit.scoring.official.evaluation import evaluate
-from handlit.scoring.official.submission import SubmissionWriter, read_submission
+from handlit.scoring.official.submission import read_submission
+from handlit.scoring.official.submission_writer import SubmissionWriter
 from tests.scoring.hands import Hands, make_hands
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]
@@ -234,7 +235,7 @@ def test_a_failure_while_writing_leaves_an_earlier_file_alone(
     def full_disk(*_, **__) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("handlit.scoring.official.submission.orjson.dumps", full_disk)
+    monkeypatch.setattr("handlit.scoring.official.submission_writer.orjson.dumps", full_disk)
     with pytest.raises(OSError, match="no space"):
         write(tmp_path / "pred.zip", hands)
     assert (tmp_path / "pred.zip").read_bytes() == before

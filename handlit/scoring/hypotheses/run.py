@@ -1,0 +1,93 @@
+"""The table of one tested run as a file, ``hypotheses.npz``, so that runs can be compared later, image by image."""
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handlit.errors import InputError
+from handlit.files import whole
+from handlit.program import program
+
+FILE_NAME = "hypotheses.npz"
+#: Goes up when a column changes its meaning.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class HypothesisRun:
+    """The table of one tested run.
+
+    Attributes:
+        label: Its name in comparisons.
+        keys: (N,) names of the images, in the table's order.
+        columns: See `metrics.hypotheses.HypothesisTable.compute`.
+        settings: What the numbers are of: method, checkpoint, data, hypotheses, temperature.
+    """
+
+    label: str
+    keys: np.ndarray
+    columns: Mapping[str, np.ndarray]
+    settings: Mapping[str, Any]
+
+    @property
+    def sequences(self) -> list[str] | None:
+        """Sequence of each image, ``SEQ`` of ``SEQ/FRAME``; None where images are independent."""
+        if not all("/" in key for key in self.keys.tolist()):
+            return None
+        return [key.rsplit("/", 1)[0] for key in self.keys.tolist()]
+
+
+def save_run(path: Path, run: HypothesisRun) -> None:
+    """Write a table; the file appears when it is whole."""
+    text = json.dumps({"format": FORMAT, "label": run.label, **run.settings})
+    arrays: dict[str, Any] = {"settings": np.array(text), "keys": run.keys, **run.columns}
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def load_run(path: Path) -> HypothesisRun:
+    """Read a table.
+
+    Args:
+        path: The file, or the run folder that holds it.
+
+    Raises:
+        FileNotFoundError: There is none.
+        InputError: It is damaged or of another version.
+    """
+    path = path / FILE_NAME if path.is_dir() else path
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: `{program()} test --config RUN/config.yaml` writes it")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            columns = {name: file[name] for name in file.files}
+        settings = json.loads(str(columns.pop("settings")))
+        keys = columns.pop("keys")
+        version, label = settings.pop("format"), settings.pop("label")
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path} is not a table of hypotheses ({error}): run the test again") from error
+    if version != FORMAT:
+        raise InputError(f"{path} was written in format {version}, this is format {FORMAT}: run the test again")
+    return HypothesisRun(label, keys, columns, settings)
+
+
+def check_same_images(runs: Sequence[HypothesisRun]) -> None:
+    """Refuse to compare runs on different images.
+
+    Raises:
+        InputError: Naming the two runs and the first image that they do not share.
+    """
+    first = runs[0]
+    for other in runs[1:]:
+        if first.keys.tolist() == other.keys.tolist():
+            continue
+        apart = sorted(set(first.keys.tolist()) ^ set(other.keys.tolist())) or ["only their order"]
+        raise InputError(
+            f"{first.label} ({len(first.keys)} images) and {other.label} ({len(other.keys)} images) were tested on "
+            f"different images (first difference: {apart[0]}): test them on the same data"
+        )
