@@ -123,14 +123,15 @@ def test_one_two_and_three_processes_write_the_same_bytes(tmp_path: Path) -> Non
 KILLED_RUN = """
 import os, signal, sys
 import numpy as np
-from handlit.scoring.official import submission
+from handlit import files
 from handlit.formats.benchmark import PROTOCOLS
+from handlit.scoring.official.submission_writer import SubmissionWriter
 
-writer = submission.SubmissionWriter(sys.argv[1], 7, PROTOCOLS["ho3d_v2"])
+writer = SubmissionWriter(sys.argv[1], 7, PROTOCOLS["ho3d_v2"])
 writer.write(np.arange(4), np.full((4, 21, 3), 9.0), np.full((4, 778, 3), 9.0))
 if sys.argv[2] == "finalise":
     writer.write(np.arange(4, 7), np.full((3, 21, 3), 9.0), np.full((3, 778, 3), 9.0))
-    submission.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    files.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     writer.finalise()
 os.kill(os.getpid(), signal.SIGKILL)
 """
