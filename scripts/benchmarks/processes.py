@@ -5,7 +5,7 @@
 
 One process alone, all of them side by side without exchanging anything, which is what the machine has to give, and all
 of them under DistributedDataParallel take turns. On the CPU each process is bound to one core and has one thread; on
-GPUs each has one of them. The default is quickstart's AMVUR; ``--full`` is the paper's decoder.
+GPUs each has one of them. The default is amvur_small.yaml; ``--full`` is the paper's decoder.
 """
 
 import argparse

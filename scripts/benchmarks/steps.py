@@ -33,8 +33,8 @@ from scripts.benchmarks.measure import (
     ratio,
 )
 
-#: Sizes of the decoder in configs/model/amvur_quickstart.yaml.
-QUICKSTART = {
+#: Sizes of the decoder in configs/model/amvur_small.yaml.
+SMALL = {
     "hidden": (64, 32, 16),
     "layers": 1,
     "heads": 2,
@@ -94,10 +94,10 @@ def make_batch(count: int, size: int, device: torch.device) -> HandBatch:
 
 
 def amvur(backbone: str, size: int, full: bool) -> AMVUR:
-    """AMVUR without texture, with the paper's decoder or with quickstart's."""
+    """AMVUR without texture, with the paper's decoder or with amvur_small.yaml's."""
 
     def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
-        sizes: dict[str, Any] = {} if full else QUICKSTART
+        sizes: dict[str, Any] = {} if full else SMALL
         return AMVURNetwork(asset, tips, Backbone(backbone), **sizes)
 
     return AMVUR(network, image_size=size)

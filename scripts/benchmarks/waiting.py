@@ -6,7 +6,7 @@
 The loop fetches a batch, moves it to the device and waits for the step to end, so that the share is also the part of
 the time in which a GPU has nothing to do. Labels that are computed from others belong to the step; loader processes
 live on from epoch to epoch, as in training. Synthetic frames of 640x480 in HO-3D v3's layout. The default is
-quickstart's AMVUR; ``--full`` is the paper's decoder.
+amvur_small.yaml; ``--full`` is the paper's decoder.
 """
 
 import tempfile
