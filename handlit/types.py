@@ -1,13 +1,13 @@
-"""The contracts between handlit's parts: what a dataset yields and what a method answers.
+"""The contracts between handlit's parts: what a dataset yields, what a method predicts, what callbacks need.
 
 Conventions, everywhere: OpenCV camera axes (x right, y down, z forward), metres, radians, pixels; right hands (a left
 hand is mirrored on the way in and back on the way out); 21 joints in the order of `handlit.skeleton.JOINTS`; pixel
 (0, 0) is the centre of the top-left pixel. Letters in shapes: B batch, S hypotheses, J = 21 joints, V = 778 vertices.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -105,8 +105,8 @@ class HandBatch:
         """The same batch in page-locked memory; called by the DataLoader."""
         return self._apply(lambda tensor: tensor.pin_memory())
 
-    def _apply(self, function) -> "HandBatch":  # type: ignore[no-untyped-def]
-        values = {}
+    def _apply(self, function: Callable[[Tensor], Tensor]) -> "HandBatch":
+        values: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
             if isinstance(value, Tensor):
@@ -168,7 +168,7 @@ class Hypotheses:
 
 
 class HandDistribution(Protocol):
-    """A distribution over hands, one for each image of a batch: what a method samples and is scored by."""
+    """A distribution over hands, one for each image of a batch: what is sampled and what is scored."""
 
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
         """Draw hands.
@@ -182,7 +182,7 @@ class HandDistribution(Protocol):
 
 @dataclass
 class HandPrediction:
-    """What every method answers for a batch of crops; frames and units as in `HandBatch`.
+    """What every method predicts for a batch of crops; frames and units as in `HandBatch`.
 
     The point estimate is a summary of `distribution`: the object that is sampled is the object that is scored.
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from handlit.cli import main
-from handlit.scoring.hypotheses.run import FILE_NAME, save_run
+from handlit.run_folder import RunFolder
+from handlit.scoring.hypotheses.run import save_run
 from tests.scoring.hypotheses.test_summary import run
 from tests.test_cli import refused
 
@@ -20,13 +21,13 @@ def folders(tmp_path: Path) -> list[Path]:
     paths = [tmp_path / "a", tmp_path / "b"]
     for path, table in zip(paths, (first, replace(first, label="method b", columns=worse)), strict=True):
         path.mkdir()
-        save_run(path / FILE_NAME, table)
+        save_run(RunFolder(path).hypothesis_table, table)
     return paths
 
 
 def test_two_runs_side_by_side(folders: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "page.html"
-    main(["compare", str(folders[0]), f"mine={folders[1] / FILE_NAME}", "--out", str(out)])
+    main(["compare", str(folders[0]), f"mine={RunFolder(folders[1]).hypothesis_table}", "--out", str(out)])
     printed = capsys.readouterr().out
     assert f"page: {out}" in printed
     assert "*: differs from method a beyond a paired 95 % interval" in " ".join(printed.split())
@@ -47,16 +48,16 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     empty = tmp_path / "empty"
     empty.mkdir()
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
-    assert f"{empty / FILE_NAME} is missing" in message
+    assert f"{RunFolder(empty).hypothesis_table} is missing" in message
     assert "handlit test" in message
-    (empty / FILE_NAME).write_bytes(b"PK nothing")
+    RunFolder(empty).hypothesis_table.write_bytes(b"PK nothing")
     assert "is not a table of hypotheses" in refused(["compare", str(empty), *out], capsys)
     other = run("other", images=39)
-    save_run(empty / FILE_NAME, other)
+    save_run(RunFolder(empty).hypothesis_table, other)
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
     assert "method a (40 images) and other (39 images)" in message
     settings = np.array('{"format": 99, "label": "new"}')
-    np.savez(empty / FILE_NAME, settings=settings, keys=other.keys, **other.columns)
+    np.savez(RunFolder(empty).hypothesis_table, settings=settings, keys=other.keys, **other.columns)
     assert "written in format 99" in refused(["compare", str(empty), *out], capsys)
     assert "required: RUN" in refused(["compare"], capsys)
     assert not (tmp_path / "page.html").exists()

@@ -13,6 +13,7 @@ FLOORS = {
     "errors": 0,
     "files": 0,
     "program": 0,
+    "run_folder": 0,
     "skeleton": 0,
     "seeding": 0,
     "version": 0,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from handlit.errors import InputError
+from handlit.run_folder import RunFolder
 
 
 @dataclass
@@ -59,7 +60,8 @@ class Trial:
 
 def values_of(run: Path, name: str) -> list[float]:
     """The finite values that a run logged of a number, in order: of ``metrics.csv``, else of ``test.json``."""
-    logged, tested = run / "metrics.csv", run / "test.json"
+    files = RunFolder(run)
+    logged, tested = files.metrics, files.test_numbers
     values: list[float] = []
     if logged.is_file():
         # what a running trial has written only half of is left out

@@ -11,12 +11,12 @@ from scipy.spatial.transform import Rotation
 from handlit.hand import standin
 from handlit.hand.articulation import named_poses
 from handlit.hand.layer import HandLayer
-from handlit.render import TorchRasterizer, interpolate, lambert, vertex_normals
+from handlit.render.overlays import draw_mesh
 from scripts.standin_hand.build import save_hand, sculpt_hand
 
 TILE = 240
 OVERSAMPLING = 3
-SKIN, PAPER = (0.89, 0.70, 0.59), (0.97, 0.97, 0.96)
+PAPER = (247, 247, 245)
 #: What each tile shows: label, view, posture, coefficient of a shape component.
 TILES = (
     ("palm", "palm", "flat", None),
@@ -48,7 +48,7 @@ def draw(path: Path) -> None:
     faces = torch.from_numpy(asset.faces)
     size = TILE * OVERSAMPLING
     focal = 8.2 * size
-    intrinsics = torch.tensor([[[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]]])
+    intrinsics = torch.tensor([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1]])
     tiles = []
     for label, view, posture, shape in TILES:
         betas = torch.zeros(1, 10)
@@ -58,11 +58,9 @@ def draw(path: Path) -> None:
         vertices = layer(pose, betas).vertices @ torch.tensor(VIEWS[view], dtype=torch.float32).T
         middle = (vertices.amax(1, keepdim=True) + vertices.amin(1, keepdim=True)) / 2
         vertices = vertices - middle + torch.tensor([0.0, 0.0, 2.0])
-        fragments = TorchRasterizer()(vertices, faces, intrinsics, (size, size))
-        normals = interpolate(fragments, faces, vertex_normals(vertices, faces))[0]
-        image = lambert(torch.tensor(SKIN), normals, torch.tensor([-0.4, -0.6, -0.8]), ambient=0.45, diffuse=0.6)
-        image = torch.where(fragments.mask[0, ..., None], image, torch.tensor(PAPER)).clamp(0, 1)
-        tile = cv2.resize((255 * image.numpy()).astype(np.uint8), (TILE, TILE), interpolation=cv2.INTER_AREA)
+        paper = np.full((size, size, 3), PAPER, np.uint8)
+        image = draw_mesh(paper, vertices[0], faces, intrinsics, opacity=1)
+        tile = cv2.resize(image, (TILE, TILE), interpolation=cv2.INTER_AREA)
         cv2.putText(tile, label, (12, TILE - 14), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (90, 90, 90), 1, cv2.LINE_AA)
         tiles.append(tile)
     sheet = np.vstack([np.hstack(tiles[row : row + 4]) for row in range(0, len(tiles), 4)])

@@ -1,26 +1,24 @@
 """Writes hands as textured meshes while predicting."""
 
-import os
 from pathlib import Path
-from typing import Any, Literal
 
-import numpy as np
-import pytorch_lightning as pl
-import trimesh
-from torch import Tensor
+from pytorch_lightning import LightningModule, Trainer
+from typing_extensions import override
 
-from handlit.callbacks.output.pictures import PredictedHand
+from handlit.callbacks.output.chosen_hands import ChosenHands
+from handlit.callbacks.output.hand_files import MeshFormat, write_mesh
+from handlit.callbacks.output.predicted_hand import PredictedHand
+from handlit.callbacks.trainer_parts import hand_faces, run_folder
 from handlit.errors import InputError
-from handlit.geometry.cameras import flip_opengl
-from handlit.types import HandBatch, TexturedMethod
+from handlit.types import HandBatch, HandPrediction, TexturedMethod
 
 
-class TexturedMeshes(pl.Callback):
+class TexturedMeshes(ChosenHands):
     """While predicting, writes chosen hands as meshes with a colour for every vertex.
 
     Hidden parts of the hand have the colours that the network completes. Meshes are in OpenGL axes and metres, in the
-    camera frame of the source picture, so that viewers show them upright; a left hand is mirrored back. The colours are
-    computed for the batches that hold a chosen hand only, by one more forward of the network.
+    camera frame of the source image, so that viewers show them upright; a left hand is mirrored back. The colours are
+    computed only for batches with a chosen hand, by one more forward pass of the network.
 
     Args:
         count: Hands, spread evenly over the dataset.
@@ -29,15 +27,12 @@ class TexturedMeshes(pl.Callback):
         out: Folder; ``meshes`` in the run folder by default.
     """
 
-    def __init__(self, count: int = 8, format: Literal["glb", "ply", "obj"] = "glb", out: str | None = None) -> None:
-        if count < 1:
-            raise InputError(f"count of the textured meshes is {count}; expected at least 1")
-        self.count = count
+    def __init__(self, count: int = 8, format: MeshFormat = "glb", out: str | None = None) -> None:
+        super().__init__(count, 1, out)
         self.format = format
-        self.out = out
-        self.chosen: set[int] = set()
 
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    @override
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Choose the hands.
 
         Raises:
@@ -45,51 +40,23 @@ class TexturedMeshes(pl.Callback):
         """
         if not isinstance(pl_module, TexturedMethod):
             raise InputError(f"{type(pl_module).__name__} does not colour its meshes: remove TexturedMeshes")
-        size = len(trainer.predict_dataloaders.dataset)  # type: ignore[union-attr]
-        self.chosen = set(np.linspace(0, size - 1, min(self.count, size)).round().astype(int).tolist())
+        super().on_predict_start(trainer, pl_module)
 
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: HandBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+    @override
+    def show(
+        self, trainer: Trainer, method: LightningModule, prediction: HandPrediction, batch: HandBatch, rows: list[int]
     ) -> None:
-        """Write the chosen hands of the batch."""
-        rows = [row for row, index in enumerate(batch.index.tolist()) if index in self.chosen]
-        if not rows:
+        if not isinstance(method, TexturedMethod):
             return
-        method: Any = pl_module
-        colours = method.colours(batch).cpu()
-        faces = method.hand.faces.cpu()
-        folder = Path(self.out or Path(trainer.default_root_dir) / "meshes")
-        folder.mkdir(parents=True, exist_ok=True)
+        colours, faces = method.colours(batch).cpu(), hand_faces(method)
         for row in rows:
-            hand = PredictedHand(outputs.prediction, batch, row, faces)
-            name = hand.key.replace("/", "_").replace("#", "_")
-            write_mesh(folder / f"{name}.{self.format}", hand, colours[row])
+            hand = PredictedHand(prediction, batch, row, faces)
+            write_mesh(self._folder(trainer) / f"{hand.file_stem}.{self.format}", hand, colours[row])
 
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Say where they are."""
+    @override
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero:
-            print(f"textured meshes: {Path(self.out or Path(trainer.default_root_dir) / 'meshes')}")
+            print(f"textured meshes: {self._folder(trainer)}")
 
-
-def write_mesh(path: Path, hand: PredictedHand, colours: Tensor) -> None:
-    """Write one coloured hand.
-
-    Args:
-        path: The file; its suffix names the format.
-        hand: The predicted hand.
-        colours: (778, 3) RGB in [0, 1].
-    """
-    rgb = (colours.clamp(0, 1) * 255).round().byte().numpy()
-    # OpenCV to OpenGL axes is a rotation, so the faces keep their orientation
-    vertices = flip_opengl(hand.vertices_cam).numpy()
-    mesh = trimesh.Trimesh(vertices, hand.faces.numpy(), vertex_colors=rgb, process=False)
-    written: Any = mesh.export(file_type=path.suffix[1:])
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(written.encode() if isinstance(written, str) else written)
-    os.replace(partial, path)
+    def _folder(self, trainer: Trainer) -> Path:
+        return self.out or run_folder(trainer).meshes

@@ -1,23 +1,23 @@
-"""Writes how sure a method was of each joint, beside its submission."""
+"""Writes how uncertain a method was about each joint, beside its submission."""
 
-import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
+from typing_extensions import override
 
+from handlit.callbacks.output.hand_files import write_numbers
+from handlit.callbacks.trainer_parts import gathered, hand_data, run_folder
 from handlit.scoring.official.predicted_scale import scale_file
-from handlit.types import HandBatch
+from handlit.types import HandBatch, PredictedBatch
 
 
 class PredictedScale(pl.Callback):
-    """Saves ``pred.scale.npz`` beside ``pred.zip``: the score's report sets it against the errors.
+    """Saves ``pred.scale.npz`` beside ``pred.zip``: the score's report compares it with the errors.
 
     ``index`` (N,) is the position in the dataset, ``joint_scale_m`` (N, 21) the predicted standard deviation of each
     joint, metres, handlit's joint order: the root of the summed variances of its three coordinates, which is the
-    root-mean-square distance that the method expects. Datasets without a benchmark (photographs) are left alone.
+    root-mean-square distance that the method expects. Datasets without a benchmark (photographs) are ignored.
 
     Args:
         submission: The submission; ``pred.zip`` in the run folder by default.
@@ -28,35 +28,33 @@ class PredictedScale(pl.Callback):
         self.index: list[np.ndarray] = []
         self.scale: list[np.ndarray] = []
 
+    @override
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start with nothing."""
         self.index, self.scale = [], []
 
+    @override
     def on_predict_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
+        outputs: PredictedBatch,
         batch: HandBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep 21 numbers of each hand."""
         self.index.append(batch.index.cpu().numpy())
         self.scale.append(outputs.prediction.joint_scale.float().norm(dim=-1).cpu().numpy())
 
+    @override
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Collect all processes' hands and write them, each once, in dataset order."""
-        if getattr(trainer.datamodule, "protocol", None) is None:  # type: ignore[attr-defined]
+        """Write the hands of all processes, each once, in dataset order."""
+        data = hand_data(trainer)
+        if data is None or data.protocol is None:
             return
-        part = np.concatenate(self.index), np.concatenate(self.scale)
-        parts = [part] * trainer.world_size
-        if trainer.world_size > 1:
-            torch.distributed.all_gather_object(parts, part)
+        parts = gathered((np.concatenate(self.index), np.concatenate(self.scale)))
         if not trainer.is_global_zero:
             return
         index, first = np.unique(np.concatenate([index for index, _ in parts]), return_index=True)
-        path = scale_file(Path(self.submission or Path(trainer.default_root_dir) / "pred.zip"))
-        partial = path.with_name(f".{path.name}.part.npz")
-        np.savez_compressed(partial, index=index, joint_scale_m=np.concatenate([scale for _, scale in parts])[first])
-        os.replace(partial, path)
+        scale = np.concatenate([scale for _, scale in parts])[first]
+        path = Path(self.submission) if self.submission else run_folder(trainer).submission
+        write_numbers(scale_file(path), index=index, joint_scale_m=scale)

@@ -1,22 +1,27 @@
 """Writes the official submission file while predicting, and the card that says how it was made."""
 
+import logging
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 import yaml
 from torch import Tensor
+from typing_extensions import override
 
+from handlit.callbacks.trainer_parts import hand_data, num_predicted, run_folder
 from handlit.errors import InputError
 from handlit.files import sha256
 from handlit.formats.benchmark import PROTOCOLS
 from handlit.geometry.cameras import fit_root
+from handlit.run_folder import RunFolder
 from handlit.scoring.official.result_card import ResultCard, write_card
 from handlit.scoring.official.submission_writer import SubmissionWriter
 from handlit.skeleton import JOINTS
-from handlit.types import HandBatch, HandPrediction, KnownBoneLengths
+from handlit.types import HandBatch, HandData, HandPrediction, KnownBoneLengths, PredictedBatch
 from handlit.version import code_version
+
+log = logging.getLogger(__name__)
 
 #: The bone that FreiHAND calls a hand's scale: the middle finger's proximal one.
 SCALE_BONE = (JOINTS.index("middle_1"), JOINTS.index("middle_2"))
@@ -67,34 +72,34 @@ class SubmissionCallback(pl.Callback):
         self.writer: SubmissionWriter | None = None
         self.root_source: str | None = None
 
+    @override
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Open this process's part."""
-        protocol = getattr(trainer.datamodule, "protocol", None)  # type: ignore[attr-defined]
+        data = hand_data(trainer)
         self.writer = None
-        if protocol is None:
+        if data is None or data.protocol is None:
             return
         self.writer = SubmissionWriter(
-            self.out or Path(trainer.default_root_dir) / "pred.zip",
-            num_samples=len(trainer.predict_dataloaders.dataset),  # type: ignore[union-attr]
-            protocol=PROTOCOLS[protocol],
+            self.out or run_folder(trainer).submission,
+            num_samples=num_predicted(trainer),
+            protocol=next(protocol for protocol in PROTOCOLS.values() if protocol.name == data.protocol),
             decimals=self.decimals,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
             run_id=trainer.strategy.broadcast(uuid.uuid4().hex),
         )
         if self.writer.replaced_records:
-            print(f"predictions of an interrupted run beside {self.writer.path} were discarded; predicting anew")
+            log.warning("predictions of an interrupted run beside %s are discarded; predicting anew", self.writer.path)
 
+    @override
     def on_predict_batch_end(
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs: Any,
+        outputs: PredictedBatch,
         batch: HandBatch,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write a batch."""
         if self.writer is None:
             return
         prediction = outputs.prediction
@@ -102,40 +107,43 @@ class SubmissionCallback(pl.Callback):
         if bool(batch.valid["root_cam"].all()):
             root = batch.root_cam[:, None]
             joints, vertices = prediction.joints_root + root, prediction.vertices_root + root
-        elif isinstance(data := trainer.datamodule, KnownBoneLengths):  # type: ignore[attr-defined]
+        elif isinstance(data := hand_data(trainer), KnownBoneLengths):
             self.root_source = "fitted to the predicted 2D joints, the hand scaled to the given bone length"
             joints, vertices = place_by_bone(prediction, batch.intrinsics, data.bone_lengths(batch.index))
         else:
             raise InputError("a submission needs the root joint of every image, and the dataset does not give it")
         self.writer.write(batch.index, joints, vertices)
 
+    @override
     def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Join the parts into the submission."""
-        if self.writer is None:
+        data = hand_data(trainer)
+        if self.writer is None or data is None:
             return
         self.writer.close()
         trainer.strategy.barrier("submission")
         if trainer.is_global_zero:
             for finding in self.writer.finalise():
                 print(f"{finding.severity}: {finding.name}: {finding.message} {finding.fix}")
-            card = make_card(trainer, pl_module, self.writer.path, self.root_source)
+            card = make_card(trainer, pl_module, data, self.writer.path, self.root_source)
             write_card(card, self.writer.path)
             print(f"submission for {self.writer.protocol.name}: {self.writer.path}")
 
+    @override
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Leave nothing behind that looks like a result."""
+        # nothing is left behind that looks like a result
         if self.writer is not None:
             self.writer.discard()
 
 
 def make_card(
-    trainer: pl.Trainer, pl_module: pl.LightningModule, prediction: Path, root_source: str | None
+    trainer: pl.Trainer, pl_module: pl.LightningModule, data: HandData, prediction: Path, root_source: str | None
 ) -> ResultCard:
     """What trainer, data and method know about a prediction that was just written.
 
     Args:
         trainer: The trainer that predicted.
         pl_module: The method.
+        data: What was predicted.
         prediction: The file.
         root_source: Where the roots of its hands come from.
 
@@ -143,19 +151,18 @@ def make_card(
         The card. The training data is what the ``config.yaml`` of the checkpoint's run names; without one it is not
         known.
     """
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
     checkpoint = trainer.ckpt_path
     is_file = checkpoint is not None and Path(checkpoint).is_file()
     crop, size = getattr(data, "crop", None), getattr(data, "image_size", None)
     root = getattr(data, "root", None)
-    evaluation_data = f"{data.protocol}: {root}" if root is not None else data.protocol
+    evaluation_data = f"{data.protocol}: {root}" if root is not None else str(data.protocol)
     return ResultCard(
         method=type(pl_module).__name__,
         checkpoint=str(checkpoint) if is_file else None,
         checkpoint_sha256=sha256(Path(str(checkpoint))) if is_file else None,
         training_data=_training_data(Path(str(checkpoint))) if is_file else None,
         evaluation_data=evaluation_data,
-        box_source=getattr(data, "box_source", None),
+        box_source=data.box_source,
         root_source=root_source,
         crop=f"{crop}, {size} px" if crop is not None and size is not None else None,
         # the loop shows every image once, and the point estimate is what is written
@@ -168,8 +175,8 @@ def make_card(
 
 def _training_data(checkpoint: Path) -> str | None:
     """Dataset and folder from the configuration that was saved beside ``checkpoints/`` when training started."""
-    config = checkpoint.parent.parent / "config.yaml"
+    config = RunFolder.of_checkpoint(checkpoint).config
     if not config.is_file():
         return None
-    data = yaml.safe_load(config.read_text())["data"]
+    data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
     return f"{data['class_path'].rsplit('.', 1)[-1]}: {data['init_args'].get('root')}"

@@ -12,8 +12,8 @@ import numpy as np
 from handlit.errors import InputError
 from handlit.files import whole
 from handlit.program import program
+from handlit.run_folder import RunFolder
 
-FILE_NAME = "hypotheses.npz"
 #: Goes up when a column changes its meaning.
 FORMAT = 1
 
@@ -60,7 +60,7 @@ def load_run(path: Path) -> HypothesisRun:
         FileNotFoundError: There is none.
         InputError: It is damaged or of another version.
     """
-    path = path / FILE_NAME if path.is_dir() else path
+    path = RunFolder(path).hypothesis_table if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `{program()} test --config RUN/config.yaml` writes it")
     try:

@@ -8,8 +8,9 @@ import pytorch_lightning as pl
 import torch
 import trimesh
 
-from handlit.callbacks.output.meshes import TexturedMeshes, write_mesh
-from handlit.callbacks.output.pictures import PredictedHand
+from handlit.callbacks.output.hand_files import write_mesh
+from handlit.callbacks.output.meshes import TexturedMeshes
+from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.errors import InputError
 from handlit.methods.mean_hand import MeanHand
 from tests.callbacks.output.test_pictures import batch_and_prediction

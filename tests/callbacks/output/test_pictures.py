@@ -8,12 +8,13 @@ import pytest
 import torch
 import trimesh
 
-from handlit.callbacks.output.pictures import PredictedHand, export
+from handlit.callbacks.output.pictures import export
+from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.geometry import crops
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
-from handlit.render import overlays as drawing
+from handlit.render.figures import contact_sheet
 from handlit.types import HandBatch, HandPrediction, HandSample, collate
 
 SIZE = 96
@@ -107,11 +108,5 @@ def test_side_view_and_sheet_have_the_hand_in_them() -> None:
     for picture in row[2:]:
         changed = (picture != picture[0, 0]).any(axis=2).mean()
         assert 0.02 < changed < 0.8
-    sheet = drawing.contact_sheet([row, row], ["a", "b", "c", "d", "e"], cell=100)
+    sheet = contact_sheet([row, row], ["a", "b", "c", "d", "e"], cell=100)
     assert sheet.shape == (28 + 2 * 104, 5 * 104, 3)
-
-
-def test_scale_colours_grow_from_dark_to_bright() -> None:
-    scale = torch.tensor([[0.0, 0, 0], [0.01, 0, 0], [0.05, 0, 0]])
-    brightness = drawing.scale_colours(scale).sum(dim=1)
-    assert brightness[0] < brightness[1] < brightness[2]

@@ -34,6 +34,7 @@ class Frames(pl.LightningDataModule):
     """Seven frames with a root, in batches of two."""
 
     protocol = "ho3d_v3"
+    box_source = "given with the dataset"
     crop = "plain"
     image_size = 8
 
@@ -100,14 +101,14 @@ def test_one_and_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_card_says_how_it_was_made(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     checkpoint = tmp_path / "checkpoints" / "best.ckpt"
     checkpoint.parent.mkdir()
     torch.save({"state_dict": Oracle().state_dict(), "pytorch-lightning_version": pl.__version__}, checkpoint)
     (tmp_path / "config.yaml").write_text("data: {class_path: handlit.data.ho3d.HO3D, init_args: {root: elsewhere}}")
     (tmp_path / ".pred.zip.rank0.records").write_bytes(b"left by a killed run")
     path = predict(tmp_path, checkpoint, devices=1)
-    assert "interrupted run" in capsys.readouterr().out
+    assert "interrupted run" in caplog.text
     card = read_card(path)
     assert json.loads((tmp_path / "pred.card.json").read_text()) == vars(card)
     assert vars(card) == {
@@ -116,7 +117,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, capsys: pytest.CaptureFix
         "checkpoint_sha256": sha256(checkpoint),
         "training_data": "HO3D: elsewhere",
         "evaluation_data": "ho3d_v3: somewhere",
-        "box_source": None,
+        "box_source": "given with the dataset",
         "root_source": "given with the dataset",
         "crop": "plain, 8 px",
         "test_time_augmentation": "none",

@@ -21,7 +21,6 @@ from handlit.hand.asset import HandAsset
 from handlit.methods import AMVUR, MeanHand
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
-from handlit.render import overlays as drawing
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample, collate
 from tests.callbacks.conftest import LoggedRun
@@ -134,7 +133,7 @@ def test_a_full_device_ends_no_training(
     def full(*_: object) -> None:
         raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(validation_pictures, "_answers", full)
+    monkeypatch.setattr(validation_pictures, "_predictions", full)
     method = train(tmp_path, logged_run.data, every_n_epochs=1)
     assert len(method.noted) == 3
     # in training's mode, as before
@@ -254,20 +253,11 @@ def test_tensorboard_gets_pictures_and_meshes(tmp_path: Path) -> None:
             calls.append((name, tuple(vertices.shape), global_step))
 
     hand: Any = types.SimpleNamespace(
-        key="a/0", vertices_cam=torch.zeros(778, 3), faces=torch.zeros(1538, 3, dtype=torch.long)
+        file_stem="a_0", vertices_cam=torch.zeros(778, 3), faces=torch.zeros(1538, 3, dtype=torch.long)
     )
     logger: Any = types.SimpleNamespace(experiment=Writer())
     validation_pictures._to_tensorboard(logger, {"predictions": np.zeros((4, 6, 3), np.uint8)}, [hand], 7)
     assert calls == [("media/predictions", (4, 6, 3), 7), ("media/a_0", (1, 778, 3), 7)]
-
-
-def test_reliability_plot_shows_where_the_curve_runs() -> None:
-    levels = [0.0, 0.5, 1.0]
-    sure = drawing.reliability_plot(levels, [0.0, 0.1, 1.0], "too sure", side=300)
-    cautious = drawing.reliability_plot(levels, [0.0, 0.9, 1.0], "too cautious", side=300)
-    # the one thing that has a colour is the curve
-    heights = [np.nonzero(np.ptp(plot, axis=-1) > 50)[0].mean() for plot in (sure, cautious)]
-    assert heights[0] > 150 > heights[1]
 
 
 @pytest.mark.parametrize("settings", [{"every_n_epochs": -1}, {"count": 0}, {"num_hypotheses": 0}])

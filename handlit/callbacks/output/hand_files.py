@@ -1,0 +1,45 @@
+"""Files of hands: images, meshes and numbers."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import trimesh
+from torch import Tensor
+
+from handlit.callbacks.output.predicted_hand import PredictedHand
+from handlit.files import whole, write_bytes
+from handlit.geometry.cameras import flip_opengl
+
+MeshFormat = Literal["glb", "ply", "obj"]
+
+
+def write_image(path: Path, image: np.ndarray) -> None:
+    """Write an image (H, W, 3) uint8 RGB as png."""
+    encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise RuntimeError(f"{path}: the image cannot be encoded")
+    write_bytes(path, data.tobytes())
+
+
+def write_numbers(path: Path, **arrays: Any) -> None:
+    """Write arrays as npz."""
+    with whole(path) as temporary:
+        np.savez_compressed(temporary, **arrays)
+
+
+def write_mesh(path: Path, hand: PredictedHand, colours: Tensor | None = None) -> None:
+    """Write the mesh of a hand in OpenGL axes and metres, so that viewers show it upright.
+
+    Args:
+        path: The file; its suffix names the format, see `MeshFormat`.
+        hand: The predicted hand.
+        colours: (778, 3) RGB in [0, 1]; without them the file has none.
+    """
+    rgb = None if colours is None else (colours.clamp(0, 1) * 255).round().byte().numpy()
+    # OpenCV to OpenGL axes is a rotation, so the faces keep their orientation
+    vertices = flip_opengl(hand.vertices_cam).numpy()
+    mesh = trimesh.Trimesh(vertices, hand.faces.numpy(), vertex_colors=rgb, process=False)
+    content: Any = mesh.export(file_type=path.suffix[1:])
+    write_bytes(path, content.encode() if isinstance(content, str) else content)
