@@ -11,8 +11,9 @@ import pytest
 import torch
 import yaml
 
-from handlit.callbacks.running.checkpoints import LAST, PREVIOUS, Preempted
+from handlit.callbacks.running.last_checkpoint import Preempted
 from handlit.cli import main
+from handlit.run_folder import RunFolder
 
 ROOT = Path(__file__).parent.parent
 
@@ -61,7 +62,7 @@ class Runs:
 
     def state(self, run: str) -> dict[str, Any]:
         """The last state of a run, less where it lies and what callbacks remember of that."""
-        checkpoint = torch.load(self.folder / run / "checkpoints" / LAST, weights_only=True)
+        checkpoint = torch.load(RunFolder(self.folder / run).last, weights_only=True)
         del checkpoint["callbacks"]
         return checkpoint
 
@@ -83,23 +84,23 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(tmp_path_factory.mktemp("runs"))
 
 
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(runs: Runs) -> None:
+def test_a_killed_run_resumes_as_if_nothing_had_happened(runs: Runs) -> None:
     tmp_path = runs.folder
     code, said = runs.fit("whole")
     assert code == 0, said
 
-    # killed before the first checkpoint, in the first epoch, and told to stop in the second one
+    # killed before the first checkpoint, in the first epoch, and by SIGTERM in the second one
     assert runs.fit("killed", "--resume", stop=(0, 1, "SIGKILL"))[0] == -signal.SIGKILL
-    assert not (tmp_path / "killed" / "checkpoints" / LAST).exists()
+    killed = RunFolder(tmp_path / "killed")
+    assert not killed.last.exists()
     assert runs.fit("killed", "--resume", stop=(0, 8, "SIGKILL"))[0] == -signal.SIGKILL
-    folder = tmp_path / "killed" / "checkpoints"
-    assert (folder / PREVIOUS).is_file()
+    assert killed.previous.is_file()
     # a power cut may leave half a file
-    os.truncate(folder / LAST, (folder / LAST).stat().st_size // 2)
+    os.truncate(killed.last, killed.last.stat().st_size // 2)
     code, said = runs.fit("killed", "--resume", "--data.init_args.num_workers", "1", stop=(1, 5, "SIGTERM"))
     assert code == Preempted.EXIT_CODE, said
-    assert f"{folder / LAST} is damaged" in said
-    assert "told to stop" in said
+    assert f"{killed.last} is damaged" in said
+    assert "SIGTERM" in said
     code, said = runs.fit("killed", "--resume")
     assert code == 0, said
 
@@ -111,16 +112,16 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(runs: Runs) -> None:
     code, said = runs.fit("whole", "--resume")
     assert code == 0, said
     assert (tmp_path / "whole" / "metrics.csv").read_text() == tables[0]
-    assert yaml.safe_load((tmp_path / "killed" / "config.yaml").read_text())["ckpt_path"] is None
+    assert yaml.safe_load(killed.config.read_text())["ckpt_path"] is None
 
 
-def test_told_to_stop_before_the_first_step(runs: Runs) -> None:
+def test_sigterm_before_the_first_step(runs: Runs) -> None:
     code, said = runs.fit("early", "--resume", stop=(-1, 0, "SIGTERM"))
     assert code == Preempted.EXIT_CODE, said
-    assert (runs.folder / "early" / "checkpoints" / LAST).is_file()
+    assert RunFolder(runs.folder / "early").last.is_file()
 
 
-def test_one_of_two_processes_is_told_to_stop(runs: Runs) -> None:
+def test_one_of_two_processes_receives_sigterm(runs: Runs) -> None:
     two = ["--resume", "--trainer.devices", "2", "--trainer.strategy", "ddp", "--checkpoints.signal_steps", "3"]
     code, said = runs.fit("pair", *two, stop=(0, 1, "SIGTERM"), rank=1)
     assert code == Preempted.EXIT_CODE, said

@@ -1,4 +1,4 @@
-"""Lightning callbacks and the W&B logger: submissions, hypotheses, pictures, meshes, what a run was made with."""
+"""Lightning callbacks and the W&B logger: submissions, hypotheses, images, meshes, what a run was made with."""
 
 from handlit.callbacks.output.hypotheses import HypothesisEvaluation
 from handlit.callbacks.output.hypothesis_export import HypothesisExport
@@ -7,9 +7,13 @@ from handlit.callbacks.output.pictures import PredictionPictures
 from handlit.callbacks.output.predicted_scale import PredictedScale
 from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.callbacks.output.validation_pictures import ValidationPictures
-from handlit.callbacks.running.checkpoints import DurableCheckpoints, LastCheckpoint, ResumableCSVLogger
+from handlit.callbacks.running.checkpoint_files import DurableCheckpoints
+from handlit.callbacks.running.csv_logger import ResumableCSVLogger
 from handlit.callbacks.running.ema import MovingAverage
-from handlit.callbacks.running.guards import LoggerGuard, Reproducer
+from handlit.callbacks.running.last_checkpoint import LastCheckpoint
+from handlit.callbacks.running.logger_guard import LoggerGuard
+from handlit.callbacks.running.model_size import ModelSize
+from handlit.callbacks.running.nonfinite import NonFiniteRecord
 from handlit.callbacks.running.progress import RunProgress
 from handlit.callbacks.running.run_record import RunRecord
 from handlit.callbacks.running.wandb_run import WandbRun
@@ -20,10 +24,11 @@ __all__ = [
     "HypothesisExport",
     "LastCheckpoint",
     "LoggerGuard",
+    "ModelSize",
     "MovingAverage",
+    "NonFiniteRecord",
     "PredictedScale",
     "PredictionPictures",
-    "Reproducer",
     "ResumableCSVLogger",
     "RunProgress",
     "RunRecord",

@@ -88,8 +88,9 @@ def run_trainer(arguments: list[str]) -> None:
 
 
 def _worth_saying(line: logging.LogRecord) -> bool:
-    """Not what Lightning says at every start (of a service) and at every checkpoint."""
-    return not any(words in line.getMessage() for words in ("litlogger", "`weights_only` was not set"))
+    """Not what Lightning says at every start (of a service, of our summary) and at every checkpoint."""
+    noise = ("litlogger", "model summary callbacks", "`weights_only` was not set")
+    return not any(words in line.getMessage() for words in noise)
 
 
 def _run_verb(name: str, arguments: list[str]) -> None:

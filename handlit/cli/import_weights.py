@@ -9,6 +9,7 @@ import pytorch_lightning as pl
 import torch
 
 from handlit.errors import InputError
+from handlit.files import whole, write_text
 from handlit.hand.loading import load_hand
 from handlit.methods.amvur_reference import AMVURReference
 from handlit.models.backbones import Backbone
@@ -71,11 +72,9 @@ def import_file(
             notes.append(_mano_note(weights, mano_path))
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_name(f"{out.name}.keys.txt").write_text("".join(f"{line}\n" for line in conversion.lines()))
-    unfinished = out.with_name(f"{out.name}.part")
-    torch.save(checkpoint, unfinished)
-    unfinished.replace(out)
+    write_text(out.with_name(f"{out.name}.keys.txt"), "".join(f"{line}\n" for line in conversion.lines()))
+    with whole(out) as temporary:
+        torch.save(checkpoint, temporary)
     print("\n".join([*_summary(len(weights), conversion, file), *notes]))
     print(f"written: {out}, and every key's fate: {out}.keys.txt")
     return conversion

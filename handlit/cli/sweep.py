@@ -18,6 +18,7 @@ from rich.table import Column, Table
 
 from handlit.cli import run_trainer
 from handlit.errors import InputError
+from handlit.files import write_text
 from handlit.metrics.measure import PointMeasure
 from handlit.metrics.registry import logged_names, measures
 from handlit.program import program
@@ -167,5 +168,5 @@ def _report(local: LocalSweep) -> None:
     Console().print(table)
     with (local.folder / "results.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *rows])
-    (local.folder / "sweep.html").write_text(render_sweep(search, trials), encoding="utf-8")
+    write_text(local.folder / "sweep.html", render_sweep(search, trials))
     print(f"results: {local.folder / 'results.csv'}   page: {local.folder / 'sweep.html'}")

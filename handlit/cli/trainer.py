@@ -2,28 +2,37 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from jsonargparse import Namespace
 from pytorch_lightning.accelerators import CPUAccelerator
-from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.callbacks import ModelSummary, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
-from timm.layers import BatchNormAct2d
+from typing_extensions import override
 
-from handlit.callbacks import HypothesisEvaluation, RunProgress, ValidationPictures
-from handlit.callbacks.running.checkpoints import BEST, LAST, LastCheckpoint, newest_checkpoint
-from handlit.callbacks.running.run_record import contents
+from handlit.callbacks import HypothesisEvaluation, LastCheckpoint, ModelSize, RunProgress, ValidationPictures
+from handlit.callbacks.running.checkpoint_files import best_checkpoint, newest_checkpoint
 from handlit.cli.config_parser import ConfigParser
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError
-from handlit.models.backbones import Backbone
+from handlit.files import whole, write_text
+from handlit.models.backbones import check_synchronised_normalisation
 from handlit.program import program
+from handlit.run_folder import RunFolder
+
+#: Settings that are stated once and reach data and method, and what for.
+SHARED_SETTINGS = {
+    "mano_path": "the hand model that --mano_path chooses",
+    "image_size": "the side of the data's crops",
+    "tips": "the vertices that are finger tips in the data's labels",
+}
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -33,25 +42,28 @@ class SaveRunConfig(SaveConfigCallback):
     of W&B is the same for all runs), so it is not left to them.
     """
 
+    @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Save before training; refuse to write over an earlier run unless it is being resumed."""
         if stage == "fit":
             super().setup(trainer, pl_module, stage)
 
+    @override
     def save_config(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the file; called in the first process."""
-        path = Path(trainer.default_root_dir) / self.config_filename
+        """Write the file, in the first process.
+
+        Raises:
+            InputError: The folder holds a run that is not being resumed.
+        """
+        run = RunFolder(trainer.default_root_dir)
         config = self.config.clone()
-        resumed = config.resume or config.ckpt_path is not None
-        if path.exists() and not resumed:
+        if run.config.exists() and not (config.resume or config.ckpt_path is not None):
             raise InputError(
-                f"{path.parent} already holds a run: choose another --run_dir, remove the folder, or go on with it by "
-                "--resume"
+                f"{run.path} already holds a run: choose another --run_dir, remove the folder, or resume it by --resume"
             )
         # where this process began is not a setting of the run
         config.resume, config.ckpt_path = False, None
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.parser.save(config, path, skip_none=False, overwrite=resumed, multifile=False)
+        with whole(run.config) as temporary:
+            self.parser.save(config, temporary, skip_none=False, overwrite=True, multifile=False)
 
 
 class HandlitCLI(LightningCLI):
@@ -90,8 +102,8 @@ class HandlitCLI(LightningCLI):
             args=list(arguments),
         )
 
+    @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Settings that are stated once and reach several parts."""
         parser.add_argument(
             "--run_dir",
             type=os.path.expandvars,
@@ -101,7 +113,7 @@ class HandlitCLI(LightningCLI):
         parser.add_argument(
             "--resume",
             action="store_true",
-            help="fit: go on from the run's last checkpoint; start where there is none",
+            help="fit: resume from the run's last checkpoint; start where there is none",
         )
         parser.add_argument("--mano_path", type=str | None, help="MANO file or folder; the stand-in hand without it")
         parser.add_lightning_class_args(HypothesisEvaluation, "hypotheses")
@@ -113,101 +125,116 @@ class HandlitCLI(LightningCLI):
         parser.link_arguments("data.init_args.image_size", "model.init_args.image_size")
         parser.link_arguments("data", "model.init_args.tips", compute_fn=_tips, apply_on="instantiate")
 
+    @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse what `main` was given; the base class warns when that came from the command line."""
+        # the base class warns when the arguments came from the command line
         self.config = parser.parse_args(args)
 
+    @override
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Make the trainer.
+        """Make the trainer, with handlit's progress bar and summary where Lightning would take its own.
 
         Raises:
             InputError: It cannot be made as asked, for example because this machine does not have the devices.
         """
+        settings = self.config[str(self.subcommand)].trainer
+        self.trainer_defaults["callbacks"] = [
+            default()
+            for default, base, wanted in (
+                (RunProgress, ProgressBar, settings.enable_progress_bar),
+                (ModelSize, ModelSummary, settings.enable_model_summary),
+            )
+            if wanted is not False and not _has_callback(settings.callbacks, base)
+        ]
         try:
-            trainer = super().instantiate_trainer(**kwargs)
+            return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
-            settings = self.config[str(self.subcommand)].trainer
             raise InputError(
                 f"{error} (trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}, "
                 f"trainer.strategy={settings.strategy}; this machine has {torch.cuda.device_count()} CUDA devices and "
                 f"{os.cpu_count()} CPU cores)"
             ) from error
-        callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-        # the bar that Lightning takes where nobody chose one
-        for place, callback in enumerate(callbacks):
-            if type(callback) is RichProgressBar:
-                callbacks[place] = RunProgress()
-        return trainer
 
+    @override
     def before_instantiate_classes(self) -> None:
-        """Choose logger and checkpoint for the command, and see whether the run folder can be written."""
+        """Choose logger and checkpoint for the command, and check that data, method and run folder suit it."""
         config: Namespace = self.config[str(self.subcommand)]
-        run_dir = Path(config.run_dir)
-        check_writable(run_dir)
-        config.trainer.logger = _loggers(config.trainer.logger, run_dir, training=self.subcommand == "fit")
+        run = RunFolder(config.run_dir)
+        check_writable(run.path)
+        _check_shared_settings("data", config.data, ("mano_path", "image_size"))
+        _check_shared_settings("model", config.model, SHARED_SETTINGS)
+        config.trainer.logger = _loggers(config.trainer.logger, run, training=self.subcommand == "fit")
         if self.subcommand == "fit":
             for callback in config.trainer.callbacks or []:
                 # left open, the logger would decide where checkpoints go
                 if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
-                    callback.init_args.dirpath = str(run_dir / "checkpoints")
+                    callback.init_args.dirpath = str(run.checkpoints)
             if config.resume:
-                checkpoint = newest_checkpoint(run_dir / "checkpoints")
+                checkpoint = newest_checkpoint(run)
                 config.ckpt_path = None if checkpoint is None else str(checkpoint)
             return
         if self.subcommand == "predict":
             # predictions go to files batch by batch; keeping them would fill the memory
             config.return_predictions = False
         if config.ckpt_path is None:
-            config.ckpt_path = str(find_checkpoint(run_dir))
+            config.ckpt_path = str(best_checkpoint(run))
 
     def before_fit(self) -> None:
         """Refuse what ``sync_batchnorm`` would spoil.
 
         Raises:
-            InputError: torch's conversion would drop activations that timm keeps inside its normalisation layers, or
-                what keeps recomputed layers from counting a batch twice; or there is no GPU.
+            InputError: The network's normalisation cannot be synchronised, or there is no GPU.
         """
         if not self.config[str(self.subcommand)].trainer.sync_batchnorm:
             return
-        if any(isinstance(module, BatchNormAct2d) for module in self.model.modules()):
-            raise InputError(
-                "trainer.sync_batchnorm would drop the activations inside this backbone's normalisation layers: take a "
-                "ResNet or HRNet, or leave it out"
-            )
-        if any(isinstance(module, Backbone) and module.recomputed for module in self.model.modules()):
-            raise InputError(
-                "trainer.sync_batchnorm counts a batch twice where activations are computed again: leave out one of it "
-                "and the backbone's activation_checkpointing"
-            )
+        check_synchronised_normalisation(self.model)
         if isinstance(self.trainer.accelerator, CPUAccelerator):
             raise InputError("trainer.sync_batchnorm needs GPUs: leave it out on a CPU")
 
     def after_fit(self) -> None:
         """Say where everything of the run is."""
         if self.trainer.is_global_zero:
-            print("\n".join(contents(Path(self.trainer.default_root_dir))))
+            print("\n".join(RunFolder(self.trainer.default_root_dir).contents()))
 
     def after_test(self) -> None:
-        """Keep the numbers of the last test as ``test.json`` in the run folder."""
+        """Keep the numbers of the last test in the run folder."""
         if self.trainer.is_global_zero:
             numbers = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
-            path = Path(self.trainer.default_root_dir) / "test.json"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(numbers, indent=1), encoding="utf-8")
+            path = RunFolder(self.trainer.default_root_dir).test_numbers
+            write_text(path, json.dumps(numbers, indent=1))
             print(f"numbers of the test: {path}")
 
 
 def check_writable(folder: Path) -> None:
     """Refuse a folder that can be neither written nor made, without making it."""
     path = folder.absolute()
-    there = next(place for place in (path, *path.parents) if place.exists())
-    if not there.is_dir():
-        raise InputError(f"run_dir={folder} cannot be a folder: {there} is a file")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError(f"run_dir={folder} cannot be written: there is no permission to write into {there}")
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    if not existing.is_dir():
+        raise InputError(f"run_dir={folder} cannot be a folder: {existing} is a file")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise InputError(f"run_dir={folder} cannot be written: there is no permission to write into {existing}")
 
 
-def _loggers(given: Any, run_dir: Path, training: bool) -> list[Namespace]:
+def _check_shared_settings(part: str, config: Namespace, names: Collection[str]) -> None:
+    """Refuse a data module or a method whose constructor lacks a shared setting: the link to it would do nothing."""
+    accepted = vars(config.init_args) if "init_args" in config else {}
+    fixed: Collection[str] = getattr(locate(config.class_path), "fixed_settings", ())
+    missing = [name for name in names if name not in accepted and name not in fixed]
+    if missing:
+        words = "; ".join(f"`{name}`, {SHARED_SETTINGS[name]}" for name in missing)
+        raise InputError(
+            f"{config.class_path}, the class of {part}, cannot be told {words}: add "
+            f"{' and '.join(f'`{name}`' for name in missing)} to the arguments of its __init__"
+            + (", or name it in `fixed_settings` if the method fixes it" if part == "model" else "")
+        )
+
+
+def _has_callback(callbacks: list[Namespace] | None, base: type) -> bool:
+    classes = [locate(callback.class_path) for callback in callbacks or []]
+    return any(isinstance(one, type) and issubclass(one, base) for one in classes)
+
+
+def _loggers(given: Any, run: RunFolder, training: bool) -> list[Namespace]:
     """The loggers that were asked for, writing into the run folder, and one for metrics.csv where a method trains."""
     asked = given if isinstance(given, list) else [given] if isinstance(given, Namespace) else []
     csv = Namespace(class_path="handlit.callbacks.ResumableCSVLogger", init_args=Namespace())
@@ -217,24 +244,9 @@ def _loggers(given: Any, run_dir: Path, training: bool) -> list[Namespace]:
     for logger in loggers:
         if logger.class_path.endswith(".TensorBoardLogger") and find_spec("tensorboard") is None:
             raise InputError("TensorBoard is not installed: pip install tensorboard, or leave its logger out")
-        logger.init_args.save_dir = str(run_dir)
+        logger.init_args.save_dir = str(run.path)
     return loggers
 
 
 def _tips(data: HandDataModule) -> str:
     return data.tips
-
-
-def find_checkpoint(run_dir: Path) -> Path:
-    """The checkpoint of a run with the best validation metric, or its last one if there is no best.
-
-    Raises:
-        FileNotFoundError: The run has no checkpoint.
-    """
-    for name in (BEST, LAST):
-        path = run_dir / "checkpoints" / name
-        if path.is_file():
-            return path
-    raise FileNotFoundError(
-        f"no checkpoint in {run_dir / 'checkpoints'}: name one with --ckpt_path, or give the --config of a finished run"
-    )

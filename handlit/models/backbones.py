@@ -9,6 +9,7 @@ from typing import Any
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import BatchNormAct2d
 from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -266,3 +267,22 @@ def _load(model: Any, name: str, path: Path) -> None:
             f"{len(unexpected)} unexpected {unexpected[:3]}, {len(shapes)} of another shape {shapes[:3]}"
         )
     model.load_state_dict(weights)
+
+
+def check_synchronised_normalisation(network: nn.Module) -> None:
+    """Refuse networks whose batch normalisation torch's ``SyncBatchNorm`` would spoil.
+
+    Raises:
+        InputError: The conversion would drop activations that timm keeps inside its normalisation layers, or what
+            keeps recomputed layers from counting a batch twice.
+    """
+    if any(isinstance(module, BatchNormAct2d) for module in network.modules()):
+        raise InputError(
+            "trainer.sync_batchnorm would drop the activations inside this backbone's normalisation layers: take a "
+            "ResNet or HRNet, or leave it out"
+        )
+    if any(isinstance(module, Backbone) and module.recomputed for module in network.modules()):
+        raise InputError(
+            "trainer.sync_batchnorm counts a batch twice where activations are computed again: leave out one of it "
+            "and the backbone's activation_checkpointing"
+        )

@@ -6,10 +6,10 @@ from torch import Tensor
 
 
 class MovingAverage(EMAWeightAveraging):
-    """Lightning's exponential moving average, with batch statistics in it and constants left alone.
+    """Lightning's exponential moving average, including batch statistics, with constants left exactly as they are.
 
     Validation, ``best.ckpt`` and the end of a run use the average; a checkpoint also holds the weights that training
-    goes on from. Lightning's own rule would let constants, such as the hand model's arrays, drift by rounding, which no
+    resumes from. Lightning's own rule would let constants, such as the hand model's arrays, drift by rounding, which no
     resumed run could repeat.
 
     Args:

@@ -16,45 +16,36 @@ import torch
 import yaml
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from typing_extensions import override
 
 from handlit.callbacks.output.submission import SubmissionCallback
-from handlit.callbacks.running.checkpoints import BEST, LAST
-from handlit.callbacks.running.guards import tolerated
+from handlit.callbacks.running.logger_guard import tolerated
 from handlit.callbacks.running.wandb_run import WandbRun
+from handlit.callbacks.trainer_parts import run_folder
+from handlit.files import write_bytes
 from handlit.scoring.official.result_card import read_card
 from handlit.version import code_version
 
-ENVIRONMENT = "environment.json"
-#: What a training leaves in its run folder, and what for.
-_CONTENTS = {
-    "config.yaml": "every setting; test and predict take it by --config",
-    "metrics.csv": "losses and metrics",
-    f"checkpoints/{BEST}": "the best weights; test and predict take them",
-    f"checkpoints/{LAST}": "the last state; the same command with --resume goes on from it",
-    "media": "pictures of validation images",
-    "tensorboard": "tensorboard --logdir shows it",
-    "wandb/offline-run-*": "wandb sync uploads it",
-}
 _PACKAGES = ("numpy", "pytorch-lightning", "timm", "torchmetrics", "torchvision", "wandb")
 
 
 class RunRecord(pl.Callback):
-    """Writes ``environment.json`` into the run folder and gives the loggers what a run is made with and what it made.
+    """Writes ``environment.json`` into the run folder and gives the loggers what a run was made with and what it made.
 
     ``environment.json`` is a list with an entry for each start of the training: code version (with the git commit, and
     ``-dirty`` where files were changed), command, libraries, machine and GPUs. W&B and TensorBoard get the last entry
     and the configuration; W&B also keeps the best and the last checkpoint and ``pred.zip`` as artifacts.
     """
 
+    @override
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Record the start of a training, which knows by now whether it goes on with an earlier one."""
+        # not earlier: only now is it known whether the training resumes
         if not trainer.is_global_zero:
             return
-        folder = Path(trainer.default_root_dir)
+        run = run_folder(trainer)
         entry = environment(trainer)
-        add_entry(folder / ENVIRONMENT, entry)
-        saved = folder / "config.yaml"
-        config = saved.read_text() if saved.is_file() else "{}"
+        add_entry(run.environment, entry)
+        config = run.config.read_text(encoding="utf-8") if run.config.is_file() else "{}"
         for logger in trainer.loggers:
             with tolerated(type(logger).__name__):
                 if isinstance(logger, WandbRun):
@@ -64,8 +55,8 @@ class RunRecord(pl.Callback):
                     for name, text in (("config", config), ("environment", _json(entry).decode())):
                         logger.experiment.add_text(name, f"```\n{text}\n```")
 
+    @override
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Give W&B the checkpoints of a training that ended, or the submission."""
         if not trainer.is_global_zero:
             return
         for logger in trainer.loggers:
@@ -74,16 +65,6 @@ class RunRecord(pl.Callback):
                     _keep_checkpoints(logger, trainer)
                 elif isinstance(logger, WandbRun) and stage == "predict":
                     _keep_submission(logger, trainer)
-
-
-def contents(folder: Path) -> list[str]:
-    """Lines that say what lies where in a run folder.
-
-    Args:
-        folder: Of the run.
-    """
-    found = [(path, text) for name, text in _CONTENTS.items() for path in sorted(folder.glob(name))]
-    return [f"{folder} holds", *(f"  {path.relative_to(folder)!s:22s}  {text}" for path, text in found)]
 
 
 def environment(trainer: pl.Trainer) -> dict[str, Any]:
@@ -111,11 +92,9 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
 
 
 def add_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Append to a JSON list in a file; the file is whole at any time."""
+    """Append to a JSON list in a file."""
     entries = orjson.loads(path.read_bytes()) if path.is_file() else []
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(_json([*entries, entry]))
-    os.replace(partial, path)
+    write_bytes(path, _json([*entries, entry]))
 
 
 def _json(content: Any) -> bytes:
@@ -128,7 +107,7 @@ def _keep_checkpoints(logger: WandbRun, trainer: pl.Trainer) -> None:
         score = {} if callback.best_model_score is None else {str(callback.monitor): float(callback.best_model_score)}
         _keep_checkpoint(logger, Path(callback.best_model_path), "best", score)
     # after the best one: W&B calls what comes last the latest
-    _keep_checkpoint(logger, Path(trainer.default_root_dir) / "checkpoints" / LAST, "last", {})
+    _keep_checkpoint(logger, run_folder(trainer).last, "last", {})
 
 
 def _keep_checkpoint(logger: WandbRun, path: Path, alias: str, score: dict[str, float]) -> None:

@@ -1,4 +1,4 @@
-"""Logs to Weights & Biases: offline without a key, one run for each run folder, and never in training's way."""
+"""Logs to Weights & Biases: offline without a key, one run for each run folder, and training never depends on it."""
 
 import contextlib
 import os
@@ -11,11 +11,11 @@ import wandb
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from typing_extensions import override
 
-from handlit.callbacks.running.guards import tolerated
-
-#: Beside the files of W&B: which run the folder belongs to.
-ID_FILE = "run_id"
+from handlit.callbacks.running.logger_guard import tolerated
+from handlit.files import write_text
+from handlit.run_folder import RunFolder
 
 
 class WandbRun(WandbLogger):
@@ -23,8 +23,8 @@ class WandbRun(WandbLogger):
 
     Online where a key is set (``wandb login`` or ``WANDB_API_KEY``), unless ``offline`` or ``WANDB_MODE`` say
     otherwise, and offline without one: nobody is asked to log in. If W&B cannot be reached or refuses, a warning says
-    so and the run goes on offline, or without W&B where that cannot start either. What fails later costs a warning,
-    too. What is left open here is taken from W&B's environment variables.
+    so and the run continues offline, or without W&B where that cannot start either. What fails later costs a warning,
+    too. Arguments that are None are taken from W&B's environment variables.
 
     Everything lies in the run folder's ``wandb``. The horizontal axis is the optimiser's step; W&B's summary has the
     lowest and the last value of each ``val/`` number, all of which are errors or losses.
@@ -37,7 +37,7 @@ class WandbRun(WandbLogger):
         entity: Account or team.
         notes: What the run is about.
         offline: Keep the run on this machine, even with a key.
-        id: Of the run; by default that of the run folder, which its first command makes up.
+        id: Of the run; by default that of the run folder, which its first command generates.
         log_model: Keep the best and the last checkpoint as artifacts when training ends.
         timeout_s: How long to wait for W&B's answer at the start.
         artifact_timeout_s: How long to wait for each artifact's upload.
@@ -64,13 +64,13 @@ class WandbRun(WandbLogger):
     ) -> None:
         folder = Path(save_dir).absolute()
         environment = os.environ.get
-        self._id_file = folder / "wandb" / ID_FILE
-        known = self._id_file.read_text().strip() if os.access(self._id_file, os.R_OK) else None
+        self._id_file = RunFolder(folder).wandb_id
+        earlier = self._id_file.read_text(encoding="utf-8").strip() if os.access(self._id_file, os.R_OK) else None
         super().__init__(
             project=project or environment("WANDB_PROJECT") or "handlit",
             name=name or environment("WANDB_NAME") or folder.name,
             save_dir=str(folder),
-            id=id or environment("WANDB_RUN_ID") or known or uuid.uuid4().hex[:8],
+            id=id or environment("WANDB_RUN_ID") or earlier or uuid.uuid4().hex[:8],
             group=group or environment("WANDB_RUN_GROUP") or folder.parent.name,
             tags=tags,
             entity=entity,
@@ -84,8 +84,9 @@ class WandbRun(WandbLogger):
 
     @property
     @rank_zero_experiment
+    @override
     def experiment(self) -> Any:
-        """The run, started when it is first asked for."""
+        """The run, started at the first access."""
         if self._experiment is None:
             self._start()
         return self._experiment
@@ -101,12 +102,12 @@ class WandbRun(WandbLogger):
                 self._wandb_init["mode"] = attempt
                 run: Any = super().experiment
                 # after it, which refuses some ids
-                self._id_file.write_text(f"{self._wandb_init['id']}\n")
+                write_text(self._id_file, f"{self._wandb_init['id']}\n")
                 break
             # settings from the environment are checked by other libraries, with errors of their own
             except Exception as error:
                 kept = "Nothing goes to W&B" if attempt == "offline" else "The run is kept offline"
-                rank_zero_warn(f"W&B does not start {attempt}: {error}. {kept}, and the training goes on.")
+                rank_zero_warn(f"W&B does not start {attempt}: {error}. {kept}, and the training continues.")
                 why = "it did not start online"
                 _forget()
                 self._experiment = None
@@ -135,6 +136,7 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     @tolerated("WandbRun")
+    @override
     def log_metrics(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
         """Log numbers or W&B's media of a step."""
         run = self.experiment
@@ -156,7 +158,7 @@ class WandbRun(WandbLogger):
             kind: Type of the artifact.
             name: Of the file in the artifact.
             aliases: Of this version.
-            metadata: What is to be known about it.
+            metadata: Shown with this version.
         """
         artifact = wandb.Artifact(f"{kind}-{self.version}", type=kind, metadata=dict(metadata))
         # no copy: a checkpoint of HRNet-W64 has 2.4 GB
@@ -169,8 +171,9 @@ class WandbRun(WandbLogger):
 
     @rank_zero_only
     @tolerated("WandbRun")
+    @override
     def finalize(self, status: str) -> None:
-        """End the run; the folder's next command goes on with it."""
+        """End the run; the folder's next command continues it."""
         run, self._experiment = self._experiment, None
         if run is None:
             return
@@ -182,7 +185,7 @@ class WandbRun(WandbLogger):
 
 
 class _NoRun:
-    """Stands in for a run that could not be started: whatever is asked of it does nothing."""
+    """Stands in for a run that could not be started: every attribute and every call gives itself and does nothing."""
 
     id = "none"
 
@@ -196,8 +199,8 @@ class _NoRun:
 
 
 def _forget() -> None:
-    """Let go of a W&B that failed: it would keep the run's id, and fail once more when Python ends."""
-    # it ends Python where its process was killed
+    """Drop W&B's state after a failure, or it would keep the run's id and fail once more when Python exits."""
+    # W&B's teardown raises SystemExit where its own process was killed
     with contextlib.suppress(Exception, SystemExit):
         wandb.teardown()
     wandb.run = None

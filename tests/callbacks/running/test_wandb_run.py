@@ -187,7 +187,7 @@ def test_a_refused_key_leaves_an_offline_run(
 ) -> None:
     fresh_wandb.setenv("WANDB_API_KEY", KEY)
     fresh_wandb.setenv("WANDB_BASE_URL", refusing_server)
-    with pytest.warns(UserWarning, match=r"this key is refused.*kept offline.*goes on"):
+    with pytest.warns(UserWarning, match=r"this key is refused.*kept offline.*continues"):
         (row,) = logged_offline(tmp_path)
     assert row["val/mpjpe_mm"] == 12.5
 
@@ -282,7 +282,7 @@ def test_a_killed_wandb_costs_a_warning(tmp_path: Path, data: Path, monkeypatch:
     command = [sys.executable, "main.py", *arguments, "--trainer.callbacks+", f"{__name__}.KillsWandb"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "WandbRun failed, and the run goes on" in done.stderr
+    assert "WandbRun failed, and the run continues" in done.stderr
     assert "Traceback" not in done.stderr
     with (tmp_path / "run" / "metrics.csv").open() as file:
         assert {row["epoch"] for row in csv.DictReader(file) if row["val/pa_mpjpe_mm"]} == {"0", "1"}
@@ -338,7 +338,7 @@ def test_what_cannot_even_start_offline_is_left_out(
     if folder_is_file:
         (tmp_path / "wandb").touch()
     run = WandbRun(id=id, save_dir=str(tmp_path))
-    with pytest.warns(UserWarning, match="does not start offline.*Nothing goes to W&B, and the training goes on"):
+    with pytest.warns(UserWarning, match="does not start offline.*Nothing goes to W&B, and the training continues"):
         _ = run.experiment
     run.experiment.config.update({"a": 1}, allow_val_change=True)
     run.log_metrics({"val/mpjpe_mm": 12.5}, step=3)
@@ -360,7 +360,7 @@ def test_uploads_that_get_nowhere_are_not_waited_for_and_kept(
     run.log_metrics({"val/mpjpe_mm": 12.5}, step=3)
     assert not run.experiment.offline
     (tmp_path / "pred.zip").write_bytes(b"1")
-    with pytest.warns(UserWarning, match="WandbRun failed, and the run goes on"):
+    with pytest.warns(UserWarning, match="WandbRun failed, and the run continues"):
         run.log_file(tmp_path / "pred.zip", "prediction", "pred.zip", [], {})
     began = time.monotonic()
     run.finalize("failed")

@@ -1,0 +1,60 @@
+"""``metrics.csv``: a log that a resumed run continues."""
+
+import csv
+from pathlib import Path
+
+from lightning_fabric.loggers.csv_logs import _ExperimentWriter
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import rank_zero_experiment
+from typing_extensions import override
+
+from handlit.files import whole
+
+
+class _AppendingWriter(ExperimentWriter):
+    """Appends to an existing file, which the base class deletes."""
+
+    @override
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.is_file():
+            with path.open(newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+
+class ResumableCSVLogger(CSVLogger):
+    """``metrics.csv`` of a run; a resumed run continues the same file.
+
+    Args:
+        save_dir: The run folder.
+    """
+
+    def __init__(self, save_dir: str) -> None:
+        super().__init__(save_dir, name="", version="")
+
+    @property
+    @rank_zero_experiment
+    @override
+    def experiment(self) -> _ExperimentWriter:
+        if self._experiment is None:
+            self._experiment = _AppendingWriter(self.log_dir)
+        return self._experiment
+
+    def rewind(self, step: int) -> None:
+        """Drop what a process that was killed logged after its last saved state: at this optimiser step or later."""
+        path = Path(self.experiment.metrics_file_path)
+        if not path.is_file():
+            return
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            header = list(reader.fieldnames or [])
+            rows = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) < step]
+        if not rows:
+            path.unlink()
+            self.experiment.metrics_keys = []
+            return
+        with whole(path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, header)
+            writer.writeheader()
+            writer.writerows(rows)
