@@ -1,8 +1,12 @@
 """The command of all benchmarks: its small form runs each of them and writes what was measured."""
 
+import importlib
 import json
 import math
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import torch
@@ -10,7 +14,24 @@ import torch
 from scripts.benchmarks import measure
 from scripts.benchmarks.__main__ import BENCHMARKS, main
 
+T = TypeVar("T")
 
+
+def in_this_process(function: Callable[..., T], *arguments: object) -> T:
+    """In place of `measure.alone`: what would travel to another process does, but none starts and imports PyTorch."""
+    function, arguments = pickle.loads(pickle.dumps((function, arguments)))
+    return function(*arguments)
+
+
+@pytest.fixture
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("__main__", "hypotheses", "inference", "steps"):
+        monkeypatch.setattr(importlib.import_module(f"scripts.benchmarks.{name}"), "alone", in_this_process)
+    # what benchmarks set for their own process
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+
+
+@pytest.mark.usefixtures("no_processes")
 def test_smoke_runs_every_benchmark_and_writes_figures(tmp_path: Path) -> None:
     main(["--smoke", "--threads", "1", "--out", str(tmp_path)])
     written = json.loads((tmp_path / "benchmarks.json").read_text())
@@ -28,6 +49,7 @@ def test_smoke_runs_every_benchmark_and_writes_figures(tmp_path: Path) -> None:
     assert "handlit, batch 2, times the reference's speed" in named
 
 
+# in real processes
 def test_a_benchmark_that_fails_is_named_after_the_others_ran(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(BENCHMARKS, "rasterizer", "--size nothing")
     with pytest.raises(SystemExit, match="failed: rasterizer"):
