@@ -24,6 +24,7 @@ from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
 from handlit.types import HandSample, collate
 from tests.methods.hands import SIZE, hand_samples
+from tests.processes import ddp
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -83,7 +84,7 @@ def fit(method: HandMethod, folder: Path, devices: int, batch_size: int) -> tupl
         accelerator="cpu",
         devices=devices,
         # plain: DDP raises at the second step if a parameter had no gradient at the first
-        strategy="ddp_spawn" if devices > 1 else "auto",
+        strategy=ddp() if devices > 1 else "auto",
         max_epochs=1,
         limit_train_batches=STEPS,
         log_every_n_steps=1,

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from handlit.cli import main
+from tests.processes import ROOT, Command
 from tests.test_cli import refused
 
-ROOT = Path(__file__).parent.parent
 EXPERIMENT = str(ROOT / "configs" / "experiment" / "quickstart.yaml")
 
 
@@ -106,9 +106,9 @@ def test_two_machines_make_one_run(arguments: list[str], tmp_path: Path, unused_
 def test_a_machine_that_never_comes(arguments: list[str], tmp_path: Path, unused_tcp_port: int) -> None:
     strategy = ["--trainer.strategy.class_path", "pytorch_lightning.strategies.DDPStrategy"]
     waits = ["--trainer.num_nodes", "2", "--trainer.devices", "1", *strategy, "--trainer.strategy.timeout", "0:00:02"]
-    command = [sys.executable, "main.py", "fit", *arguments, "--run_dir", str(tmp_path / "run"), *waits]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(unused_tcp_port)}
-    assert node(0, command, tmp_path / "log", **place).wait(120) == 2
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(unused_tcp_port), "NODE_RANK": "0"}
+    command = Command(["fit", *arguments, "--run_dir", str(tmp_path / "run"), *waits], tmp_path / "log", place)
+    assert command.wait(120) == 2
     last = (tmp_path / "log").read_text().splitlines()[-1]
     assert last.startswith("error: the processes of this run did not find each other")
     assert "1/2 clients joined" in last

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +12,7 @@ import yaml
 from handlit.callbacks.running.last_checkpoint import Preempted
 from handlit.cli import main
 from handlit.run_folder import RunFolder
-
-ROOT = Path(__file__).parent.parent
+from tests.processes import ROOT, Command
 
 
 class Runs:
@@ -46,19 +43,9 @@ class Runs:
             f"--config {settings}"
         )
         experiment = str(ROOT / "configs" / "experiment" / "quickstart.yaml")
-        command = [sys.executable, "main.py", "fit", "--config", experiment, *small.split()]
-        finished = subprocess.run(
-            [*command, "--run_dir", str(self.folder / run), *options],
-            cwd=ROOT,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-            start_new_session=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        return finished.returncode, finished.stdout
+        arguments = ["fit", "--config", experiment, *small.split(), "--run_dir", str(self.folder / run), *options]
+        log = self.folder / "log.txt"
+        return Command(arguments, log).wait(300), log.read_text()
 
     def state(self, run: str) -> dict[str, Any]:
         """The last state of a run, less where it lies and what callbacks remember of that."""

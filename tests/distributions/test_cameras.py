@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 from torch.distributions import Normal
 
 from handlit.distributions.cameras import (
@@ -26,7 +27,7 @@ def points(seed: int = 0, largest_scale: float = 0.011) -> Normal:
     return Normal(mean, 0.001 + (largest_scale - 0.001) * torch.rand(B, 21, 3, generator=generator))
 
 
-def perspective(**settings: object) -> PerspectiveCamera:
+def perspective(**settings: Tensor) -> PerspectiveCamera:
     view = torch.tensor([[8.0, 0.1, -0.2], [6.0, 0.0, 0.5], [9.0, -0.6, 0.0]])
     mean = torch.tensor([[1.5, 1.52, 0.1, -0.3], [1.2, 1.2, 1.5, 0.0], [1.8, 1.7, -1.0, 1.0]])
     return PerspectiveCamera(view, Normal(mean, torch.full((B, 4), 0.3)), **settings)
@@ -134,7 +135,7 @@ def test_the_root_is_the_true_one_for_the_true_view_and_intrinsics() -> None:
 
 
 @pytest.mark.parametrize("depth", [0.0, -0.3, MIN_DEPTH_M / 2])
-def test_points_behind_the_camera_are_finite_and_led_back(depth) -> None:
+def test_points_behind_the_camera_are_finite_and_led_back(depth: float) -> None:
     mean = torch.zeros(1, 1, 3, requires_grad=True)
     projected = project_gaussian(
         Normal(mean, torch.full((1, 1, 3), 0.01)),

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from torch import Tensor
 
 from handlit.distributions.flow import ConditionalFlow, ConditionedMLP
 from handlit.distributions.realnvp import ConditionalRealNVP
@@ -24,6 +25,7 @@ def spline(features: int = 5) -> ConditionalFlow:
     flow = ConditionalSplineFlow(features, condition_features=4, hidden=(16, 16), steps=2, bins=5, bound=2.0)
     with torch.no_grad():
         for coupling in flow.couplings:
+            assert isinstance(coupling.knots, ConditionedMLP)
             coupling.knots.out.weight.mul_(2)
             coupling.knots.out.bias.normal_(std=0.4)
     return flow
@@ -81,7 +83,12 @@ def test_gradients_reach_every_parameter_and_the_condition(build: Builder) -> No
 def test_the_condition_is_projected_once_however_many_samples(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     project = ConditionedMLP.project
-    monkeypatch.setattr(ConditionedMLP, "project", lambda self, c: (calls.append(c.shape), project(self, c))[1])
+
+    def counted(mlp: ConditionedMLP, condition: Tensor) -> Tensor:
+        calls.append(condition.shape)
+        return project(mlp, condition)
+
+    monkeypatch.setattr(ConditionedMLP, "project", counted)
     flow = build()
     distribution = flow(torch.randn(3, 4, dtype=torch.float64))
     for _ in range(3):

@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 
 import pytest
 import scipy.stats
@@ -82,7 +81,7 @@ def test_log_variance_is_bounded() -> None:
 
 
 @pytest.mark.parametrize("root", [None, 0])
-def test_marginal_agrees_with_sampled_joints(root: Path) -> None:
+def test_marginal_agrees_with_sampled_joints(root: int | None) -> None:
     distribution, matrix = mesh(3), regressor()
     torch.manual_seed(1)
     joints = matrix @ distribution.rsample((4000,))

@@ -15,6 +15,7 @@ from handlit.data.ho3d import HO3D, mhentropy_rows, read_masks
 from handlit.data.synthesis import synthesise
 from handlit.errors import InputError
 from handlit.formats.ho3d import read_frames, read_list
+from tests.processes import server
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +208,7 @@ def _open(root: Path, gate: "multiprocessing.synchronize.Barrier", results: "mul
 
 
 def test_two_processes_build_the_index_at_once(copy: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = server()
     gate = context.Barrier(2)
     results: multiprocessing.Queue[int] = context.Queue()
     processes = [context.Process(target=_open, args=(copy, gate, results)) for _ in range(2)]

@@ -11,6 +11,7 @@ import pytest
 
 from handlit.formats import index
 from handlit.formats.index import cached_arrays, fingerprint
+from tests.processes import server
 
 
 class Builder:
@@ -145,7 +146,7 @@ def _build_slowly(root: Path, value: int, results: "multiprocessing.Queue[int]")
 
 
 def test_two_processes_that_build_at_once_end_with_one_index(root: Path) -> None:
-    context = multiprocessing.get_context("spawn")
+    context = server()
     results: multiprocessing.Queue[int] = context.Queue()
     processes = [context.Process(target=_build_slowly, args=(root, value, results)) for value in (1, 2)]
     for process in processes:

@@ -122,7 +122,7 @@ EXCESSES = [
 
 
 @pytest.mark.parametrize(("rotation", "excess"), EXCESSES)
-def test_joint_limits(rotation, excess) -> None:
+def test_joint_limits(rotation: tuple[int, int, float], excess: float) -> None:
     joint, axis, degrees = rotation
     pose = torch.zeros(2, 15, 3)
     pose[1, joint, axis] = math.radians(degrees)

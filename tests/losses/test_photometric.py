@@ -49,7 +49,7 @@ def test_pixels_outside_the_mask_do_not_exist() -> None:
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_equal_pictures_have_a_finite_gradient(same) -> None:
+def test_equal_pictures_have_a_finite_gradient(same: bool) -> None:
     rendered = torch.full((1, 2, 2, 3), 1.0 if same else 0.999, requires_grad=True)
     image = torch.full((1, 3, 2, 2), 255, dtype=torch.uint8)
     photometric_distance(rendered, image, torch.ones(1, 2, 2, dtype=torch.bool))[0].sum().backward()

@@ -1,6 +1,7 @@
 """Scores of uncertainty where the answer is known: Gaussians of right and wrong width."""
 
 import math
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -44,7 +45,7 @@ def test_energy_score_is_the_mean_over_literal_pairs_and_in_one_dimension_the_cr
 
 
 @pytest.mark.parametrize("score", [calibration.crps, calibration.energy_score])
-def test_scores_do_not_depend_on_the_number_of_samples_and_favour_the_truth(score) -> None:
+def test_scores_do_not_depend_on_the_number_of_samples_and_favour_the_truth(score: Callable[..., torch.Tensor]) -> None:
     target = torch.randn(3000, 1, 3)
     expected = [score(torch.randn(3000, count, 1, 3), target).mean().item() for count in (5, 80)]
     assert expected[0] == pytest.approx(expected[1], rel=0.05)

@@ -93,7 +93,7 @@ def test_a_single_hypothesis_is_the_plain_error_and_has_no_spread() -> None:
     hypotheses, target = torch.randn(2, 1, 21, 3), torch.randn(2, 21, 3)
     torch.testing.assert_close(distances(hypotheses, target)[:, 0], (hypotheses[:, 0] - target).norm(dim=-1))
     for kind in ("rms", "geometric"):
-        assert deviation(hypotheses, kind).abs().sum() == 0  # type: ignore[arg-type]
+        assert deviation(hypotheses, kind).abs().sum() == 0
 
 
 def test_isotropic_spread_is_its_root_mean_square_in_both_kinds() -> None:
@@ -101,7 +101,7 @@ def test_isotropic_spread_is_its_root_mean_square_in_both_kinds() -> None:
     hypotheses = 3 * torch.randn(1, 20000, 2, 3)
     for kind in ("rms", "geometric"):
         torch.testing.assert_close(
-            deviation(hypotheses, kind),  # type: ignore[arg-type]
+            deviation(hypotheses, kind),
             torch.full((1, 2), 3 * 3**0.5),
             atol=0.05,
             rtol=0,

@@ -8,6 +8,7 @@ import torch
 from handlit.metrics.functional import mean_point_error_mm, point_distance_mm, procrustes_error_mm
 from handlit.metrics.measure import PointMeasure
 from handlit.metrics.pose import MPJPE, MPVPE, PA_MPJPE, PA_MPVPE, PerImageMean
+from tests.processes import ranks
 
 
 def proper_procrustes_error_mm(predicted: np.ndarray, target: np.ndarray) -> float:
@@ -95,7 +96,7 @@ def _part_of_the_images(rank: int, folder: Path) -> None:
 
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
-    torch.multiprocessing.spawn(_part_of_the_images, (tmp_path,), nprocs=2)
+    ranks(_part_of_the_images, (tmp_path,), 2)
     expected = float(procrustes_error_mm(*hands(21)).mean())
     for rank in range(2):
         assert float((tmp_path / str(rank)).read_text()) == pytest.approx(expected, rel=1e-12)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -16,9 +17,9 @@ from handlit.skeleton import TIP_VERTICES
 from tests.hand.synthetic_mano import synthetic_mano
 
 
-def network(**settings: object) -> AMVURNetwork:
+def network(**settings: Any) -> AMVURNetwork:
     torch.manual_seed(0)
-    sizes = {"hidden": (32, 16, 8), "layers": 1, "head_hidden": 32}
+    sizes: dict[str, Any] = {"hidden": (32, 16, 8), "layers": 1, "head_hidden": 32}
     return AMVURNetwork(synthetic_mano(), "freihand", Backbone("mobilenetv3_small_050"), **{**sizes, **settings})
 
 
@@ -65,7 +66,7 @@ def test_hand_model_is_not_in_the_checkpoint() -> None:
 
 
 def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive() -> None:
-    head = CameraHead(24)
+    head: Any = CameraHead(24)
     torch.testing.assert_close(
         head(torch.randn(2, 24)).view, torch.tensor([[INITIAL_MAGNIFICATION, 0, 0]] * 2), rtol=0.05, atol=0.05
     )

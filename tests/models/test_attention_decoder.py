@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from handlit.models.attention_decoder import (
 JOINTS, VERTICES = 21, 195
 
 
-def decoder(image_features: int = 40, **settings: object) -> AttentionDecoder:
+def decoder(image_features: int = 40, **settings: Any) -> AttentionDecoder:
     generator = torch.Generator().manual_seed(0)
     upsampling = torch.rand(778, VERTICES, generator=generator)
     return AttentionDecoder(
@@ -30,8 +31,8 @@ def decoder(image_features: int = 40, **settings: object) -> AttentionDecoder:
     )
 
 
-def block(**settings: object) -> AttentionBlock:
-    sizes = {"num_joints": JOINTS, "num_vertices": VERTICES, "layers": 2, "heads": 4, "feedforward": 64}
+def block(**settings: Any) -> AttentionBlock:
+    sizes: dict[str, Any] = {"num_joints": JOINTS, "num_vertices": VERTICES, "layers": 2, "heads": 4, "feedforward": 64}
     return AttentionBlock(3, 40, 32, 10, **{**sizes, "dropout": 0.1, "attention_dropout": 0.1, **settings})
 
 
@@ -51,7 +52,12 @@ def test_both_ways_of_a_linear_layer_are_one(by_convolution: bool, monkeypatch: 
     monkeypatch.setattr("handlit.models.attention_decoder.BY_CONVOLUTION", by_convolution)
     convolutions = []
     whole = F.conv2d
-    monkeypatch.setattr(F, "conv2d", lambda *args: convolutions.append(args) or whole(*args))
+
+    def counted(*arguments: torch.Tensor) -> torch.Tensor:
+        convolutions.append(arguments)
+        return whole(*arguments)
+
+    monkeypatch.setattr(F, "conv2d", counted)
     layer = TokenLinear(24, 10)
     tokens, direction = torch.randn(3, 216, 24, requires_grad=True), torch.randn(3, 216, 10)
     inputs = (tokens, layer.weight, layer.bias)
@@ -125,7 +131,7 @@ def test_joint_tokens_do_not_depend_on_vertex_tokens() -> None:
 
 
 @pytest.mark.parametrize("hidden", [(32, 16, 8), (16,)])
-def test_decoder_outputs_and_gradients(hidden) -> None:
+def test_decoder_outputs_and_gradients(hidden: tuple[int, ...]) -> None:
     module = decoder(hidden=hidden)
     mean, log_variance = module(torch.randn(2, 40))
     assert mean.shape == log_variance.shape == (2, 778, 3)
@@ -154,7 +160,7 @@ def test_initial_mesh_is_interpolated_and_initial_scale_is_as_asked() -> None:
 
 def test_default_sizes_are_the_papers() -> None:
     generator = torch.zeros(JOINTS, 3), torch.zeros(VERTICES, 3), torch.zeros(778, VERTICES)
-    module = AttentionDecoder(2048, *generator)
+    module: Any = AttentionDecoder(2048, *generator)
     widths = [(b.embedding.in_features, b.embedding.out_features, b.head.out_features) for b in module.blocks]
     assert widths == [(2051, 1024, 512), (512, 256, 128), (128, 64, 3)]
     assert [len(b.layers) for b in module.blocks] == [4, 4, 4]

@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 import timm
 import torch
+from timm.data.config import resolve_model_data_config
 
 from handlit.errors import InputError
 from handlit.models.backbones import Backbone
@@ -25,7 +27,7 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(("name", "size"), NETWORKS.items())
-def test_pooled_and_maps_have_the_announced_channels(name: str, size) -> None:
+def test_pooled_and_maps_have_the_announced_channels(name: str, size: int) -> None:
     plain, mapped = Backbone(name).eval(), Backbone(name, maps=True).eval()
     mapped.load_state_dict(plain.state_dict())
     with torch.no_grad():
@@ -45,7 +47,7 @@ def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps() -> No
     assert not [name for name in names if "classifier" in name]
     assert sum(p.numel() for p in backbone.parameters()) == 128_059_944 - 2048 * 1000 - 1000
     normalised = backbone.normalise(images())
-    seen = {}
+    seen: dict[str, list[torch.Tensor]] = {}
     backbone.model.stage4.register_forward_hook(lambda module, args, result: seen.update(maps=result))
     with torch.no_grad():
         features = backbone(normalised)
@@ -61,7 +63,7 @@ def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps() -> No
 def test_normalise_is_the_networks_own() -> None:
     backbone = Backbone("resnet10t")
     pixels = images()
-    config = timm.data.resolve_model_data_config(backbone.model)
+    config: dict[str, Any] = resolve_model_data_config(backbone.model)
     mean, std = (torch.tensor(config[key]).view(3, 1, 1) for key in ("mean", "std"))
     torch.testing.assert_close(backbone.normalise(pixels), (pixels / 255 - mean) / std)
     with pytest.raises(TypeError, match="uint8"):
@@ -69,7 +71,7 @@ def test_normalise_is_the_networks_own() -> None:
 
 
 def test_checkpoint_of_a_classifier_is_loaded(tmp_path: Path) -> None:
-    source = timm.create_model("resnet10t")
+    source: Any = timm.create_model("resnet10t")
     torch.save({"state_dict": source.state_dict()}, tmp_path / "weights.pth")
     backbone = Backbone("resnet10t", checkpoint=str(tmp_path / "weights.pth")).eval()
     normalised = backbone.normalise(images())
@@ -94,7 +96,7 @@ def test_unknown_network_names_similar_ones() -> None:
 
 
 def test_pretrained_weights_out_of_reach_say_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def offline(*args, **kwargs) -> None:
+    def offline(*args: object, **kwargs: object) -> None:
         raise OSError("no network")
 
     monkeypatch.setattr(timm, "create_model", offline)

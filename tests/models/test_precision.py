@@ -1,16 +1,19 @@
 """bf16-mixed lowers the image networks alone: what has units stays float32."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
 
-from handlit.hand.layer import HandLayer
+from handlit.hand.layer import HandLayer, PoseSpace
 from handlit.hand.loading import load_hand
-from handlit.methods.method import HandMethod
+from handlit.methods.method import HandMethod, Losses
 from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.models.prior_net import RegressionHead
 from handlit.models.texture import sample_maps
+from handlit.types import HandPrediction
 from tests.methods import test_amvur_texture, test_mhentropy
 from tests.methods.test_mhentropy import batch_with_visibility
 
@@ -18,7 +21,7 @@ bf16 = partial(torch.autocast, "cpu", dtype=torch.bfloat16)
 
 
 @pytest.mark.parametrize("space", ["pca", "axis_angle"])
-def test_hand_layer_is_bit_equal_under_autocast(space) -> None:
+def test_hand_layer_is_bit_equal_under_autocast(space: PoseSpace) -> None:
     torch.manual_seed(0)
     layer = HandLayer(load_hand(None), pose_space=space)
     pose, betas, orient = torch.randn(3, 45), torch.randn(3, 10), torch.randn(3, 3)
@@ -32,7 +35,7 @@ def test_hand_layer_is_bit_equal_under_autocast(space) -> None:
 
 
 @pytest.mark.parametrize("flow", ["realnvp", "spline"])
-def test_flow_is_bit_equal_under_autocast(flow) -> None:
+def test_flow_is_bit_equal_under_autocast(flow: str) -> None:
     network = test_mhentropy.method(flow=flow).network.flow
     condition, noise = torch.randn(3, 32), torch.randn(5, 3, 45)
     expected = network(condition)
@@ -73,7 +76,7 @@ def test_maps_of_half_precision_are_read_where_the_points_are() -> None:
     assert half[0, 0, 0] < half[0, 1, 0]
 
 
-def step(module: HandMethod, mixed: bool):
+def step(module: HandMethod[Any], mixed: bool) -> tuple[Losses, HandPrediction]:
     batch = batch_with_visibility()
     module.zero_grad()
     with bf16(enabled=mixed):
@@ -87,7 +90,7 @@ def step(module: HandMethod, mixed: bool):
 
 # seen: AMVUR 0.01 %, MHEntropy 0.2 % of the total
 @pytest.mark.parametrize("build", [partial(test_amvur_texture.method, photometric=1e-3), test_mhentropy.method])
-def test_a_mixed_step_is_close_to_the_float32_step(build) -> None:
+def test_a_mixed_step_is_close_to_the_float32_step(build: Callable[[], HandMethod[Any]]) -> None:
     full, _ = step(build(), mixed=False)
     module = build()
     mixed, prediction = step(module, mixed=True)

@@ -1,4 +1,5 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,7 +32,7 @@ def hands(batch: int = 2, seed: int = 0) -> torch.Tensor:
     return mesh.vertices - mesh.joints[:, :1]
 
 
-def camera(kind: str, vertices: torch.Tensor):
+def camera(kind: str, vertices: torch.Tensor) -> WeakPerspectiveCamera | PerspectiveCamera:
     """Puts hands into the middle of a crop of 24 cm."""
     middle = vertices.detach()[..., :2].mean(1)
     view = torch.cat([torch.full((len(vertices), 1), 1 / 0.12), -middle / 0.12], dim=1)
@@ -41,7 +42,7 @@ def camera(kind: str, vertices: torch.Tensor):
     return PerspectiveCamera(view, Normal(intrinsics, torch.ones_like(intrinsics)))
 
 
-def view(kind: str, vertices: torch.Tensor, **settings: object) -> HandView:
+def view(kind: str, vertices: torch.Tensor, **settings: Any) -> HandView:
     mesh = MeshGaussian(vertices, torch.full_like(vertices, 0.01))
     return view_hands(mesh, camera(kind, vertices), LAYER.faces, SIZE, **settings)
 
@@ -54,14 +55,14 @@ def maps(batch: int = 2) -> list[torch.Tensor]:
     ]
 
 
-def decoder(**settings: object) -> TextureDecoder:
+def decoder(**settings: Any) -> TextureDecoder:
     torch.manual_seed(0)
-    sizes = {"hidden": 24, "feedforward": 24, "heads": 2, "layers": 2, **settings}
+    sizes: dict[str, Any] = {"hidden": 24, "feedforward": 24, "heads": 2, "layers": 2, **settings}
     return TextureDecoder(CHANNELS, ASSET, **sizes)
 
 
 def test_default_sizes_are_the_papers() -> None:
-    texture = TextureDecoder((64, 128, 256), ASSET)
+    texture: Any = TextureDecoder((64, 128, 256), ASSET)
     assert texture.embedding.weight.shape == (216, 448)
     assert texture.position.shape == (778, 216)
     assert len(texture.layers) == 4
@@ -207,7 +208,7 @@ def test_patches_are_hidden_in_training_only() -> None:
 
 
 @pytest.mark.parametrize("visible", [0.0, 0.5, 1.0])
-def test_every_parameter_gets_a_finite_gradient(visible) -> None:
+def test_every_parameter_gets_a_finite_gradient(visible: float) -> None:
     texture, levels = decoder(), maps()
     seen = torch.rand(2, 778, generator=torch.Generator().manual_seed(0)) < visible
     texture(levels, torch.zeros(2, 778, 2), seen).square().sum().backward()
@@ -221,7 +222,7 @@ BAD = ["degenerate", "behind", "half behind", "outside", "huge", "flat"]
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize("kind", CAMERAS)
-def test_bad_geometry_has_finite_loss_and_gradients(bad, kind: str) -> None:
+def test_bad_geometry_has_finite_loss_and_gradients(bad: str, kind: str) -> None:
     vertices = hands()
     eye = camera(kind, vertices)
     if bad == "degenerate":

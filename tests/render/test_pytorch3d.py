@@ -6,9 +6,11 @@ shorter side from -1 to 1, faces of all meshes counted through), which checks th
 
 import sys
 from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from handlit.errors import InputError
 from handlit.render import TorchRasterizer, interpolate
@@ -17,11 +19,13 @@ from tests.render import scenes
 
 
 class Meshes:
-    def __init__(self, verts, faces) -> None:
+    def __init__(self, verts: list[Tensor], faces: list[Tensor]) -> None:
         self.verts, self.faces = verts, faces
 
 
-def rasterize_meshes(meshes, image_size, blur_radius, faces_per_pixel, perspective_correct):
+def rasterize_meshes(
+    meshes: Meshes, image_size: tuple[int, int], blur_radius: float, faces_per_pixel: int, perspective_correct: bool
+) -> tuple[Tensor, Tensor, Tensor, None]:
     """Every face against every pixel, on PyTorch3D's screen."""
     assert (blur_radius, faces_per_pixel, perspective_correct) == (0.0, 1, True)
     (height, width), shorter = image_size, min(image_size)
@@ -57,7 +61,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     if request.param == "installed":
         pytest.importorskip("pytorch3d", reason="PyTorch3D is not installed")
         return PyTorch3DRasterizer()
-    members = {
+    members: dict[str, dict[str, Any]] = {
         "pytorch3d": {},
         "pytorch3d.renderer": {},
         "pytorch3d.renderer.mesh": {},
@@ -72,7 +76,7 @@ def backend(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("size", [(40, 40), (36, 52), (52, 36)])
-def test_same_pixels_depths_and_weights(backend: PyTorch3DRasterizer, size) -> None:
+def test_same_pixels_depths_and_weights(backend: PyTorch3DRasterizer, size: tuple[int, int]) -> None:
     vertices, faces = scenes.triangle_soup(3, 2, 25, reach=0.4)
     faces = torch.stack([faces, torch.roll(faces, 1, dims=0)])
     faces[1, 4:8, 2] = -1  # padding in the middle of the list

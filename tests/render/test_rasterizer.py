@@ -53,7 +53,7 @@ def test_interpolation_is_perspective_correct() -> None:
 
 
 @pytest.mark.parametrize(("seed", "num_faces", "reach"), [(0, 40, 0.3), (1, 300, 0.06), (2, 25, 1.0)])
-def test_every_pixel_against_exhaustive_search(seed, num_faces, reach) -> None:
+def test_every_pixel_against_exhaustive_search(seed: int, num_faces: int, reach: float) -> None:
     size, batch = (45, 61), 2
     vertices, faces = scenes.triangle_soup(seed, batch, num_faces, reach)
     # a face that reaches too near is left out of both
@@ -101,7 +101,7 @@ def test_coverage_far_from_the_origin_against_whole_numbers() -> None:
 
 
 @pytest.mark.parametrize("snap", [1.0, 0.5, 1e-3, 0.0])
-def test_neighbours_leave_no_hole_and_no_pixel_twice(snap) -> None:
+def test_neighbours_leave_no_hole_and_no_pixel_twice(snap: float) -> None:
     # a triangulated rectangle, each triangle in an image of its own; with corners on pixel centres ties are everywhere
     rng = np.random.default_rng(3)
     points = rng.uniform((2, 3), (30, 27), size=(150, 2))
@@ -260,7 +260,7 @@ def test_gradients_against_finite_differences() -> None:
     intrinsics[:, 0, 1] = 0.3
     intrinsics.requires_grad_()
 
-    def depths_and_weights(vertices, intrinsics):
+    def depths_and_weights(vertices: torch.Tensor, intrinsics: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         fragments = RASTERISE(vertices, faces, intrinsics, size)
         return fragments.depths, fragments.weights
 
@@ -295,7 +295,7 @@ def test_nothing_to_see() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_raised_to_float32(dtype) -> None:
+def test_half_precision_is_raised_to_float32(dtype: torch.dtype) -> None:
     vertices, faces = scenes.triangle_soup(15, 1, 30)
     vertices = vertices.to(dtype)
     size = (20, 24)

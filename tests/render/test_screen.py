@@ -18,7 +18,7 @@ SIZE = (96, 112)
 CAMERA = scenes.camera(150, SIZE)
 
 
-def two_spheres():
+def two_spheres() -> tuple[torch.Tensor, torch.Tensor]:
     vertices, faces = scenes.join(scenes.sphere(0.07, (0.0, 0.0, 0.5), 4), scenes.sphere(0.03, (0.04, 0.01, 0.38), 3))
     return vertices[None], faces
 
@@ -87,7 +87,7 @@ def test_mask_is_read_at_the_nearest_pixel() -> None:
 
 
 @pytest.mark.parametrize("hidden", [0, 1, 2, 3])
-def test_pixels_of_faces_without_a_hidden_corner(hidden) -> None:
+def test_pixels_of_faces_without_a_hidden_corner(hidden: int) -> None:
     vertices, faces = scenes.square(0.1, 0.5)
     vertices, faces = torch.stack([vertices, vertices]), torch.stack([faces, faces.flip(0)])
     fragments = TorchRasterizer()(vertices, faces, CAMERA.expand(2, 3, 3), SIZE)

@@ -3,11 +3,12 @@ import math
 import torch
 
 from handlit.render import TorchRasterizer, interpolate, lambert, render_lambert, vertex_normals
+from handlit.render.rasterizer import Fragments
 from handlit.render.shading import interpolate_covered
 from tests.render import scenes
 
 
-def drawn(batch: int = 2, size: tuple[int, int] = (14, 18)):
+def drawn(batch: int = 2, size: tuple[int, int] = (14, 18)) -> tuple[torch.Tensor, torch.Tensor, Fragments]:
     vertices, faces = scenes.triangle_soup(1, batch, 12, reach=0.3)
     vertices = vertices.double()
     intrinsics = scenes.camera(15, size, batch).double()
@@ -35,7 +36,7 @@ def test_interpolate_gradients_against_finite_differences() -> None:
     intrinsics = scenes.camera(6, (6, 8)).double()
     attributes = torch.randn(1, vertices.shape[1], 2, dtype=torch.float64, requires_grad=True)
 
-    def image(vertices, attributes):
+    def image(vertices: torch.Tensor, attributes: torch.Tensor) -> torch.Tensor:
         fragments = TorchRasterizer()(vertices, faces, intrinsics, (6, 8))
         return interpolate(fragments, faces, attributes)
 

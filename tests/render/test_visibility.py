@@ -23,7 +23,7 @@ def test_sphere_shows_exactly_its_front() -> None:
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.0, 7.0])
-def test_resolution_does_not_matter(scale) -> None:
+def test_resolution_does_not_matter(scale: float) -> None:
     vertices, faces = scenes.join(scenes.sphere(0.07, (0.0, 0.0, 0.5), 3), scenes.sphere(0.03, (0.04, 0.01, 0.38), 2))
     vertices = vertices[None]
     intrinsics = CAMERA.clone()
@@ -112,7 +112,7 @@ def test_points_outside_the_view_are_not_seen() -> None:
 
 
 @pytest.mark.parametrize("broken", [(0.0, 0.0, float("nan")), (0.0, 0.0, -0.1), (0.1, 0.1, 0.001)])
-def test_faces_that_cannot_be_drawn_hide_nothing(broken) -> None:
+def test_faces_that_cannot_be_drawn_hide_nothing(broken: tuple[float, float, float]) -> None:
     vertices, faces = scenes.square(0.1, 0.3)
     points = torch.tensor([[[0.03, -0.01, 0.5], [-0.03, 0.01, 0.5]]])
     assert not point_visibility(points, vertices[None], faces, CAMERA, SIZE).any()

@@ -16,6 +16,7 @@ from handlit.metrics.registry import measures
 from handlit.scoring.hypotheses.run import HypothesisRun, load_run
 from handlit.types import HandBatch, HandPrediction, HandSample, Hypotheses, collate
 from tests.methods.hands import hand_samples
+from tests.processes import ddp
 
 COUNT, HYPOTHESES = 7, 12
 
@@ -145,7 +146,7 @@ def test_batches_change_nothing(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_write_what_one_writes(tmp_path: Path) -> None:
     evaluate(tmp_path / "one")
-    evaluate(tmp_path / "two", trainer={"devices": 2, "strategy": "ddp_spawn"})
+    evaluate(tmp_path / "two", trainer={"devices": 2, "strategy": ddp()})
     assert_same(load_run(tmp_path / "one"), load_run(tmp_path / "two"))
 
 

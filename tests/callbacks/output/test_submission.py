@@ -21,6 +21,7 @@ from handlit.scoring.official.result_card import read_card
 from handlit.scoring.official.submission import read_submission
 from handlit.types import HandBatch, HandSample, collate
 from handlit.version import code_version
+from tests.processes import ddp
 from tests.scoring.hands import make_hands
 
 COUNT = 7
@@ -88,7 +89,7 @@ def test_one_and_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
     one = predict(tmp_path / "one", devices=1)
-    two = predict(tmp_path / "two", devices=2, strategy="ddp_spawn")
+    two = predict(tmp_path / "two", devices=2, strategy=ddp())
     assert one.read_bytes() == two.read_bytes()
     submission = read_submission(two)
     assert abs(submission.joints - HANDS.joints).max() < 0.6e-5

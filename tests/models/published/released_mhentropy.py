@@ -45,8 +45,8 @@ def released_shapes() -> dict[str, tuple[int, ...]]:
     shapes["q_z_giv_i.mask"] = (12, 45)
     for kind in ("t", "s"):
         for coupling in range(12):
-            for layer_name, size in FLOW_LAYERS.items():
-                linear(f"q_z_giv_i.{kind}.{coupling}.{layer_name}", *size)
+            for layer_name, sides in FLOW_LAYERS.items():
+                linear(f"q_z_giv_i.{kind}.{coupling}.{layer_name}", *sides)
     linear("det_head.0", 512, 512)
     linear("det_head.2", 16, 512)
     return shapes

@@ -32,7 +32,7 @@ def perspective() -> ReferencePerspectiveCamera:
     return ReferencePerspectiveCamera(INTRINSICS, torch.zeros(1, 4), torch.ones(1, 1), INTRINSICS)
 
 
-def gaussian(mean: torch.Tensor, log_variance: float) -> Independent:
+def gaussian(mean: torch.Tensor, log_variance: float) -> "Independent[Normal]":
     return Independent(Normal(mean, math.exp(log_variance / 2)), 2)
 
 
@@ -59,7 +59,9 @@ def test_perspective_camera() -> None:
 
 
 @pytest.mark.parametrize("camera", [orthographic(), perspective()])
-def test_weak_perspective_view_agrees_with_the_camera_around_the_wrist(camera: str) -> None:
+def test_weak_perspective_view_agrees_with_the_camera_around_the_wrist(
+    camera: ReferenceOrthographicCamera | ReferencePerspectiveCamera,
+) -> None:
     wrist = POINT[:, 0]
     near = POINT + torch.tensor([[[0.0, 0.0, 0.0], [1e-2, 2e-2, 0.0], [-3e-2, 1e-2, 0.0]]])
     magnification, offset = camera.view(wrist, 224)[:, None].split((1, 2), dim=-1)

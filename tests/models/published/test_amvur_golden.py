@@ -42,7 +42,7 @@ def outputs() -> dict[str, Any]:
     return results
 
 
-def compare(measured: torch.Tensor, expected: object, rtol: float = 1e-4, atol: float = 2e-5) -> None:
+def compare(measured: torch.Tensor, expected: Any, rtol: float = 1e-4, atol: float = 2e-5) -> None:
     np.testing.assert_allclose(measured, expected, rtol=rtol, atol=atol)
 
 

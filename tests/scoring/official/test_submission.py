@@ -19,6 +19,7 @@ from handlit.formats.benchmark import PROTOCOLS
 from handlit.scoring.official.evaluation import evaluate
 from handlit.scoring.official.submission import read_submission
 from handlit.scoring.official.submission_writer import SubmissionWriter
+from tests.processes import ranks
 from tests.scoring.hands import Hands, make_hands
 
 PROTOCOL = PROTOCOLS["ho3d_v2"]
@@ -114,7 +115,7 @@ def test_one_two_and_three_processes_write_the_same_bytes(tmp_path: Path) -> Non
     for world_size in (1, 2, 3):
         folder = tmp_path / str(world_size)
         folder.mkdir()
-        torch.multiprocessing.spawn(_write_rank, (world_size, folder), nprocs=world_size)
+        ranks(_write_rank, (world_size, folder), world_size)
         assert {path.name for path in folder.iterdir()} <= {"pred.zip", "store"}
         files.append((folder / "pred.zip").read_bytes())
     assert files[0] == files[1] == files[2]
