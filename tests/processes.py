@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from pytorch_lightning.strategies import DDPStrategy
+from torch.multiprocessing.spawn import start_processes
 
 from handlit.cli import main
 
@@ -74,7 +75,7 @@ def _run(arguments: list[str], log: Path, variables: dict[str, str]) -> None:
 def ranks(function: Callable[..., None], arguments: tuple[Any, ...], count: int) -> None:
     """Call ``function(rank, *arguments)`` in processes that run at once; as `torch.multiprocessing.spawn`."""
     server()
-    torch.multiprocessing.start_processes(function, arguments, count, start_method="forkserver")  # type: ignore[no-untyped-call]
+    start_processes(function, arguments, count, start_method="forkserver")
 
 
 def ddp() -> DDPStrategy:

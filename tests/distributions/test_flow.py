@@ -84,7 +84,7 @@ def test_the_condition_is_projected_once_however_many_samples(build: Builder, mo
     calls = []
     project = ConditionedMLP.project
 
-    def counted(mlp: ConditionedMLP, condition: Tensor) -> Tensor:
+    def counted(mlp: ConditionedMLP, condition: Tensor) -> list[Tensor]:
         calls.append(condition.shape)
         return project(mlp, condition)
 

@@ -77,7 +77,7 @@ def test_camera_starts_with_a_hand_inside_the_crop_and_stays_positive() -> None:
 
 
 def test_perspective_camera_starts_at_arms_length_and_its_uncertainty_is_bounded() -> None:
-    head = CameraHead(24, "perspective")
+    head: Any = CameraHead(24, "perspective")
     camera = head(torch.randn(2, 24))
     torch.testing.assert_close(camera.root_cam, torch.tensor([[0.0, 0.0, 0.6]] * 2), rtol=0.05, atol=0.02)
     torch.testing.assert_close(camera.intrinsics.stddev, torch.tensor([INITIAL_INTRINSICS_SCALE] * 2), rtol=0.1, atol=0)

@@ -122,7 +122,9 @@ def test_visible_vertices_are_those_with_a_free_line_of_sight(kind: str) -> None
         intrinsics[:, :2, 2] = normalised_to_crop(magnification[:, 1:], SIZE)
         points = vertices + torch.tensor([0, 0, far])
     else:
-        focal, centre = camera(kind, vertices).pinhole()
+        eye = camera(kind, vertices)
+        assert isinstance(eye, PerspectiveCamera)
+        focal, centre = eye.pinhole()
         intrinsics[:, (0, 1), (0, 1)] = focal * SIZE / 2
         intrinsics[:, :2, 2] = normalised_to_crop(centre, SIZE)
         points = result.positions
@@ -152,7 +154,9 @@ def test_hidden_vertices_get_no_photometric_gradient(kind: str) -> None:
     photometric_distance(picture, torch.zeros(2, 3, SIZE, SIZE, dtype=torch.uint8), result.fragments.mask)[
         0
     ].sum().backward()
-    assert colours.grad[~result.visible].any()
+    gradient: torch.Tensor | None = colours.grad
+    assert gradient is not None
+    assert gradient[~result.visible].any()
 
 
 def test_gradient_reaches_mesh_and_camera_through_the_picture() -> None:
