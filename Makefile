@@ -2,15 +2,20 @@
 # has only Python 3.10+ and make.
 PYTHON ?= python3
 VENV := .venv
+# processes that run the tests; one thread of PyTorch each
+WORKERS ?= 2
 RUN := runs/quickstart
 DATA := $(RUN)/data
 
-.PHONY: help quickstart test lint constraints clean
+PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
+
+.PHONY: help quickstart test lint coverage constraints clean
 
 help:
 	@echo "make quickstart   synthesise data, train, predict and score a small AMVUR on the CPU"
 	@echo "make test         linter, type checker and the default test suite"
 	@echo "make lint         linter and type checker only"
+	@echo "make coverage     the default test suite, and which lines and branches of handlit/ it reaches"
 	@echo "make constraints  constraints.txt: the exact versions in .venv, when the tests have passed with them"
 	@echo "make clean        remove what quickstart wrote and the environment"
 
@@ -44,8 +49,17 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: lint
-	$(VENV)/bin/python -m pytest
+# the type checker works while the tests run, and speaks when they have ended
+test: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy > $(VENV)/mypy.txt 2>&1 & types=$$!; \
+		echo "$(PYTEST)"; $(PYTEST); tests=$$?; \
+		wait $$types; types=$$?; cat $(VENV)/mypy.txt; \
+		exit $$((tests || types))
+
+coverage: $(VENV)/installed-dev
+	$(PYTEST) --cov --cov-report=term:skip-covered
 
 constraints: $(VENV)/installed-dev
 	$(VENV)/bin/python scripts/constraints.py > constraints.txt
