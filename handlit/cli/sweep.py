@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from handlit.cli import run_trainer
+from handlit.cli.plugins import import_plugins
 from handlit.errors import InputError
 from handlit.files import write_text
 from handlit.metrics.measure import PointMeasure
@@ -100,12 +101,12 @@ def check_sweep(search: Sweep) -> None:
 
 
 def _trainer_words(search: Sweep, parameters: dict[str, Any]) -> list[str] | None:
-    """The words after ``main.py`` or ``handlit``; None for another program."""
+    """The command and its options after ``main.py`` or ``handlit``, plugins imported; None for another program."""
     words = search.expand(parameters, "python")
     if words and Path(words[0]).name == "handlit":
-        return words[1:]
+        return import_plugins(words[1:])
     names = [os.path.normpath(word) for word in words]
-    return words[names.index("main.py") + 1 :] if "main.py" in names else None
+    return import_plugins(words[names.index("main.py") + 1 :]) if "main.py" in names else None
 
 
 def _check_words(search: Sweep, what: str, words: list[str]) -> None:
