@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from handlit.distributions.flow import FlowDistribution
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.geometry.cameras import normalised_to_crop, project_weak
 from handlit.hand.layer import HandLayer
 from handlit.types import Hypotheses

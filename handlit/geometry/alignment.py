@@ -9,12 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from handlit.skeleton import JOINTS
-
 #: Added to the Frobenius norms by the official HO-3D and FreiHAND scripts; keeps a single repeated point finite.
 NORM_OFFSET = 1e-8
-#: The middle finger's base, which MHEntropy's poses are relative to, and the end of the bone that is their unit.
-BONE_ROOT, BONE_END = JOINTS.index("middle_1"), JOINTS.index("middle_2")
 
 
 class Similarity(NamedTuple):
@@ -142,17 +138,3 @@ def _check_points(source: Tensor, target: Tensor) -> None:
             f"alignment needs two point sets of one shape (..., N, 3), got {tuple(source.shape)} and "
             f"{tuple(target.shape)}"
         )
-
-
-def bone_relative(joints: Tensor) -> tuple[Tensor, Tensor]:
-    """Joints relative to the middle finger's base and in units of its first bone, as MHEntropy compares them.
-
-    Args:
-        joints: (..., 21, 3) in any unit.
-
-    Returns:
-        (..., 21, 3) without unit, and the bone's length (...,) in the joints' unit.
-    """
-    relative = joints - joints[..., BONE_ROOT : BONE_ROOT + 1, :]
-    length = relative[..., BONE_END, :].norm(dim=-1)
-    return relative / length[..., None, None], length

@@ -121,18 +121,23 @@ def rotation_about_z(angle: float) -> np.ndarray:
     return np.array([[cos, -sin, 0.0], [sin, cos, 0.0], [0.0, 0.0, 1.0]])
 
 
-def inside(points_2d: Array, size: int | Array) -> Array:
+def inside(points_2d: Array, size: int | tuple[int, int] | Array) -> Array:
     """Which points lie on an image's pixels: from -0.5 to, but not including, the size less 0.5.
 
     Args:
         points_2d: (..., 2) pixels ``(u, v)``; pixel (0, 0) is the centre of the top-left pixel. NaN is outside.
-        size: Side of a square image, or ``(width, height)`` as an array of the points' kind, (..., 2), that broadcasts.
+        size: Side of a square image; or ``(width, height)``, for images of different sizes as an array (..., 2) of the
+            points' kind.
 
     Returns:
         (...) bool, of the points' kind: array or tensor.
     """
-    within: Array = (points_2d >= -0.5) & (points_2d < size - 0.5)
-    return within.all(-1)  # type: ignore[return-value]  # NumPy names a single point's answer another type
+    if isinstance(size, int):
+        size = (size, size)
+    # by coordinate: a size made into a tensor would be sent to the device, which waits for it
+    width, height = size if isinstance(size, tuple) else (size[..., 0], size[..., 1])
+    u, v = points_2d[..., 0], points_2d[..., 1]
+    return (u >= -0.5) & (u < width - 0.5) & (v >= -0.5) & (v < height - 0.5)
 
 
 def mirroring(size: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 """The differentiable hand layer: pose and shape coefficients to a mesh and 21 joints.
 
-Linear blend skinning with shape and pose correctives, as MANO defines it (Romero et al., "Embodied Hands",
-SIGGRAPH Asia 2017, section 4, after Loper et al., "SMPL", 2015). The kinematics keep the batch as their **last**
-dimension: products of small matrices then become elementwise products of long contiguous rows, several times faster
-than batches of 3x3 matrices. Skinning, two large matrix products, has the batch first and the coordinates before the
-vertices.
+Linear blend skinning with shape and pose correctives, as MANO defines it. `kinematics` keeps the batch as the **last**
+dimension, `skinning` has it first: each is fastest so.
+
+References:
+    Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", 2017, section 4,
+    https://doi.org/10.1145/3130800.3130883; after Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015,
+    https://doi.org/10.1145/2816795.2818013.
 """
 
 import math
@@ -15,15 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from handlit.hand.asset import NUM_VERTICES, HandAsset
+from handlit.hand.kinematics import apply, columns_to_matrix, pose_joints, rotvec_to_matrix
+from handlit.hand.skinning import skin
 from handlit.skeleton import KINEMATIC_PARENTS, TIP_VERTICES, TipConvention, reorder
 
 PoseSpace = Literal["axis_angle", "pca", "rotation_6d", "matrix"]
 JointDefinition = Literal["kinematic", "regressed"]
-
-#: Vertices skinned at a time. A CPU is fastest while the blended transforms of a block stay in its cache (64 hands);
-#: an accelerator only needs them bounded (16,384 hands, 0.6 GB).
-CPU_BLOCK = 64 * NUM_VERTICES
-ACCELERATOR_BLOCK = 16384 * NUM_VERTICES
 
 
 class HandMesh(NamedTuple):
@@ -52,7 +51,7 @@ class HandLayer(nn.Module):
             ``"pca"`` pose (..., num_components) coefficients of the asset's principal components, global (..., 3)
             axis-angle;
             ``"rotation_6d"`` pose (..., 15, 6), global (..., 6): the first and then the second column of each matrix
-            (Zhou et al., "On the Continuity of Rotation Representations", CVPR 2019, section 4.1);
+            (Zhou et al., https://arxiv.org/abs/1812.07035);
             ``"matrix"`` pose (..., 15, 3, 3), global (..., 3, 3), taken as they are.
         num_components: Principal components in use, 1 to 45; for ``"pca"`` only.
         flat_hand_mean: True where a zero pose is the flat template; False where the asset's mean pose is added to
@@ -150,12 +149,12 @@ class HandLayer(nn.Module):
         """
         with self._own_precision():
             batch, features, transforms, joints = self._articulate(pose, betas, global_orient)
-            vertices = _skin(self._template, self._basis, self._weights, features, transforms)
+            vertices = skin(self._template, self._basis, self._weights, features, transforms)
             if self.joints == "regressed":
                 points = self.joint_matrix @ vertices
             else:
                 points = self._with_tips(joints, vertices.index_select(1, self._tips))
-            return HandMesh(self._place(vertices, batch, transl), self._place(points, batch, transl))
+            return HandMesh(self._unflatten(vertices, batch, transl), self._unflatten(points, batch, transl))
 
     def joints_only(
         self,
@@ -172,12 +171,12 @@ class HandLayer(nn.Module):
         with self._own_precision():
             batch, features, transforms, joints = self._articulate(pose, betas, global_orient)
             # only the vertices that a joint is made of: the tips, or those that the regressor reads
-            points = _skin(self._point_template, self._point_basis, self._point_weights, features, transforms)
+            points = skin(self._point_template, self._point_basis, self._point_weights, features, transforms)
             if self.joints == "regressed":
                 points = self._point_regressor @ points
             else:
                 points = self._with_tips(joints, points)
-            return self._place(points, batch, transl)
+            return self._unflatten(points, batch, transl)
 
     def rest_wrist(self, betas: Tensor) -> Tensor:
         """The wrist joint of the unposed hand: the point that the global rotation turns about.
@@ -209,7 +208,7 @@ class HandLayer(nn.Module):
                 return pose + self._mean
             if self.pose_space == "pca":
                 return pose @ self._components + self._mean
-            matrices = _columns_to_matrix(pose) if self.pose_space == "rotation_6d" else pose
+            matrices = columns_to_matrix(pose) if self.pose_space == "rotation_6d" else pose
             return roma.rotmat_to_rotvec(matrices).reshape(*batch, 45)
 
     def extra_repr(self) -> str:
@@ -245,21 +244,8 @@ class HandLayer(nn.Module):
 
         rotations = self._rotations(pose, orient)
         rest = torch.addmm(self._rest_template, self._rest_basis, shape.mT).view(3, 16, n)
-
-        # the 15 finger joints are 5 chains of 3: each step takes one joint of every finger at once
-        bones = (rest[:, 1:] - rest.index_select(1, self._parents)).unflatten(1, (5, 3))
-        fingers = rotations[:, :, 1:].unflatten(2, (5, 3))
-        turned, place = rotations[:, :, :1], rest[:, :1]
-        all_turned, all_places = [], []
-        for phalanx in range(3):
-            place = place + _apply(turned, bones[:, :, phalanx])
-            turned = _compose(turned, fingers[:, :, :, phalanx])
-            all_places.append(place)
-            all_turned.append(turned)
-        world = torch.cat((rotations[:, :, :1], torch.stack(all_turned, 3).flatten(2, 3)), 2)
-        joints = torch.cat((rest[:, :1], torch.stack(all_places, 2).flatten(1, 2)), 1)
-
-        transforms = torch.cat((world, (joints - _apply(world, rest))[:, None]), 1).view(12, 16, n)
+        world, joints = pose_joints(rotations, rest, self._parents)
+        transforms = torch.cat((world, (joints - apply(world, rest))[:, None]), 1).view(12, 16, n)
         features = torch.cat((shape.mT, rotations[:, :, 1:].flatten(0, 2)))
         return batch, features, transforms, joints
 
@@ -267,17 +253,17 @@ class HandLayer(nn.Module):
         """(3, 3, 16, n) rotations relative to the parents, from (n, ...) finger poses and global orientations."""
         if self.pose_space in ("axis_angle", "pca"):
             vectors = torch.cat((orient, self.full_pose(pose)), 1).view(-1, 16, 3)
-            return _axis_angle_to_matrix(vectors.permute(2, 1, 0).contiguous())
+            return rotvec_to_matrix(vectors.permute(2, 1, 0).contiguous())
         whole = torch.cat((orient[:, None], pose), 1)
         if self.pose_space == "rotation_6d":
-            whole = _columns_to_matrix(whole)
+            whole = columns_to_matrix(whole)
         return whole.permute(2, 3, 1, 0).contiguous()
 
     def _with_tips(self, joints: Tensor, tips: Tensor) -> Tensor:
         """(n, 21, 3) joints in handlit order from (3, 16, n) kinematic joints and (n, 5, 3) tips."""
         return torch.cat((joints.permute(2, 1, 0), tips), 1).index_select(1, self._order)
 
-    def _place(self, points: Tensor, batch: tuple[int, ...], transl: Tensor | None) -> Tensor:
+    def _unflatten(self, points: Tensor, batch: tuple[int, ...], transl: Tensor | None) -> Tensor:
         """(n, P, 3) points with their batch shape, translated."""
         points = points.view(*batch, *points.shape[1:])
         if transl is None:
@@ -335,70 +321,6 @@ def _leading_shape(name: str, value: Tensor, trailing: tuple[int, ...]) -> tuple
     """Shape of the batch dimensions; an error where the trailing dimensions are not the expected ones."""
     split = value.ndim - len(trailing)
     if split < 0 or tuple(value.shape[split:]) != trailing:
-        wanted = ", ".join(["...", *map(str, trailing)])
-        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({wanted})")
+        expected = ", ".join(["...", *map(str, trailing)])
+        raise ValueError(f"{name} has shape {tuple(value.shape)}, expected ({expected})")
     return tuple(value.shape[:split])
-
-
-def _skin(template: Tensor, basis: Tensor, weights: Tensor, features: Tensor, transforms: Tensor) -> Tensor:
-    """(n, P, 3) posed points from their template (3P,), basis (145, 3P) and skinning weights (16, P)."""
-    n, points = features.shape[-1], weights.shape[-1]
-    size = max((CPU_BLOCK if features.device.type == "cpu" else ACCELERATOR_BLOCK) // points, 1)
-    if torch.compiler.is_compiling():
-        size = max(n, 1)  # the compiler fuses the block away
-    parts = zip(features.split(size, -1), transforms.split(size, -1), strict=True)
-    blocks = (_skin_block(template, basis, weights, *part) for part in parts)
-    if transforms.requires_grad or torch.compiler.is_compiling():
-        return torch.cat(list(blocks))
-    posed = features.new_empty(n, points, 3)
-    for target, block in zip(posed.split(size), blocks, strict=True):
-        target.copy_(block)
-    return posed
-
-
-def _skin_block(template: Tensor, basis: Tensor, weights: Tensor, features: Tensor, transforms: Tensor) -> Tensor:
-    """`_skin` in one piece."""
-    n, points = features.shape[-1], weights.shape[-1]
-    rest = torch.addmm(template, features.mT, basis).view(n, 3, 1, points)
-    blend = (transforms.permute(2, 0, 1).reshape(n * 12, 16) @ weights).view(n, 3, 4, points)
-    # unbind and not indices: its backward writes one tensor, where each index would write a whole one of zeros
-    along_x, along_y, along_z, offset = blend.unbind(2)
-    x, y, z = rest.unbind(1)
-    return offset.addcmul(along_x, x).addcmul_(along_y, y).addcmul_(along_z, z).mT
-
-
-def _axis_angle_to_matrix(vectors: Tensor) -> Tensor:
-    """Rodrigues' formula on (3, ...) vectors, batch last: (3, 3, ...) matrices.
-
-    Four times faster here than roma's batch-first function. Near zero the two quotients are replaced by their series,
-    on both sides of the `where` finite, so that gradients are exact at zero, where training starts.
-    """
-    x, y, z = vectors.unbind(0)
-    square = x * x + y * y + z * z
-    small = square < 1e-8
-    safe = torch.where(small, torch.ones_like(square), square)
-    angle = safe.sqrt()
-    a = torch.where(small, 1 - square / 6, torch.sin(angle) / angle)
-    b = torch.where(small, 0.5 - square / 24, (1 - torch.cos(angle)) / safe)
-    ax, ay, az = a * x, a * y, a * z
-    bx, by, bz = b * x, b * y, b * z
-    xx, yy, zz, xy, xz, yz = bx * x, by * y, bz * z, bx * y, bx * z, by * z
-    entries = (1 - yy - zz, xy - az, xz + ay, xy + az, 1 - xx - zz, yz - ax, xz - ay, yz + ax, 1 - xx - yy)
-    return torch.stack(entries).unflatten(0, (3, 3))
-
-
-def _columns_to_matrix(columns: Tensor) -> Tensor:
-    """(..., 6), the first two columns one after the other, to (..., 3, 3) rotations."""
-    return roma.special_gramschmidt(columns.unflatten(-1, (2, 3)).mT)
-
-
-def _compose(left: Tensor, right: Tensor) -> Tensor:
-    """Product of (3, 3, K, n) matrices; K broadcasts."""
-    columns, rows = left.unsqueeze(2).unbind(1), right.unbind(0)
-    return columns[0] * rows[0] + columns[1] * rows[1] + columns[2] * rows[2]
-
-
-def _apply(matrix: Tensor, vector: Tensor) -> Tensor:
-    """Product of (3, 3, K, n) matrices and (3, K, n) vectors; K broadcasts."""
-    columns, entries = matrix.unbind(1), vector.unbind(0)
-    return columns[0] * entries[0] + columns[1] * entries[1] + columns[2] * entries[2]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from handlit.distributions.posed_hands import PosedHands
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.geometry.cameras import crop_to_normalised
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from handlit.geometry.alignment import BONE_ROOT
+from handlit.geometry.bone_relative import BONE_ROOT
 
 
 def distances(hypotheses: Tensor, target: Tensor) -> Tensor:
@@ -86,9 +86,9 @@ def mhentropy_measures(
     """The published measures for each image, under names that say which hypothesis counts.
 
     Args:
-        pose: (B, S, 21, 3) hypotheses from `geometry.alignment.bone_relative`.
+        pose: (B, S, 21, 3) hypotheses from `geometry.bone_relative`.
         points_2d: (B, S, 21, 2) pixels of a 256-pixel crop.
-        true_pose: (B, 21, 3) from `geometry.alignment.bone_relative`.
+        true_pose: (B, 21, 3) from `geometry.bone_relative`.
         true_2d: (B, 21, 2) pixels of the same crop.
         length: (B,) the true bone's length, millimetres.
         visible: (B, 21) bool.

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.metrics.diversity import distances, mhentropy_measures
 from handlit.metrics.functional import MILLIMETRES_PER_METRE
 from handlit.types import HandBatch, HandPrediction

@@ -1,7 +1,7 @@
 """Differentiable rendering of hands in plain torch."""
 
+from handlit.render.projected_meshes import depth_test, faces_seen_whole, rasterize_screen, shown_at
 from handlit.render.rasterizer import Fragments, Rasterizer, TorchRasterizer
-from handlit.render.screen import depth_test, faces_seen_whole, rasterize_screen, shown_at
 from handlit.render.shading import interpolate, lambert, render_lambert, vertex_normals
 from handlit.render.visibility import joints_seen, point_visibility
 

@@ -12,7 +12,7 @@ faces that share it, so neighbours leave no hole between them and never draw a p
 import torch
 from torch import Tensor
 
-from handlit.render.ragged import expand, runs
+from handlit.render.flat_lists import expand, runs
 
 #: Pixels of the faces' bounding boxes that are treated at once; bounds the memory, at about 40 bytes each. A CPU is
 #: fastest while they stay in its cache, a GPU wants few large steps.

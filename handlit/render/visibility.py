@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from handlit.render.ragged import expand, runs
+from handlit.geometry.crops import inside
+from handlit.render.flat_lists import expand, runs
 from handlit.render.rasterizer import flat_corners, to_screen
 from handlit.render.shading import vertex_normals
 
@@ -48,39 +49,66 @@ def point_visibility(
     if not tolerance_m > 0:
         raise ValueError(f"tolerance_m is {tolerance_m}; expected a positive length in metres, e.g. 0.001 for vertices")
     (batch, num_points, _), (height, width) = points_cam.shape, image_size
-    point, seen = to_screen(points_cam.float(), intrinsics.float(), near)
-    u, v, inverse_z = point
-    seen = seen & (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
-    limit = 1 / (1 / inverse_z - tolerance_m).clamp(min=1e-9)
+    points, seen = to_screen(points_cam.float(), intrinsics.float(), near)
+    seen = seen & inside(points[:2].mT, (width, height))
+    limits = 1 / (1 / points[2] - tolerance_m).clamp(min=1e-9)
 
-    # the points of each image from top to bottom: those between a face's top and bottom are then consecutive
-    ordered, order = torch.where(seen, v, torch.inf).view(batch, num_points).sort(dim=1)
-    order = (order + torch.arange(batch, device=order.device)[:, None] * num_points).reshape(-1)
     screen, usable = to_screen(vertices_cam.float(), intrinsics.float(), near)
     corners, hides = flat_corners(faces, batch, vertices_cam.shape[1])
-    triangle = screen.index_select(1, corners.reshape(-1)).view(3, 3, -1)
-    low, high = triangle.aminmax(dim=1)
-    first = torch.searchsorted(ordered, low[1].view(batch, -1).contiguous())
-    last = torch.searchsorted(ordered, high[1].view(batch, -1).contiguous(), right=True)
     for corner in corners:
         hides = hides & usable.index_select(0, corner)
-    counts = (last - first).view(-1) * hides
-    first = (first + torch.arange(batch, device=first.device)[:, None] * num_points).view(-1)
-    u_range_and_depth = torch.stack([low[0], high[0], high[2]])
+    triangles = screen.index_select(1, corners.reshape(-1)).view(3, 3, -1)
+    low, high = triangles.aminmax(dim=1)
+    bounds = torch.stack([low[0], high[0], high[2]])
+    rows = torch.where(seen, points[1], torch.inf).view(batch, num_points)
+    order, first, counts = _points_between(rows, low[1].view(batch, -1), high[1].view(batch, -1))
+    counts = counts * hides
 
     for part in runs(counts, PAIRS_AT_ONCE):
         face, place = expand(counts[part])
         number = order.index_select(0, first[part].index_select(0, face) + place)
-        left, right, nearest = u_range_and_depth[:, part].index_select(1, face)
-        column = u.index_select(0, number)
-        possible = (column >= left) & (column <= right) & (nearest > limit.index_select(0, number))
-        possible = possible.nonzero().squeeze(1)
-        face, number = face.index_select(0, possible), number.index_select(0, possible)
-        corner_table = triangle[..., part].flatten(0, 1).index_select(1, face)
-        inverse_depth = _crossing(corner_table, point.index_select(1, number))
-        hidden = number[inverse_depth > limit.index_select(0, number)]
-        seen[hidden] = False
+        seen[_hidden(triangles[..., part], bounds[:, part], face, points, limits, number)] = False
     return seen.view(batch, num_points)
+
+
+def _points_between(rows: Tensor, top: Tensor, bottom: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The points that lie on the rows of each face.
+
+    Args:
+        rows: (B, N) pixel v of the points of each image.
+        top: (B, F) pixel v at which each face begins.
+        bottom: (B, F) at which it ends.
+
+    Returns:
+        (B * N,) numbers of the points, image by image from top to bottom, where those of a face are consecutive; and
+        for each face (B * F,) the place of its first point there and its number of points.
+    """
+    batch, num_points = rows.shape
+    ordered, order = rows.sort(dim=1)
+    first = torch.searchsorted(ordered, top.contiguous())
+    last = torch.searchsorted(ordered, bottom.contiguous(), right=True)
+    image_start = torch.arange(batch, device=rows.device)[:, None] * num_points
+    return (order + image_start).reshape(-1), (first + image_start).reshape(-1), (last - first).reshape(-1)
+
+
+def _hidden(triangles: Tensor, bounds: Tensor, face: Tensor, points: Tensor, limits: Tensor, number: Tensor) -> Tensor:
+    """Numbers of the points that a face hides, among pairs of a face and a point.
+
+    Args:
+        triangles: (3, 3, F) u, v and inverse depth of each face's corners.
+        bounds: (3, F) the lowest and the highest u and the largest inverse depth of each face.
+        face: (M,) int64, face of each pair.
+        points: (3, N) u, v and inverse depth of the points.
+        limits: (N,) inverse depth beyond which a surface hides the point.
+        number: (M,) int64, point of each pair.
+    """
+    left, right, nearest = bounds.index_select(1, face)
+    column = points[0].index_select(0, number)
+    possible = (column >= left) & (column <= right) & (nearest > limits.index_select(0, number))
+    possible = possible.nonzero().squeeze(1)
+    face, number = face.index_select(0, possible), number.index_select(0, possible)
+    inverse_depth = _crossing(triangles.flatten(0, 1).index_select(1, face), points.index_select(1, number))
+    return number[inverse_depth > limits.index_select(0, number)]
 
 
 def joints_seen(joints_cam: Tensor, vertices_cam: Tensor, faces: Tensor, vertices_seen: Tensor) -> Tensor:
@@ -111,10 +139,10 @@ def _crossing(triangle: Tensor, point: Tensor) -> Tensor:
     """
     u, v, inverse_z = triangle.view(3, 3, -1)
     u, v = u - point[0], v - point[1]
-    # twice the areas that the point makes with each side; the sign tells the side it lies on
+    # twice the areas that the point makes with each side; their signs say on which side it lies
     areas = [u[i] * v[j] - v[i] * u[j] for i, j in ((1, 2), (2, 0), (0, 1))]
     area = areas[0] + areas[1] + areas[2]
     low, high = torch.stack(areas).aminmax(dim=0)
-    inside = ((low >= 0) | (high <= 0)) & (area != 0)
+    crosses = ((low >= 0) | (high <= 0)) & (area != 0)
     total = areas[0] * inverse_z[0] + areas[1] * inverse_z[1] + areas[2] * inverse_z[2]
-    return torch.where(inside, total / area, 0)
+    return torch.where(crosses, total / area, 0)

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from handlit.distributions.flow import ConditionedMLP
 from handlit.distributions.posed_hands import PosedHands
 from handlit.distributions.realnvp import AffineCoupling, ConditionalRealNVP
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.metrics.diversity import mhentropy_measures

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from handlit.distributions.posed_hands import PosedHands
 from handlit.distributions.realnvp import ConditionalRealNVP
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.methods.mhentropy import MHEntropy
 from handlit.metrics.diversity import mhentropy_measures
 from handlit.models.backbones import Backbone

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handlit.hand import layer as layer_module
+from handlit.hand import skinning
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
 from handlit.skeleton import FINGERS, JOINTS, KINEMATIC_JOINTS, TIP_VERTICES, reorder
@@ -267,7 +267,7 @@ def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         return vertices, leaf.grad
 
     whole = run()
-    monkeypatch.setattr(layer_module, "CPU_BLOCK", 5 * 778)
+    monkeypatch.setattr(skinning, "CPU_BLOCK", 5 * 778)
     torch.testing.assert_close(run(), whole)
 
 
@@ -293,14 +293,6 @@ def test_gradients_at_zero_are_those_of_small_rotations() -> None:
         bump = step * torch.eye(3, dtype=torch.float64)[k]
         numeric = (loss(pose, bump) - loss(pose, -bump)) / (2 * step)
         assert gradients[1][k].item() == pytest.approx(numeric.item(), abs=1e-8)
-
-
-@pytest.mark.parametrize("angle", [0.0, 1e-9, 5e-5, 0.99e-4, 1.01e-4, 1e-2, 1.0, math.pi, 7.0])
-def test_axis_angle_on_both_sides_of_the_series(angle: float) -> None:
-    axis = np.random.default_rng(5).normal(size=(10, 3))
-    vectors = angle * axis / np.linalg.norm(axis, axis=1, keepdims=True)
-    matrices = layer_module._axis_angle_to_matrix(torch.from_numpy(vectors.T)).permute(2, 0, 1)
-    np.testing.assert_allclose(matrices.numpy(), Rotation.from_rotvec(vectors).as_matrix(), atol=2e-15)
 
 
 @pytest.mark.parametrize("scale", [0.0, 1e-12, 1e-6, 1e-3, 1.0, math.pi])

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Laplace, Normal
 
-from handlit.geometry.alignment import bone_relative
+from handlit.geometry.bone_relative import bone_relative
 from handlit.geometry.cameras import project_weak
 from handlit.methods.method import Losses
 from handlit.methods.mhentropy import MHEntropy, MHEntropyWeights

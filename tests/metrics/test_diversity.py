@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from handlit.geometry.alignment import bone_relative
 from handlit.metrics.diversity import (
     best_of,
     deviation,
@@ -115,15 +114,6 @@ def test_only_the_root_mean_square_is_the_same_in_any_axes() -> None:
     torch.testing.assert_close(deviation(flat @ turn), deviation(flat))
     assert deviation(flat, "geometric").item() == 0
     assert deviation(flat @ turn, "geometric").item() > 0.1
-
-
-def test_bone_relative_poses_forget_place_and_size() -> None:
-    joints = torch.randn(4, 21, 3)
-    relative, length = bone_relative(joints)
-    again, longer = bone_relative(2.5 * joints + torch.randn(4, 1, 3))
-    torch.testing.assert_close(relative, again, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(longer, 2.5 * length)
-    torch.testing.assert_close((relative[:, 10] - relative[:, 9]).norm(dim=-1), torch.ones(4))
 
 
 def test_masked_means_of_both_shapes() -> None:

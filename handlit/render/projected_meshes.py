@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from handlit.geometry.crops import inside
 from handlit.render.rasterizer import Fragments, Rasterizer, flat_corners
 
 
@@ -33,7 +34,7 @@ def rasterize_screen(
 
 @torch.no_grad()
 def depth_test(fragments: Fragments, points_2d: Tensor, depths: Tensor, tolerance_m: float = 0.005) -> Tensor:
-    """Points that a rasterised scene does not hide, as a shadow map tells: quickly, and without waiting for the device.
+    """Points that a rasterised scene does not hide, by a shadow map: quickly, and without waiting for the device.
 
     A point is seen if it is before the camera, inside the image, and the surface at its pixel is not nearer by more
     than the tolerance. `point_visibility` is exact instead, also between pixels and at grazing angles.
@@ -49,7 +50,8 @@ def depth_test(fragments: Fragments, points_2d: Tensor, depths: Tensor, toleranc
     """
     surface = torch.where(fragments.mask, fragments.depth, torch.inf)
     free = (depths > 0) & (_read(surface, points_2d) > depths - tolerance_m)
-    return _inside(points_2d, fragments.size) & free
+    _, height, width = fragments.size
+    return inside(points_2d, (width, height)) & free
 
 
 @torch.no_grad()
@@ -63,7 +65,8 @@ def shown_at(mask: Tensor, points_2d: Tensor) -> Tensor:
     Returns:
         (B, N) bool; False outside the image and for coordinates that are not finite.
     """
-    return _inside(points_2d, tuple(mask.shape)) & _read(mask, points_2d)
+    _, height, width = mask.shape
+    return inside(points_2d, (width, height)) & _read(mask, points_2d)
 
 
 def faces_seen_whole(fragments: Fragments, faces: Tensor, visible: Tensor) -> Tensor:
@@ -81,13 +84,6 @@ def faces_seen_whole(fragments: Fragments, faces: Tensor, visible: Tensor) -> Te
     corners, _ = flat_corners(faces, batch, num_vertices)
     corners = corners.index_select(1, fragments.faces)
     return fragments.spread(visible.flatten().take(corners).all(dim=0))
-
-
-def _inside(points_2d: Tensor, size: tuple[int, ...]) -> Tensor:
-    """(B, N) bool, whether pixels (B, N, 2) lie on images of a size (B, H, W)."""
-    _, height, width = size
-    u, v = points_2d.unbind(-1)
-    return (u >= -0.5) & (u <= width - 0.5) & (v >= -0.5) & (v <= height - 0.5)
 
 
 def _read(images: Tensor, points_2d: Tensor) -> Tensor:

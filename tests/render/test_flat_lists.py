@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from handlit.render.ragged import expand, runs
+from handlit.render.flat_lists import expand, runs
 
 
 @pytest.mark.parametrize("counts", [[], [0], [3], [0, 0, 2, 0, 5, 1, 0], [0, 1, 0, 0]])
