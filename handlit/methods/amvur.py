@@ -28,22 +28,27 @@ class AMVUR(LearnedMethod[AMVUROutput]):
     """Attention-based mesh vertices uncertainty regression.
 
     The point estimate is the mean of one of the network's two distributions over meshes; joints are regressed from it.
-    With a texture branch the answered mesh can be coloured, and compared with the image: nothing of this is computed
+    With a texture branch the predicted mesh can be coloured and compared with the image; nothing of this is computed
     unless the photometric loss has a weight or `colours` is called.
 
     Args:
         network: Builds the network from the hand model and the finger-tip convention.
         supervision: What is learned from which labels; `FullSupervision` by default.
-        answer: The mesh that is answered: the ``"attention"`` posterior's or the hand-model ``"prior"``'s (which the
+        answer: The mesh that is predicted: the ``"attention"`` posterior's or the hand-model ``"prior"``'s (which the
             published code submits when it is weakly supervised).
         mano_path: MANO file or folder; the stand-in hand without it.
         tips: Vertices that stand for the finger tips in the dataset's labels.
         image_size: Side of the square crops, pixels.
-        photometric: Weight of the photometric loss of the answered mesh, per unit of RGB in [0, 1]; it reaches the
-            colours, and the mesh through the shading and the places where colours lie. 1e-3 in the paper's code with
-            full supervision, 1e-4 with weak supervision.
+        photometric: Weight of the photometric loss of the predicted mesh, per unit of RGB in [0, 1]; its gradient
+            reaches the colours, and the mesh through the shading and the places where colours lie. 1e-3 in the paper's
+            code with full supervision, 1e-4 with weak supervision.
         photometric_from: First epoch, counted from 0, with the photometric loss; 21 in the code with weak supervision.
-        **optimizer: See `LearnedMethod`.
+        **optimizer: Learning rate and schedule, see `LearnedMethod`.
+
+    References:
+        Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand
+        Reconstruction from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. docs/amvur.md lists where
+        this departs from the released code, https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e.
     """
 
     def __init__(
@@ -80,7 +85,7 @@ class AMVUR(LearnedMethod[AMVUROutput]):
         return self.network(self.network.backbone.normalise(image))
 
     def losses(self, output: AMVUROutput, batch: HandBatch) -> Losses:
-        """What the supervision makes of the output, and the photometric loss where it is asked for."""
+        """The supervision's terms, and the photometric loss where it has a weight."""
         losses = self.supervision(output, batch, self.network)
         assert losses.total is not None
         if not self.photometric or self.current_epoch < self.photometric_from:
@@ -88,8 +93,8 @@ class AMVUR(LearnedMethod[AMVUROutput]):
                 return losses
             return Losses(losses.total + zero_of(self.network.texture.parameters()), losses.terms)
         view, colours = self._coloured(output, batch)
-        picture, coloured_by_visible = view.render(colours)
-        distance, compared = photometric_distance(picture, batch.image, coloured_by_visible & hand_pixels(batch))
+        rendered, coloured_by_visible = view.render(colours)
+        distance, compared = photometric_distance(rendered, batch.image, coloured_by_visible & hand_pixels(batch))
         # an image without any label may show no hand at all
         labelled = batch.valid["joints_2d"] | batch.valid["joints_cam"] | batch.valid["vertices_cam"]
         value = masked_mean(distance, compared & labelled)
@@ -97,7 +102,7 @@ class AMVUR(LearnedMethod[AMVUROutput]):
 
     @torch.no_grad()
     def colours(self, batch: HandBatch) -> Tensor:
-        """Colour the answered meshes; known masks of hand and objects keep what occludes the hand off it.
+        """Colour the predicted meshes; known masks of hand and objects keep what occludes the hand off it.
 
         Args:
             batch: The images and, where they are known, the masks.
@@ -111,7 +116,7 @@ class AMVUR(LearnedMethod[AMVUROutput]):
         return self._coloured(self.infer(batch.image), batch)[1]
 
     def _coloured(self, output: AMVUROutput, batch: HandBatch) -> tuple[HandView, Tensor]:
-        """The answered mesh as the mean camera shows it, and its colours."""
+        """The predicted mesh as the mean camera shows it, and its colours."""
         if self.network.texture is None:
             raise InputError("the network has no texture branch: give network.init_args.texture and train it")
         mesh, shown = self._answer(output), hand_pixels(batch)

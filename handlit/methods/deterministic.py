@@ -28,7 +28,7 @@ from handlit.types import HandBatch, HandPrediction
 
 @dataclass
 class MeshAndCamera:
-    """What the network says.
+    """Output of the network for a batch of images.
 
     Attributes:
         mesh: Over wrist-relative vertices, with one scale for all.
@@ -42,12 +42,12 @@ class MeshAndCamera:
 class Deterministic(LearnedMethod[MeshAndCamera]):
     """Backbone, attention decoder and camera of `AMVURNetwork`, trained with absolute errors alone.
 
-    So that it answers the same `HandPrediction` as every method, all vertex coordinates share one standard deviation.
-    It is a parameter that the likelihood of the training meshes fits and nothing else sees: the same data and the same
-    criterion as AMVUR's scales, so that likelihoods can be compared.
+    Like every method it predicts a distribution: all vertex coordinates share one standard deviation, a parameter that
+    only the likelihood of the training meshes fits. AMVUR's scales are fitted to the same data by the same criterion,
+    so likelihoods can be compared.
 
-    The network's prior and log-variances are there, since the network is the same, but are neither computed nor
-    trained.
+    The network's heads for the prior and for log-variances exist, since the network is the same, but are neither
+    computed nor trained.
 
     Args:
         network: Builds the network from the hand model and the finger-tip convention.
@@ -58,7 +58,7 @@ class Deterministic(LearnedMethod[MeshAndCamera]):
         joints: The same of the joints regressed from it, wrist at the origin, per metre.
         joints_2d: The same of their projections, per unit of normalised crop coordinates (the crop is 2 wide).
         initial_scale: Standard deviation of a vertex coordinate before training, metres.
-        **optimizer: See `LearnedMethod`.
+        **optimizer: Learning rate and schedule, see `LearnedMethod`.
     """
 
     def __init__(

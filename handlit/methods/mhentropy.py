@@ -20,7 +20,8 @@ from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction
 
-Supervision = Literal["visible_2d", "all_2d", "2d_and_3d"]
+#: Which labels the likelihood is of.
+LikelihoodLabels = Literal["visible_2d", "all_2d", "2d_and_3d"]
 
 
 @dataclass
@@ -30,9 +31,9 @@ class MHEntropyWeights:
     Attributes:
         likelihood_2d: Log-likelihood of image points.
         likelihood_3d: Log-likelihood of joints, with 3D supervision only.
-        prior_pose: Soft box of +-2 around the finger coefficients.
-        prior_orient: Soft ball of radius pi around the global rotation.
-        prior_shape: Soft box of +-0.03 around the shape coefficients.
+        prior_pose: Soft box that keeps the finger coefficients within +-2.
+        prior_orient: Soft ball that keeps the global rotation within pi radians.
+        prior_shape: Soft box that keeps the shape coefficients within +-0.03.
         entropy: Mean log-density of the draws: what keeps hypotheses apart. 0 lets them collapse.
         scale_2d: b of the Laplace distribution of image points, in [-1, 1] over the crop.
         scale_3d: The same of joints, in lengths of the middle finger's first bone.
@@ -52,8 +53,8 @@ class MHEntropy(LearnedMethod[PosedHands]):
     """Maximises the likelihood of the seen joints and the entropy of the hands that explain them.
 
     ``loss = mean_b { -mean_n [log p(uv | hand_n) + log p(hand_n)] + mean_n log q(hand_n | image) }`` over N hands drawn
-    from the flow q: the evidence lower bound whose last term is minus the entropy. Joints that are hidden contribute
-    nothing, so that only priors and entropy shape them.
+    from the flow q: minus the evidence lower bound, whose last term is minus the entropy. Hidden joints are ignored by
+    the likelihood, so only priors and entropy shape them.
 
     The point estimate is the hand at the centre of the flow's base.
 
@@ -67,9 +68,13 @@ class MHEntropy(LearnedMethod[PosedHands]):
             not known contributes priors and entropy only. ``"all_2d"``: all image points. ``"2d_and_3d"``: all image
             points, and joints.
         num_draws: N, hypotheses of each training image.
-        learning_rate: See `LearnedMethod`.
-        milestones: See `LearnedMethod`.
-        **optimizer: See `LearnedMethod`.
+        learning_rate: Of Adam; the highest one for ``one_cycle``.
+        milestones: Epochs after which the learning rate falls to a tenth.
+        **optimizer: Schedule, see `LearnedMethod`.
+
+    References:
+        Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023; its released
+        code at commit 2a4c775, the branch for hands.
     """
 
     def __init__(
@@ -79,22 +84,22 @@ class MHEntropy(LearnedMethod[PosedHands]):
         tips: TipConvention = "ho3d",
         image_size: int = 256,
         weights: MHEntropyWeights | None = None,
-        supervision: Supervision = "visible_2d",
+        supervision: LikelihoodLabels = "visible_2d",
         num_draws: int = 10,
         learning_rate: float = 2e-4,
         milestones: Sequence[int] = (150, 250),
         **optimizer: Any,
     ) -> None:
-        super().__init__(image_size, learning_rate=learning_rate, milestones=milestones, **optimizer)
+        super().__init__(image_size, learning_rate, milestones=milestones, **optimizer)
         self.network = network
         self._hand = HandLayer(load_hand(mano_path), pose_space="pca", flat_hand_mean=False, tips=tips)
         self.weights = weights or MHEntropyWeights()
-        self.supervision: Supervision = supervision
+        self.supervision: LikelihoodLabels = supervision
         self.num_draws = num_draws
 
     @property
     def hand(self) -> HandLayer:
-        """Hand layer that makes hands of what the flow draws."""
+        """Hand layer that turns drawn coefficients into hands."""
         return self._hand
 
     def infer(self, image: Tensor) -> PosedHands:
@@ -123,9 +128,9 @@ class MHEntropy(LearnedMethod[PosedHands]):
             "entropy": log_density,
         }
         if self.supervision == "2d_and_3d":
-            known = batch.valid["joints_cam"][:, None].expand(-1, joints.shape[-2])
+            labelled = batch.valid["joints_cam"][:, None].expand(-1, joints.shape[-2])
             relative, true = bone_relative(joints)[0], bone_relative(batch.joints_cam)[0]
-            terms["likelihood_3d"] = -laplace_log_likelihood(relative, true, known, weights.scale_3d)
+            terms["likelihood_3d"] = -laplace_log_likelihood(relative, true, labelled, weights.scale_3d)
         means = {name: term.mean() for name, term in terms.items()}
         total = torch.stack([getattr(weights, name) * mean for name, mean in means.items()]).sum()
         return Losses(total, means)

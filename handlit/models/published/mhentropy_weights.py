@@ -1,4 +1,8 @@
-"""MHEntropy's released weights (ICCV 2023) for handlit's network, and whether they go with the user's MANO file."""
+"""MHEntropy's released weights (ICCV 2023) for handlit's network, and whether they go with the user's MANO file.
+
+References:
+    The released code at commit 2a4c775: its network, flow and hand layer.
+"""
 
 from collections.abc import Mapping
 
@@ -8,7 +12,7 @@ from torch import Tensor
 
 from handlit.errors import InputError
 from handlit.hand.asset import HandAsset
-from handlit.models.published.weights import Conversion, Source, convert
+from handlit.models.published.conversion import Conversion, Source, convert
 
 #: Coordinates of the released flow, and how many of them make the first half.
 _FEATURES, _SPLIT = 45, 22
@@ -133,7 +137,7 @@ def _same(tensor: Tensor, array: np.ndarray) -> bool:
 
 
 def _guess(arrays: Mapping[str, Tensor], different: list[str], asset: HandAsset) -> str:
-    """What may have been mixed up."""
+    """The likely mix-up behind different arrays, for the message; empty where there is none."""
     if different == ["th_hands_mean"]:
         flat = not arrays["th_hands_mean"].any()
         return " (the weights were trained about a flat hand)" if flat else " (another mean pose)"

@@ -61,12 +61,12 @@ def joint_visibility(truth: GroundTruth, scenes: Scenes, faces: np.ndarray, prog
         seen = point_visibility(
             torch.from_numpy(hand),
             torch.from_numpy(scene),
-            torch.from_numpy(scene_faces),
+            torch.tensor(scene_faces),
             torch.from_numpy(np.stack([cameras[number] for number in batch])),
             scenes.image_size,
         )
         joints = torch.from_numpy(truth.protocol.points_to_official(truth.joints[batch]))
-        visible[batch] = joints_seen(joints, torch.from_numpy(hand), torch.from_numpy(faces), seen).numpy()
+        visible[batch] = joints_seen(joints, torch.from_numpy(hand), torch.tensor(faces), seen).numpy()
     return visible
 
 

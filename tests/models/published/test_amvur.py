@@ -11,7 +11,6 @@ from handlit.losses.gaussian import kl_per_coordinate
 from handlit.models.published.amvur.cameras import (
     ReferenceOrthographicCamera,
     ReferencePerspectiveCamera,
-    renderer_view,
 )
 from handlit.models.published.amvur.prior import POINTS, ReferencePrior
 from handlit.models.published.amvur.texture import sample_map
@@ -69,17 +68,6 @@ def test_weak_perspective_view_agrees_with_the_camera_around_the_wrist(
     # the perspective camera's focal lengths differ by 2 %, the weak one has one magnification
     torch.testing.assert_close(seen, camera.to_crop(camera.project(near), 224), atol=0.2, rtol=0)
     torch.testing.assert_close(seen[:, 0], camera.to_crop(camera.project(POINT), 224)[:, 0])
-
-
-def test_renderer_sees_what_the_camera_sees() -> None:
-    camera = ReferenceOrthographicCamera(torch.tensor([[7.0, 0.01, -0.02]]), torch.zeros(1, 3))
-    translation, angle = renderer_view(camera)
-    assert math.degrees(angle) == pytest.approx(12.78099, abs=1e-5)
-    moved = torch.tensor([[[0.05, -0.04, 0.0]]]) + translation
-    focal = 112 / math.tan(angle / 2)
-    pixels = focal * moved[..., :2] / moved[..., 2:] + 112
-    expected = camera.texture_points(torch.tensor([[[0.05, -0.04, 0.0]]]))
-    torch.testing.assert_close(pixels, expected, atol=1e-3, rtol=0)
 
 
 def test_divergences() -> None:

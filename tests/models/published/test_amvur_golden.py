@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from handlit.models.published.amvur import AMVURReferenceNetwork, ReferenceOutput
-from handlit.models.published.amvur.cameras import ReferencePerspectiveCamera, renderer_view
-from handlit.models.published.weights import convert_amvur
+from handlit.models.published.amvur.cameras import CROP_SIZE, ReferencePerspectiveCamera
+from handlit.models.published.amvur_weights import convert_amvur
 from tests.hand.synthetic_mano import synthetic_mano
 from tests.models.published.released_amvur import image, released_state_dict
 
@@ -85,10 +85,11 @@ def test_orthographic_camera(outputs: dict[str, Any]) -> None:
     compare(output.attention.joints_2d[0, 20], golden["amvur_j2d_20"])
     compare(output.attention.joint_2d_log_variance[0, 20], golden["amvur_j2d_logvar_20"])
     compare(output.prior.joint_2d_log_variance[0, 20], golden["mano_j2d_logvar_20"])
-    translation, _ = renderer_view(output.camera)
-    # recorded with x and y pointing the other way
-    compare(translation[0] * torch.tensor([-1, -1, 1]), golden["renderer_T"])
-    compare((translation[0, 2] - output.prior.vertices[0, :, 2].mean()).abs() + 20, golden["zfar"])
+    # the released renderer sees the mesh from far, through a lens of 1000 pixels; its x and y point the other way
+    magnification, offset = output.camera.values[0].split((1, 2))
+    depth = 2 * 1000 / (CROP_SIZE * magnification.abs() + 1e-9)
+    compare(torch.cat([-offset, depth]), golden["renderer_T"])
+    compare((depth - output.prior.vertices[0, :, 2].mean()).abs() + 20, [golden["zfar"]])
 
 
 def test_perspective_camera(outputs: dict[str, Any]) -> None:

@@ -12,11 +12,11 @@ import torchvision
 from torch import Tensor
 
 from handlit.cli import main
-from handlit.cli.import_weights import import_file
 from handlit.errors import InputError
-from handlit.methods.mhentropy_reference import MHEntropyReference
+from handlit.methods.published import MHEntropyReference
 from handlit.models.backbones import Backbone
 from handlit.models.mhentropy import MHEntropyNetwork
+from handlit.models.published.importing import import_file
 from handlit.models.published.mhentropy_weights import check_mano, convert_mhentropy
 from tests.hand.mano_file import write_mano
 from tests.hand.synthetic_mano import synthetic_mano

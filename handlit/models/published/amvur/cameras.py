@@ -4,7 +4,6 @@ Image coordinates are in each camera's own unit: [-1, 1] over the crop for the o
 perspective one. Points are absolute (not wrist-relative), metres.
 """
 
-import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -140,21 +139,6 @@ class ReferencePerspectiveCamera(ReferenceCamera):
         magnification = 2 * INTRINSICS_UNIT * focal.prod(1, keepdim=True).sqrt() / wrist[:, 2:]
         seen_at = 2 * self.project(wrist[:, None])[:, 0] - 1
         return view_to_crop(torch.cat([magnification, seen_at], dim=1), size)
-
-
-def renderer_view(camera: ReferenceOrthographicCamera) -> tuple[Tensor, float]:
-    """How the released renderer sees the mesh of the orthographic mode: from far, through a long lens.
-
-    Args:
-        camera: The predicted camera.
-
-    Returns:
-        Translation (B, 3) to add to the vertices, metres, and the angle of view, radians: a focal length of 1000 pixels
-        of the released crop, principal point in its middle.
-    """
-    magnification, offset = camera.values.split((1, 2), dim=1)
-    depth = 2 * 1000 / (CROP_SIZE * magnification.abs() + 1e-9)
-    return torch.cat([offset, depth], dim=1), 2 * math.atan(CROP_SIZE / 2 / 1000)
 
 
 def _orthographic(points: Tensor, values: Tensor) -> Tensor:

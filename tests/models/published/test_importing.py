@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 import timm
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from handlit.cli import main
-from handlit.cli.import_weights import import_file
 from handlit.errors import InputError
-from handlit.methods.amvur_reference import AMVURReference
+from handlit.methods.published import AMVURReference
 from handlit.models.backbones import Backbone
-from handlit.models.published.weights import convert_amvur, convert_amvur_backbone
-from handlit.models.weight_files import read_state_dict
+from handlit.models.published.amvur_weights import convert_amvur, convert_amvur_backbone
+from handlit.models.published.importing import import_file
 from tests.models.published.released_amvur import released_state_dict
 
-CONFIGS = Path(__file__).parents[1] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 BLOCK = "trans_encoder.0.bert.position_embeddings.weight"
 
 
@@ -125,20 +124,6 @@ def test_what_is_not_needed_is_reported(released: dict[str, Tensor], shapes: dic
 def test_older_variant_is_recognised(released: dict[str, Tensor], shapes: dict[str, Tensor], sign: str) -> None:
     with pytest.raises(InputError, match=r"older variant.*778 vertices"):
         convert_amvur(released | {sign: torch.zeros(1024, 1024)}, shapes)
-
-
-def test_pickled_module_and_other_files_are_refused(tmp_path: Path) -> None:
-    torch.save(nn.Linear(2, 2), tmp_path / "module.bin")
-    with pytest.raises(InputError, match=r"pickled module.*state_dict\(\)"):
-        read_state_dict(tmp_path / "module.bin")
-    torch.save({"epoch": 3, "weights": [torch.ones(2)]}, tmp_path / "other.bin")
-    with pytest.raises(InputError, match="dictionary of tensors"):
-        read_state_dict(tmp_path / "other.bin")
-    (tmp_path / "text.bin").write_text("not weights")
-    with pytest.raises(InputError, match="damaged"):
-        read_state_dict(tmp_path / "text.bin")
-    with pytest.raises(FileNotFoundError):
-        read_state_dict(tmp_path / "nowhere.bin")
 
 
 def test_hrnet_becomes_a_backbone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
