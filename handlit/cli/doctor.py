@@ -1,4 +1,4 @@
-"""What this machine has of what handlit needs, and what to do about each gap."""
+"""What handlit needs, which of it this machine has, and what to do about each gap."""
 
 import argparse
 import os
@@ -37,13 +37,13 @@ MINIMUM_FREE_GIB = 5
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """A requirement that was checked.
 
     Attributes:
-        name: What.
-        state: ``"ok"``; ``"optional"``: not there, and everything but its own use works; ``"missing"``: must be mended.
-        found: What is there.
-        advice: What to do; empty when nothing is to be done.
+        name: Of the requirement.
+        state: ``"ok"``; ``"optional"``: not there, but only needed for its own use; ``"missing"``: must be repaired.
+        found: Version or state on this machine.
+        advice: What to do; empty where nothing is to be done.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Check:
 
 
 def doctor(arguments: list[str]) -> None:
-    """Say what this machine has of what handlit needs, and what to do about each gap."""
+    """Report what handlit needs, which of it this machine has, and what to do about each gap."""
     parser = argparse.ArgumentParser(f"{program()} doctor", description=doctor.__doc__)
     parser.add_argument("--mano_path", help="MANO file or folder to try")
     if not examine(parser.parse_args(arguments).mano_path):
@@ -61,11 +61,11 @@ def doctor(arguments: list[str]) -> None:
 
 
 def examine(mano_path: str | None = None, console: Console | None = None) -> bool:
-    """Look at everything and print it.
+    """Check all requirements and print a table of them.
 
     Args:
         mano_path: The user's MANO file or its folder.
-        console: Where to print; by default the standard output.
+        console: Console to print to; standard output by default.
 
     Returns:
         Whether nothing is missing.

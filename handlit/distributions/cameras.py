@@ -1,8 +1,12 @@
 """Cameras that a network predicts: how a Gaussian over 3D points becomes one over image points.
 
-AMVUR (CVPR 2023) knows two. Both say where the wrist is seen and how large the hand appears, ``(s, tx, ty)``; the
-perspective one also has intrinsics of the crop, with their uncertainty, and so a place in space. Image coordinates are
-normalised: [-1, 1] from edge to edge of the crop.
+AMVUR has two. Both give the wrist's position and the hand's size in the image, ``(s, tx, ty)``; the perspective one
+also has intrinsics of the crop, with their uncertainty, and so a position in space. Image coordinates are normalised:
+[-1, 1] from edge to edge of the crop.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
 """
 
 from dataclasses import dataclass
@@ -14,8 +18,8 @@ from torch.distributions import Normal
 
 from handlit.geometry.cameras import project_weak
 
-#: Nearest depth at which a point is projected, metres: a predicted hand may reach behind the camera, where a pinhole
-#: shows nothing, and its loss must be finite and lead it back.
+#: Smallest depth at which a point is projected, metres: a predicted hand may reach behind the camera, where a pinhole
+#: has no image, and its loss must be finite and lead it back.
 MIN_DEPTH_M = 0.05
 
 
@@ -24,9 +28,9 @@ class Camera(Protocol):
 
     @property
     def view(self) -> Tensor:
-        """(B, 3) as ``(s, tx, ty)``: normalised crop units per metre and where the wrist is seen; s > 0.
+        """(B, 3) weak perspective at the wrist's depth, ``(s, tx, ty)``.
 
-        The weak perspective at the wrist's depth.
+        Normalised crop units per metre, s > 0, and the wrist's position in the image.
         """
 
     @property
@@ -46,7 +50,7 @@ class Camera(Protocol):
 
 @dataclass(frozen=True)
 class WeakPerspectiveCamera:
-    """``uv = s xy + t``: as `Camera` says, without a depth and certain."""
+    """``uv = s xy + t``: a `Camera` without depth and without uncertainty."""
 
     view: Tensor
     intrinsics: None = None
@@ -57,18 +61,18 @@ class WeakPerspectiveCamera:
         return self
 
     def project(self, points: Normal) -> Normal:
-        """Exact, for the projection is linear."""
+        """Project Gaussian points; exact, since the projection is linear."""
         return project_weak_gaussian(points, self.view)
 
 
 @dataclass(frozen=True)
 class PerspectiveCamera:
-    """A pinhole camera whose intrinsics are uncertain and whose wrist is where it is seen.
+    """A pinhole camera with uncertain intrinsics; the wrist projects onto its predicted position in the image.
 
-    A crop tells little about its own intrinsics (how far it was cut from the optical axis, how much it was enlarged),
-    but well where the wrist is seen and how large the hand is. So the translation is not predicted as three numbers:
-    with the intrinsics at hand it is ``z = f / s`` and ``xy = (t - c) z / f``. Another draw of the intrinsics moves the
-    hand in space, and in the image only by its perspective.
+    A crop says little about its own intrinsics (how far from the optical axis it was cut, how much it was enlarged),
+    but much about the wrist's position and the hand's size in the image. So the translation is not predicted as three
+    numbers but follows from the intrinsics: ``z = f / s`` and ``xy = (t - c) z / f``. Another draw of the intrinsics
+    moves the hand in space, and changes its image only by perspective.
 
     Attributes:
         view: As in `Camera`.
@@ -94,12 +98,12 @@ class PerspectiveCamera:
     def root_cam(self) -> Tensor:
         """(B, 3) the wrist in the camera frame, metres."""
         focal, centre = self.pinhole()
-        magnification, seen_at = self.view.split((1, 2), dim=1)
+        magnification, wrist_2d = self.view.split((1, 2), dim=1)
         depth = focal.prod(1, keepdim=True).sqrt() / magnification
-        return torch.cat([(seen_at - centre) * depth / focal, depth], dim=1)
+        return torch.cat([(wrist_2d - centre) * depth / focal, depth], dim=1)
 
     def project(self, points: Normal) -> Normal:
-        """Projection of the mean, and the delta method for the scale."""
+        """Project Gaussian points: the mean exactly, the scale by the delta method."""
         focal, centre = self.pinhole()
         return project_gaussian(points, self.root_cam, focal, centre)
 
@@ -142,7 +146,7 @@ def project_gaussian(points: Normal, root_cam: Tensor, focal: Tensor, centre: Te
 
 
 def normalised_intrinsics(intrinsics: Tensor, size: int) -> Tensor:
-    """The calibration of a crop as `Camera.intrinsics` has it.
+    """Intrinsics of a crop in the form of `Camera.intrinsics`.
 
     Args:
         intrinsics: (B, 3, 3) of the crop, pixels.

@@ -1,7 +1,10 @@
 """Conditional coupling flows as torch distributions: what `realnvp` and `spline_flow` have in common.
 
-A flow is a chain of couplings. Each leaves one half of the coordinates as it is and changes the other half by a map
-whose parameters networks read from the first half and from the image.
+A flow is a chain of couplings. Each keeps one half of the coordinates and changes the other half by a map whose
+parameters are a network's function of the first half and of the image.
+
+References:
+    Dinh et al., "Density estimation using Real NVP", ICLR 2017, https://arxiv.org/abs/1605.08803 (coupling layers).
 """
 
 import math
@@ -18,7 +21,7 @@ from torch.distributions import Distribution, constraints
 from handlit.errors import InputError
 
 _NEGATIVE_SLOPE = 0.01
-#: What an image adds inside a coupling's networks.
+#: What an image adds inside a coupling's networks: its condition, projected.
 Projected = Any
 
 
@@ -29,16 +32,16 @@ class ConditionedMLP(nn.Module):
     once per image, however many samples are drawn for it.
 
     Args:
-        in_features: Coordinates that are read.
+        in_features: Number of coordinates.
         condition_features: Width of the condition.
         hidden: Widths inside.
-        out_features: Width of the answer.
+        out_features: Width of the output.
     """
 
     def __init__(self, in_features: int, condition_features: int, hidden: Sequence[int], out_features: int) -> None:
         super().__init__()
         if not hidden:
-            raise InputError("the networks of a flow need a hidden layer: that is where the image comes in")
+            raise InputError("the networks of a flow need a hidden layer: that is where the image enters")
         self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise([in_features, *hidden]))
         self.conditions = nn.ModuleList(nn.Linear(condition_features, width) for width in hidden)
         self.out = nn.Linear(hidden[-1], out_features)
@@ -48,7 +51,7 @@ class ConditionedMLP(nn.Module):
         return [layer(condition) for layer in self.conditions]
 
     def forward(self, x: Tensor, projected: Sequence[Tensor]) -> Tensor:
-        """Answers (..., B, out_features) of coordinates (..., B, in_features)."""
+        """Coordinates (..., B, in_features) to outputs (..., B, out_features)."""
         for layer, condition in zip(self.layers, projected, strict=True):
             x = F.leaky_relu(layer(x) + condition, _NEGATIVE_SLOPE)
         return self.out(x)
@@ -58,18 +61,18 @@ class Coupling(nn.Module, ABC):
     """One coupling; subclasses say how the second half changes.
 
     Args:
-        features: All coordinates.
-        freeze_first: Whether the first half is the one that is read and left as it is.
+        features: Number of coordinates.
+        freeze_first: Whether the first half is the one that is kept and conditions the other.
 
     Attributes:
-        num_kept: Coordinates that are read.
+        num_kept: Coordinates that are kept.
         num_moved: Coordinates that change.
     """
 
     def __init__(self, features: int, freeze_first: bool) -> None:
         super().__init__()
         if features < 2:
-            raise InputError(f"a coupling needs 2 coordinates, of which one moves the other; got {features}")
+            raise InputError(f"a coupling needs at least 2 coordinates, of which one changes the other; got {features}")
         self.freeze_first = freeze_first
         self.split = features // 2
         self.num_kept = self.split if freeze_first else features - self.split
@@ -77,7 +80,7 @@ class Coupling(nn.Module, ABC):
 
     @abstractmethod
     def project(self, condition: Tensor) -> Projected:
-        """What the condition (B, C) adds inside the networks: done once per image."""
+        """What the condition (B, C) adds inside the networks; computed once per image."""
 
     @abstractmethod
     def forward(self, x: Tensor, projected: Projected) -> tuple[Tensor, Tensor]:
@@ -159,12 +162,12 @@ class FlowDistribution(Distribution):
         super().__init__(condition.shape[:1], torch.Size([flow.features]), validate_args=False)
 
     def tempered(self, temperature: float) -> "FlowDistribution":
-        """The same with another temperature; 0 always draws `centre`."""
+        """The same distribution at another temperature; 0 always draws `centre`."""
         return FlowDistribution(self.flow, self.projected, self.condition, temperature)
 
     @property
     def centre(self) -> Tensor:
-        """(B, D), where the base's mean is brought to: the point estimate. Not the density's maximum in general."""
+        """(B, D) image of the base's mean: the point estimate. Not the density's maximum in general."""
         return self.push(torch.zeros_like(self.condition[:, :1]).expand(-1, self.flow.features))[0]
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
@@ -172,14 +175,14 @@ class FlowDistribution(Distribution):
         return self.push(self.temperature * self._noise(sample_shape))[0]
 
     def rsample_with_log_prob(self, sample_shape: Sequence[int] = torch.Size()) -> tuple[Tensor, Tensor]:
-        """Samples and their log-density, accumulated on the way: no second pass.
+        """Samples and their log-density, which is accumulated while sampling: no second pass.
 
         Args:
             sample_shape: Samples per image.
 
         Returns:
             Samples (\\*sample_shape, B, D) and log-densities (\\*sample_shape, B), nats; the gradient of a log-density
-            includes the way through the sample.
+            includes the path through the sample.
 
         Raises:
             InputError: At temperature 0 there is no density.
@@ -206,13 +209,13 @@ class FlowDistribution(Distribution):
         return torch.randn(shape, dtype=self.condition.dtype, device=self.condition.device)
 
     def push(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """From the base to data.
+        """Map base vectors to data.
 
         Args:
             z: (..., B, D).
 
         Returns:
-            Vectors (..., B, D) and the log-determinant (..., B) of the way.
+            Vectors (..., B, D) and the log-determinant (..., B) of the map.
         """
         total = torch.zeros_like(z[..., 0])
         with torch.autocast(z.device.type, enabled=False):

@@ -1,4 +1,4 @@
-"""A Gaussian over meshes as a method's answer: hands are drawn with their joints and projections."""
+"""A Gaussian over meshes as a method's prediction: hands are drawn with their joints and projections."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from handlit.types import Hypotheses
 
 
 class GaussianHands(MeshGaussian):
-    """A `MeshGaussian` that fulfils `HandDistribution`.
+    """A `MeshGaussian` that implements `HandDistribution`.
 
     Args:
         mesh: Distribution of the vertices, wrist at the origin.
@@ -28,12 +28,12 @@ class GaussianHands(MeshGaussian):
         self.image_size = image_size
 
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
-        """See `HandDistribution.hypotheses`; every joint and projection is that of the drawn mesh.
+        """See `HandDistribution.hypotheses`; joints and projections are those of the drawn mesh.
 
-        Joints have the drawn mesh's wrist at the origin. The vertices are as drawn, as the density is of them: their
-        own wrist lies about the origin, as far from it as their scale says.
+        Joints have the drawn mesh's wrist at the origin. The vertices are those that the density is of: their own wrist
+        scatters about the origin, by their scale.
 
-        The density is that of the mesh, at temperature 1 whatever the temperature of the drawing.
+        The density is that of the mesh, at temperature 1 whatever the temperature of the draw.
         """
         drawn = self.tempered(temperature).rsample(torch.Size((count,)))
         with torch.autocast(drawn.device.type, enabled=False):

@@ -1,6 +1,10 @@
-"""A diagonal Gaussian over hand meshes, and what follows for joints.
+"""A diagonal Gaussian over hand meshes, and the marginals of joints.
 
-AMVUR, CVPR 2023: every vertex coordinate has its own mean and variance and is independent of the others.
+As in AMVUR, every vertex coordinate has its own mean and variance and is independent of the others.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
 """
 
 import math

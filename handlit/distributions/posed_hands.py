@@ -1,4 +1,8 @@
-"""A distribution over the parameters of a hand model, and the hands it makes: MHEntropy (ICCV 2023, section 3)."""
+"""A distribution over the parameters of a hand model, and its hands, as MHEntropy has it.
+
+References:
+    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023.
+"""
 
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -12,7 +16,7 @@ from handlit.geometry.cameras import normalised_to_crop, project_weak
 from handlit.hand.layer import HandLayer
 from handlit.types import Hypotheses
 
-#: Draws that scales are estimated from, the same noise for every image: an answer does not depend on its batch.
+#: Draws that scales are estimated from, with the same noise for every image: a prediction is independent of its batch.
 NUM_SCALE_DRAWS = 64
 _FINGERS, _ORIENT, _BETAS = 45, 3, 10
 
@@ -33,7 +37,7 @@ class HandParameters(NamedTuple):
 
 @dataclass(frozen=True)
 class PosedHands:
-    """Hands of a hand model whose pose is drawn from a flow; the rest is certain, or moved by the flow as well.
+    """Hands of a hand model whose pose is drawn from a flow; the rest is certain, or drawn by the flow as well.
 
     Attributes:
         flow: Over the 45 finger coefficients; over 58 numbers if it also moves global rotation and shape.
@@ -53,11 +57,11 @@ class PosedHands:
     image_size: int
 
     def tempered(self, temperature: float) -> "PosedHands":
-        """The same with the flow's base spread multiplied by the temperature."""
+        """The same distribution with the spread of the flow's base multiplied by the temperature."""
         return replace(self, flow=self.flow.tempered(temperature * self.flow.temperature))
 
     def parameters(self, drawn: Tensor) -> HandParameters:
-        """Parameters (..., B, ...) of hands that the flow drew: (..., B, 45 or 58)."""
+        """Parameters (..., B, ...) of hands from what the flow drew, (..., B, 45 or 58)."""
         orient, betas = self.orient, self.betas
         fingers, rest = drawn[..., :_FINGERS], drawn[..., _FINGERS:]
         if rest.shape[-1]:
@@ -74,7 +78,7 @@ class PosedHands:
         return project_weak(relative, self.view)
 
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
-        """Draw hands, see `types.HandDistribution`; the log-density is that of the flow's numbers.
+        """Draw hands, see `types.HandDistribution`; the log-density is that of the flow's coordinates.
 
         At temperature 0 there is no density, and `Hypotheses.log_prob` is None.
         """
@@ -108,12 +112,12 @@ class PosedHands:
             joints: (B, 21, 3) as from `joints`.
         """
         relative, length = bone_relative(joints)
-        # the camera's own origin is the finger's base: the wrist is seen somewhere else
+        # the camera's origin is the finger's base, not the wrist
         wrist = normalised_to_crop(project_weak(relative[:, :1], self.view)[:, 0], self.image_size)
         return torch.cat([self.view[:, :1] / length[:, None] * self.image_size / 2, wrist], dim=1)
 
     def _hypotheses(self, drawn: Tensor, log_prob: Tensor | None, vertices: bool) -> Hypotheses:
-        """Hypotheses (B, S, ...) of numbers that the flow drew, (S, B, D)."""
+        """Hypotheses (B, S, ...) from what the flow drew, (S, B, D)."""
         parameters = self.parameters(drawn)
         mesh = None
         if vertices:

@@ -1,7 +1,9 @@
-"""A conditional neural spline flow: what `realnvp` is, with monotonic splines in place of shifts and scales.
+"""A conditional neural spline flow: `realnvp` with monotonic splines in place of shifts and scales.
 
-Durkan et al., "Neural Spline Flows", NeurIPS 2019. The splines are zuko's; couplings and networks are those of
-RealNVP, so that both flows differ in the splines alone.
+The splines are zuko's; couplings and networks are those of RealNVP, so that both flows differ in the splines alone.
+
+References:
+    Durkan et al., "Neural Spline Flows", NeurIPS 2019, https://arxiv.org/abs/1906.04032.
 """
 
 from collections.abc import Sequence
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
+from typing_extensions import override
 
 from handlit.distributions.flow import ConditionalFlow, ConditionedMLP, Coupling
 
@@ -30,12 +33,12 @@ class SplineCoupling(Coupling):
     """A monotonic rational-quadratic spline for each coordinate of one half, its knots from the other half.
 
     Args:
-        features: All coordinates.
+        features: Number of coordinates.
         condition_features: Width of the condition.
         hidden: Widths inside the network.
-        freeze_first: Whether the first half is the one that is read and left as it is.
+        freeze_first: Whether the first half is the one that is kept and conditions the other.
         bins: Pieces of a spline.
-        bound: The splines run from -bound to bound; coordinates outside are left as they are.
+        bound: The splines run from -bound to bound; coordinates outside do not change.
     """
 
     def __init__(
@@ -52,20 +55,20 @@ class SplineCoupling(Coupling):
         self._spline = _spline_class()
         self.knots = ConditionedMLP(self.num_kept, condition_features, hidden, self.num_moved * (3 * bins - 1))
 
+    @override
     def project(self, condition: Tensor) -> list[Tensor]:
-        """See `Coupling.project`."""
         return self.knots.project(condition)
 
+    @override
     def forward(self, x: Tensor, projected: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """See `Coupling.forward`."""
         kept, moved = self.halves(x)
         moved, log_slope = self._splines(kept, projected).call_and_ladj(moved)
         return self.join(kept, moved), log_slope.sum(-1)
 
+    @override
     def inverse(self, y: Tensor, projected: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """See `Coupling.inverse`."""
         kept, moved = self.halves(y)
-        # in single precision the root in the inverse is now and then that of a negative number
+        # in single precision the inverse now and then takes the root of a negative number
         splines = self._splines(kept, projected, torch.float64)
         moved = splines.inv(moved.double())
         log_slope = splines.call_and_ladj(moved)[1]
@@ -89,7 +92,7 @@ class ConditionalSplineFlow(ConditionalFlow):
         hidden: Widths inside the couplings' networks.
         steps: Pairs of couplings.
         bins: Pieces of each spline.
-        bound: The splines run from -bound to bound; coordinates outside are left as they are.
+        bound: The splines run from -bound to bound; coordinates outside do not change.
     """
 
     def __init__(

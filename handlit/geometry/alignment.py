@@ -1,7 +1,7 @@
 """Alignment of point sets: similarity (Procrustes), scale and translation, root.
 
 Every function maps *source* points onto *target* points, keeps leading batch dimensions, computes in float64 whatever
-comes in (also under mixed precision) and answers in the source's type. Inputs are never changed.
+the input type (also under mixed precision) and returns the source's type. Inputs are never changed.
 """
 
 from typing import NamedTuple
@@ -49,16 +49,18 @@ def fit_similarity(source: Tensor, target: Tensor, *, reflections: bool = False)
 
     Args:
         source: (..., N, 3) points to be moved.
-        target: (..., N, 3) points to be met.
-        reflections: Admit mirror images, as the official HO-3D and FreiHAND scripts do. Without them the last
-            singular direction is turned round where the best orthogonal matrix is a reflection.
+        target: (..., N, 3) points to move them to.
+        reflections: Allow mirror images, as the official HO-3D and FreiHAND scripts do. Without them the last
+            singular direction is reversed where the best orthogonal matrix is a reflection.
 
     Returns:
         The similarity in float64. NaN in, NaN out: no item of a batch disturbs another.
 
     References:
-        Schoenemann, "A generalized solution of the orthogonal Procrustes problem", 1966; Umeyama, "Least-squares
-        estimation of transformation parameters between two point patterns", 1991 (without reflections).
+        Schönemann, "A generalized solution of the orthogonal Procrustes problem", Psychometrika 31, 1966; without
+        reflections: Umeyama, "Least-squares estimation of transformation parameters between two point patterns", 1991,
+        https://doi.org/10.1109/34.88573. With reflections this is ``align_w_scale`` of the official scripts,
+        https://github.com/shreyashampali/ho3d and https://github.com/lmb-freiburg/freihand.
     """
     _check_points(source, target)
     source, target = source.double(), target.double()
@@ -85,8 +87,8 @@ def procrustes(source: Tensor, target: Tensor, *, reflections: bool = False) -> 
 
     Args:
         source: (..., N, 3) points to be moved.
-        target: (..., N, 3) points to be met.
-        reflections: Admit mirror images; True reproduces the official HO-3D and FreiHAND scores.
+        target: (..., N, 3) points to move them to.
+        reflections: Allow mirror images; True reproduces the official HO-3D and FreiHAND scores.
 
     Returns:
         (..., N, 3) aligned source.
@@ -95,20 +97,23 @@ def procrustes(source: Tensor, target: Tensor, *, reflections: bool = False) -> 
 
 
 def align_scale_translation(source: Tensor, target: Tensor, reference: int, root: int = 0) -> Tensor:
-    """Scale the source so that one distance matches the target's, then put root on root; no rotation.
+    """Scale the source so that one distance matches the target's, then move its root onto the target's; no rotation.
 
     The distance is the one from the root to the reference joint. HO-3D takes joints 0 and 4 of its own joint order
     (wrist and base of the middle finger).
 
     Args:
         source: (..., J, 3) points to be moved.
-        target: (..., J, 3) points to be met.
+        target: (..., J, 3) points to move them to.
         reference: Position of the joint whose distance to the root sets the scale, in the order of the arrays.
         root: Position of the root.
 
     Returns:
         (..., J, 3) aligned source; not finite where root and reference joint of the source coincide, because no
         scale exists there (an all-zero prediction scores NaN on the HO-3D server as well).
+
+    References:
+        ``align_sc_tr`` of https://github.com/shreyashampali/ho3d.
     """
     _check_points(source, target)
     moved, fixed = source.double(), target.double()

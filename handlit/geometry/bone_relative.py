@@ -1,8 +1,8 @@
 """The frame and unit that MHEntropy compares hands in: a bone of the middle finger.
 
 References:
-    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023,
-    and its released code.
+    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023;
+    https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
 """
 
 from torch import Tensor

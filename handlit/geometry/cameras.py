@@ -47,10 +47,10 @@ def project_weak(points_root: Tensor, camera: Tensor) -> Tensor:
 
 
 def fit_root(points_root: Tensor, points_2d: Tensor, intrinsics: Tensor) -> Tensor:
-    """Where the root lies so that a pinhole camera shows a hand where its 2D points are.
+    """Position of the root for which a pinhole camera projects a hand onto its 2D points.
 
     Least squares over ``fx (x + tx) - (u - cx) (z + tz) = 0`` and the same for v, which is linear in the root
-    ``(tx, ty, tz)``. Exact for points that some root projects exactly.
+    ``(tx, ty, tz)``. Exact for points that a root projects exactly.
 
     Args:
         points_root: (..., N, 3) root-relative, metres.

@@ -14,9 +14,9 @@ from handlit.errors import InputError
 
 Array = TypeVar("Array", np.ndarray, Tensor)
 
-#: Which square is cropped. The ``..._reference`` rules repeat a published code to the pixel, its rounding included.
+#: Which square is cropped. The ``..._reference`` rules repeat released code to the pixel, including its rounding.
 CropRule = Literal["plain", "whole", "amvur", "mhentropy", "amvur_reference", "mhentropy_reference"]
-#: The rules that are no more than a square.
+#: The rules that a square describes in full.
 SquareRule = Literal["plain", "whole", "amvur", "mhentropy"]
 
 #: Side of the plain crop relative to the longer side of the hand's box.
@@ -30,24 +30,29 @@ def square_crop(
 
     - ``plain``: the box's centre, 1.5 times its longer side.
     - ``whole``: the whole image, whatever the box; for images that are crops of a hand already.
-    - ``amvur`` (AMVUR, CVPR 2023, released code): the box clipped to the image, grown by 10 pixels; twice the largest
+    - ``amvur`` (AMVUR's released code): the box clipped to the image, grown by 10 pixels; twice the largest
       distance from the centre, doubled, kept within [50, 640], times 200/224.
-    - ``mhentropy`` (MHEntropy, ICCV 2023): the hand's box grown by 1.5, united with the object's box and clipped to
-      the image; its longer side.
+    - ``mhentropy`` (MHEntropy's released code): the hand's box grown by 1.5, united with the object's box and clipped
+      to the image; its longer side.
 
-    Both published rules are given here without their rounding of centres and corners to whole pixels.
+    Both published rules are given here without their rounding of centres and corners to whole pixels; with it they are
+    in `data.loading.reference_crops`.
 
     Args:
         box: (4,) x0, y0, x1, y1 around the hand, pixels.
         image_size: Width and height of the source image, pixels.
         rule: Name of the rule.
-        object_box: (4,) around the held object, NaN where not known; only ``mhentropy`` looks at it.
+        object_box: (4,) around the held object, NaN where not known; only ``mhentropy`` uses it.
 
     Returns:
         The centre (2,) and the side of the square, pixels.
 
     Raises:
         InputError: The box is empty, not finite, or (where the rule clips it) outside the image.
+
+    References:
+        https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e;
+        https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
     """
     # plain numbers: arrays of two take ten times as long
     x0, y0, x1, y1 = check_box(box)
@@ -72,7 +77,7 @@ def square_crop(
 
 
 def check_box(box: np.ndarray) -> list[float]:
-    """The numbers x0, y0, x1, y1 of a box.
+    """The numbers x0, y0, x1, y1 of a box that was checked.
 
     Raises:
         InputError: The box is empty or not finite.
@@ -107,7 +112,7 @@ def image_rotation(intrinsics: np.ndarray, angle: float) -> np.ndarray:
 
     Args:
         intrinsics: (3, 3) pixels.
-        angle: Radians, from x towards y (clockwise in the picture).
+        angle: Radians, from x towards y (clockwise in the image).
 
     Returns:
         (2, 3) map from source pixels to rotated source pixels.

@@ -1,31 +1,34 @@
-"""The orientation in which points look, seen from far away, as they do in an image: in closed form."""
+"""Orientation of a set of points from its image under parallel projection, in closed form."""
 
 import torch
 from torch import Tensor
 
-#: Added to the covariance of the points relative to its trace: flat sets have no thickness to solve for.
+#: Added to the covariance of the points, relative to its trace: flat sets have no thickness to solve for.
 _RIDGE = 1e-3
-#: Pairs without which an orientation has no meaning: the affine projection of space has eight unknowns.
+#: Pairs below which the orientation is undetermined: the affine projection of space has eight unknowns.
 MIN_PAIRS = 4
 
 
 def fit_orthographic_rotation(points: Tensor, points_2d: Tensor, valid: Tensor) -> Tensor:
     """Rotation of points whose parallel projection, moved and scaled, resembles image points.
 
-    The first step of DeMenthon and Davis ("Model-Based Object Pose in 25 Lines of Code", IJCV 1995): the linear map
-    (2, 3) that takes the centred points to the centred image points in the least squares, made orthonormal (the nearest
-    two rows in the Frobenius norm); the third row completes a proper rotation, so a flat right hand is told from its
-    back by the order of its fingers. It is coarse: the scatter of the points across a flat hand is small, and with it
-    the tilt badly known.
+    The least-squares linear map (2, 3) from the centred points to the centred image points, made orthonormal (the
+    nearest two rows in the Frobenius norm); the third row completes a proper rotation, so the order of the fingers
+    distinguishes palm and back of a flat right hand. It is coarse: a flat hand is thin, so its tilt is poorly
+    determined.
 
     Args:
         points: (B, N, 3) in their own frame.
         points_2d: (B, N, 2), x right and y down.
-        valid: (B, N) bool, pairs that count.
+        valid: (B, N) bool; other pairs are ignored.
 
     Returns:
-        (B, 3, 3) rotations to camera axes; finite, but without meaning for fewer than `MIN_PAIRS` valid pairs. Computed
+        (B, 3, 3) rotations to camera axes; finite, but meaningless for fewer than `MIN_PAIRS` valid pairs. Computed
         without waiting for the device.
+
+    References:
+        The first step, POS, of DeMenthon and Davis, "Model-Based Object Pose in 25 Lines of Code", IJCV 1995,
+        https://doi.org/10.1007/BF01450852.
     """
     weight = valid[..., None].to(points.dtype)
     count = weight.sum(1, keepdim=True).clamp(min=1)

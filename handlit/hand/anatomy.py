@@ -1,8 +1,11 @@
-"""Bones of the stand-in hand: rest joints, each joint's own axes, and the girth of the fingers along their length.
+"""Bones of the stand-in hand: rest joints, each joint's own axes, and the girth of the fingers.
 
-The rest hand is flat, fingers along -x, palm facing -y, thumb at +z (MANO's frame for a right hand). Segment lengths
-are the means of Buryanov and Kotiuk, "Proportions of Hand Segments", International Journal of Morphology 2010; girths
-are those of an adult hand. Every position is in metres.
+The rest hand is flat, fingers along -x, palm facing -y, thumb at +z (MANO's frame for a right hand). Girths are those
+of an adult hand. Every position is in metres.
+
+References:
+    Segment lengths are the means of Buryanov and Kotiuk, "Proportions of Hand Segments", International Journal of
+    Morphology 2010, https://doi.org/10.4067/S0717-95022010000300015.
 """
 
 from functools import cache

@@ -65,7 +65,7 @@ _FREQUENCY = {
 #: Pairs of skin that may touch lie this deep in each other at most, metres.
 CONTACT_DEPTH = 0.003
 
-#: Poses proposed at a time.
+#: Poses that are proposed at a time.
 _BLOCK = 4096
 
 
@@ -156,7 +156,7 @@ def _segment_distance(p0: np.ndarray, p1: np.ndarray, q0: np.ndarray, q1: np.nda
 def finger_clearance(poses: np.ndarray, joints: np.ndarray | None = None) -> np.ndarray:
     """Smallest gap between the segments of different fingers, and between fingers and palm.
 
-    Each segment counts as a capsule of about its girth.
+    Each segment is taken for a capsule of about its girth.
 
     Args:
         poses: (N, 45) axis-angle, radians.
@@ -178,7 +178,7 @@ def finger_clearance(poses: np.ndarray, joints: np.ndarray | None = None) -> np.
 
 
 def _propose(num: int, generator: np.random.Generator) -> np.ndarray:
-    """(num, 15, 3) joint angles: postures, mixed and disturbed as hands do it, inside the limits."""
+    """(num, 15, 3) joint angles inside the limits: postures, mixed and varied as hands vary."""
     table = _posture_angles()
     frequency = np.array([_FREQUENCY[name] for name in _POSTURES], dtype=float)
     main, other = generator.choice(len(table), size=(2, num), p=frequency / frequency.sum())
@@ -210,7 +210,7 @@ def sample_poses(num: int, seed: int | np.random.Generator = 0, contact_depth: f
     """Natural finger poses: open, relaxed, pointing, pinching, grasping and closed hands and what lies between them.
 
     Args:
-        num: How many.
+        num: Number of poses.
         seed: Seed, or a generator to draw from; the same seed gives the same poses.
         contact_depth: How deep segments may run into each other, metres (see `finger_clearance`); deeper poses are
             drawn again.
@@ -225,7 +225,7 @@ def sample_poses(num: int, seed: int | np.random.Generator = 0, contact_depth: f
     poses = np.zeros((num, 45))
     filled = 0
     while filled < num:
-        # spare ones for the rejected; blocks keep the memory bounded
+        # a quarter more, as some are rejected; blocks keep the memory bounded
         proposal = angles_to_pose(_propose(min(max(64, int(1.25 * (num - filled))), _BLOCK), generator))
         accepted = proposal[finger_clearance(proposal) >= -contact_depth][: num - filled]
         if not len(accepted):

@@ -1,4 +1,4 @@
-"""The hand model's numbers: a template mesh with its shape, pose and skinning bases."""
+"""The arrays of a hand model: a template mesh with its shape, pose and skinning bases."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -21,7 +21,7 @@ class HandAsset:
     a finger bends by a positive rotation about +z. Metres.
 
     Attributes:
-        name: Where the numbers come from, e.g. ``"mano"`` or ``"standin"``.
+        name: Source of the arrays, e.g. ``"mano"`` or ``"standin"``.
         side: ``"right"`` or ``"left"``.
         template: (778, 3) rest vertices, metres.
         shape_directions: (778, 3, 10) change of the rest vertices per unit of each shape coefficient.
@@ -32,6 +32,10 @@ class HandAsset:
         pose_mean: (45,) mean finger pose, axis-angle, radians.
         pose_components: (45, 45) principal components of the finger pose, row k = component k.
         parents: Parent of each of the 16 kinematic joints, -1 for the root.
+
+    References:
+        Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", 2017,
+        https://doi.org/10.1145/3130800.3130883.
     """
 
     name: str

@@ -1,7 +1,10 @@
-"""The coarse hand mesh: 195 of the 778 vertices, and the way back to all of them by interpolation.
+"""The coarse hand mesh: 195 of the 778 vertices, and interpolation back to all of them.
 
-The choice of vertices is METRO's (Lin et al., "End-to-End Human Pose and Mesh Reconstruction with Transformers",
-CVPR 2021; released under the MIT licence), which AMVUR shares: downsampling is indexing by `COARSE_VERTICES`.
+The choice of vertices is METRO's, which AMVUR shares: downsampling is indexing by `COARSE_VERTICES`.
+
+References:
+    Lin et al., "End-to-End Human Pose and Mesh Reconstruction with Transformers", CVPR 2021,
+    https://arxiv.org/abs/2012.09760; https://github.com/microsoft/MeshTransformer (MIT licence).
 """
 
 import numpy as np
@@ -25,9 +28,9 @@ NUM_COARSE_VERTICES = len(COARSE_VERTICES)
 
 
 def coarse_upsampling(template: np.ndarray, neighbours: int = 3) -> np.ndarray:
-    """Interpolation from the coarse vertices to all vertices; a start for a learned upsampling.
+    """Interpolation from the coarse vertices to all vertices, from which a learned upsampling starts.
 
-    A coarse vertex stays itself; every other one is the mean of its nearest coarse vertices at rest, weighted by
+    A coarse vertex keeps its value; every other one is the mean of its nearest coarse vertices at rest, weighted by
     their inverse distances.
 
     Args:
@@ -46,7 +49,7 @@ def coarse_upsampling(template: np.ndarray, neighbours: int = 3) -> np.ndarray:
         raise ValueError(f"neighbours must be 1 to {NUM_COARSE_VERTICES}, got {neighbours}")
     coarse = np.asarray(COARSE_VERTICES)
     others = np.setdiff1d(np.arange(NUM_VERTICES), coarse)
-    # k as a list keeps the neighbours' dimension when there is one
+    # k as a list keeps the dimension of a single neighbour
     distance, nearest = cKDTree(template[coarse]).query(template[others], k=np.arange(1, neighbours + 1))
     # a vertex on top of a coarse one takes nearly all of its weight from it, without a division by zero
     weight = 1 / np.maximum(distance, 1e-9 * np.ptp(template, axis=0).max())

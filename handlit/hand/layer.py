@@ -5,8 +5,7 @@ dimension, `skinning` has it first: each is fastest so.
 
 References:
     Romero et al., "Embodied Hands: Modeling and Capturing Hands and Bodies Together", 2017, section 4,
-    https://doi.org/10.1145/3130800.3130883; after Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015,
-    https://doi.org/10.1145/2816795.2818013.
+    https://doi.org/10.1145/3130800.3130883, after Loper et al., "SMPL: A Skinned Multi-Person Linear Model", 2015.
 """
 
 import math
@@ -40,8 +39,8 @@ class HandMesh(NamedTuple):
 class HandLayer(nn.Module):
     """Pose and shape coefficients to hand meshes and joints.
 
-    A module without parameters. Its buffers are not persistent, so that the licensed numbers of a MANO file never get
-    into a checkpoint: the `state_dict` is empty and the layer is rebuilt from the user's file. It computes in its own
+    A module without parameters. Its buffers are not persistent, so the licensed numbers of a MANO file never get into a
+    checkpoint: the `state_dict` is empty and the layer is rebuilt from the user's file. It computes in its own
     precision, float32 unless built or cast otherwise, also under autocast.
 
     Args:
@@ -52,17 +51,17 @@ class HandLayer(nn.Module):
             axis-angle;
             ``"rotation_6d"`` pose (..., 15, 6), global (..., 6): the first and then the second column of each matrix
             (Zhou et al., https://arxiv.org/abs/1812.07035);
-            ``"matrix"`` pose (..., 15, 3, 3), global (..., 3, 3), taken as they are.
+            ``"matrix"`` pose (..., 15, 3, 3), global (..., 3, 3), not checked to be rotations.
         num_components: Principal components in use, 1 to 45; for ``"pca"`` only.
         flat_hand_mean: True where a zero pose is the flat template; False where the asset's mean pose is added to
             axis-angle or PCA poses. Datasets differ: HO-3D is flat, FreiHAND is not.
         tips: Vertices that stand for the finger tips; named by the source of the labels.
-        joints: ``"kinematic"``: the 16 joints are those that the fingers turn about. ``"regressed"``: they are
+        joints: ``"kinematic"``: the 16 joints are those that the fingers rotate about. ``"regressed"``: they are
             regressed from the posed mesh, which moves them by several millimetres in a bent hand.
         dtype: Precision of the layer, float32 or float64.
 
     Raises:
-        ValueError: Choices that contradict each other, or an asset with another kinematic tree than MANO's.
+        ValueError: The options contradict each other, or the asset has another kinematic tree than MANO's.
     """
 
     faces: Tensor
@@ -179,7 +178,7 @@ class HandLayer(nn.Module):
             return self._unflatten(points, batch, transl)
 
     def rest_wrist(self, betas: Tensor) -> Tensor:
-        """The wrist joint of the unposed hand: the point that the global rotation turns about.
+        """The wrist joint of the unposed hand: the point that the global rotation rotates about.
 
         Args:
             betas: (..., 10) shape coefficients.
@@ -212,12 +211,12 @@ class HandLayer(nn.Module):
             return roma.rotmat_to_rotvec(matrices).reshape(*batch, 45)
 
     def extra_repr(self) -> str:
-        """What `print` shows of the layer."""
+        """The layer's options, as `print` shows them."""
         return f"side={self.side}, pose_space={self.pose_space}, tips={self.tips}, joints={self.joints}"
 
     def _own_precision(self) -> torch.autocast:
         if self._weights.dtype not in (torch.float32, torch.float64):
-            # half precision places vertices half a millimetre wrong: a precision=bf16-true run would do so in silence
+            # half precision moves vertices by half a millimetre: a precision=bf16-true run would do so in silence
             raise TypeError(
                 f"the hand layer computes in float32 or float64, got {self._weights.dtype}: "
                 "train with mixed precision (bf16-mixed) or keep the layer out of the cast"

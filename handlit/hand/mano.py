@@ -1,8 +1,12 @@
-"""Reader and writer of MANO model files, without chumpy and without running what is in the file.
+"""Reader of MANO model files, without chumpy and without running code from the file.
 
-A MANO file is a Python-2 pickle, and a pickle may name any function to be called while it is read. The reader admits
+A MANO file is a Python-2 pickle, and a pickle may name any function to be called while it is read. The reader allows
 the few names that MANO files consist of and refuses every other one; classes of chumpy and SciPy are replaced by
-inert containers. Source: MANO (Romero et al., "Embodied Hands", SIGGRAPH Asia 2017), files of version 1.2.
+inert containers.
+
+References:
+    Files of version 1.2 from https://mano.is.tue.mpg.de; Romero et al., "Embodied Hands: Modeling and Capturing Hands
+    and Bodies Together", 2017, https://doi.org/10.1145/3130800.3130883.
 """
 
 import hashlib
@@ -30,19 +34,19 @@ def load_mano(path: str | Path, side: Side = "right") -> HandAsset:
     """Read a MANO model file.
 
     A distributed ``MANO_LEFT.pkl`` holds the shape directions of the right hand, not mirrored: their x has the wrong
-    sign. This is found by comparison with the right hand's file where it lies in the same folder, else by the first
-    direction, which is the hand's size and so must stretch x, y and z alike; it is corrected with a warning.
+    sign. This is detected by comparison with the right hand's file where that lies in the same folder, else by the
+    first direction, which is the hand's size and so must stretch x, y and z alike; it is corrected with a warning.
 
     Args:
         path: ``MANO_RIGHT.pkl`` or ``MANO_LEFT.pkl``, or a folder with these files in it or in its folder ``models``.
             A file without chumpy objects, as some tools write it, is read too.
-        side: Which hand of a folder, or of a file whose name does not tell.
+        side: Which hand of a folder, or of a file whose name does not say.
 
     Returns:
         The hand model, float64, in the file's frame.
 
     Raises:
-        FileNotFoundError: Nothing there; the message says where to get MANO and where to put it.
+        FileNotFoundError: There is no such file; the message says where to get MANO and where to put it.
         InputError: Not a pickle, truncated, names something that is not part of a MANO file, or holds another model.
     """
     file, side = find_mano(Path(path), side)
@@ -65,7 +69,7 @@ def find_mano(path: Path, side: Side) -> tuple[Path, Side]:
             if file.is_file():
                 return file, side
         path = path / FILE_NAMES[side]
-    side = next((told for told in FILE_NAMES if told in path.stem.lower()), side)
+    side = next((named for named in FILE_NAMES if named in path.stem.lower()), side)
     if path.is_file():
         return path, side
     raise FileNotFoundError(
@@ -77,15 +81,15 @@ def find_mano(path: Path, side: Side) -> tuple[Path, Side]:
 
 
 class _ChumpyArray(Inert):
-    """Of `chumpy.ch.Ch`; its state has an array ``x``."""
+    """In place of `chumpy.ch.Ch`; its state has an array ``x``."""
 
 
 class _ChumpySelection(Inert):
-    """Of `chumpy.reordering.Select`; entries ``idxs`` of the flattened ``a``, in ``preferred_shape``."""
+    """In place of `chumpy.reordering.Select`; entries ``idxs`` of the flattened ``a``, in ``preferred_shape``."""
 
 
 class _SparseColumns(Inert):
-    """Of SciPy's csc matrix; its state has ``data``, ``indices``, ``indptr`` and a shape."""
+    """In place of SciPy's csc matrix; its state has ``data``, ``indices``, ``indptr`` and a shape."""
 
 
 _REPLACEMENTS = {
@@ -124,7 +128,7 @@ def _asset(loaded: dict[str, Any], file: Path, side: Side) -> HandAsset:
     def floats(key: str, *shape: int) -> np.ndarray:
         return np.array(array(key, *shape), dtype=np.float64, order="C")
 
-    template = floats("v_template", NUM_VERTICES, 3)  # first: it tells another model best
+    template = floats("v_template", NUM_VERTICES, 3)  # first: it shows best that a file holds another model
     parents = array("kintree_table", 2, 16)[0].astype(np.int64)
     parents = tuple(-1 if parent in (-1, _ROOT_PARENT) else int(parent) for parent in parents)
     if parents != KINEMATIC_PARENTS:
@@ -151,7 +155,7 @@ def _asset(loaded: dict[str, Any], file: Path, side: Side) -> HandAsset:
 
 
 def _dense(value: Any) -> np.ndarray:
-    """A plain array from what a MANO file may hold in its place."""
+    """The plain array behind what a MANO file may hold in its place."""
     if isinstance(value, np.ndarray):
         return value
     if isinstance(value, _ChumpyArray):
@@ -170,7 +174,7 @@ def _dense(value: Any) -> np.ndarray:
 
 
 def _with_mirrored_shape(left: HandAsset, file: Path) -> HandAsset:
-    """The left hand with the x of its shape directions as the mirrored right hand has it."""
+    """The left hand with shape directions that mirror the right hand's."""
     right_file = file.with_name(FILE_NAMES["right"])
     directions = left.shape_directions
     if right_file.is_file():

@@ -1,7 +1,7 @@
-"""Reads pickles without running what is in them.
+"""Reading pickles without running code from them.
 
 MANO files and HO-3D's annotations are Python-2 pickles, and a pickle may name any function to be called while it is
-read. This reader admits the few names that arrays consist of and refuses every other one by its name.
+read. This reader allows the few names that arrays consist of and refuses every other one by its name.
 """
 
 import io
@@ -17,7 +17,7 @@ from handlit.errors import InputError
 
 
 class Inert:
-    """Stands in for an instance of a class that is not loaded: keeps what the file gives it and does nothing."""
+    """Stands in for an instance of a class that is not loaded: keeps its arguments and state and does nothing."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -28,19 +28,19 @@ class Inert:
 
 
 class _Array(Inert):
-    """Of `numpy.ndarray`; its state is (version, shape, type, is column-major, bytes)."""
+    """In place of `numpy.ndarray`; its state is (version, shape, type, is column-major, bytes)."""
 
 
 class _Type(Inert):
-    """Of `numpy.dtype`; its first argument is a code such as "f8", its state begins (version, byte order, ...)."""
+    """In place of `numpy.dtype`; its first argument is a code like "f8", its state starts (version, byte order, ..)."""
 
 
 class _Scalar(Inert):
-    """Of a NumPy scalar; its arguments are (type, bytes)."""
+    """In place of a NumPy scalar; its arguments are (type, bytes)."""
 
 
 def _new_array(*_: object) -> _Array:
-    """`_reconstruct` of NumPy: an array that gets its contents as a state afterwards."""
+    """NumPy's `_reconstruct`: an array whose contents follow as a state."""
     return _Array()
 
 
@@ -51,8 +51,8 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-# NumPy's own classes are not admitted either: the state of a dtype can make it read bytes as pointers.
-_ADMITTED: Mapping[tuple[str, str], Callable[..., Any]] = {
+# NumPy's own classes are not allowed either: the state of a dtype can make it read bytes as pointers.
+_ALLOWED: Mapping[tuple[str, str], Callable[..., Any]] = {
     ("numpy.core.multiarray", "_reconstruct"): _new_array,
     ("numpy._core.multiarray", "_reconstruct"): _new_array,
     ("numpy.core.multiarray", "scalar"): _Scalar,
@@ -66,18 +66,18 @@ _ADMITTED: Mapping[tuple[str, str], Callable[..., Any]] = {
 
 
 class _Unpickler(pickle.Unpickler):
-    """Unpickler that knows the admitted names and no others."""
+    """Unpickler that knows the allowed names and no others."""
 
     def __init__(self, content: bytes, replacements: Mapping[tuple[str, str], type[Inert]]) -> None:
         super().__init__(io.BytesIO(content), encoding="latin1")
-        self.admitted = {**_ADMITTED, **replacements}
+        self.allowed = {**_ALLOWED, **replacements}
         self.refused: str | None = None
 
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self.admitted:
+        if (module, name) not in self.allowed:
             self.refused = f"{module}.{name}"
             raise pickle.UnpicklingError(self.refused)
-        return self.admitted[module, name]
+        return self.allowed[module, name]
 
 
 def restricted_load(path: Path, replacements: Mapping[tuple[str, str], type[Inert]] | None = None) -> Any:
@@ -85,8 +85,8 @@ def restricted_load(path: Path, replacements: Mapping[tuple[str, str], type[Iner
 
     Args:
         path: The file.
-        replacements: Further (module, class) names that the file may hold, each with the container that keeps its
-            state instead.
+        replacements: Further (module, class) names that the file may hold, each with the container that stands in for
+            it.
 
     Returns:
         The file's value, its arrays as NumPy arrays.
@@ -113,7 +113,7 @@ def restricted_load(path: Path, replacements: Mapping[tuple[str, str], type[Iner
 
 
 def _with_arrays(value: Any) -> Any:
-    """The value with real arrays in the place of the containers that held their parts."""
+    """The value with arrays in place of the containers that held their parts."""
     if isinstance(value, _Array):
         _, shape, stored, column_major, content = value.state
         return np.frombuffer(_bytes(content), _dtype(stored)).reshape(shape, order="F" if column_major else "C")

@@ -10,22 +10,25 @@ from handlit.losses.reduction import mean_of_points
 
 
 def scale_nll(distribution: Independent, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Negative log-likelihood that trains the scale and leaves the mean alone.
+    """Negative log-likelihood that trains the scale and not the mean.
 
     The gradient with respect to the mean is stopped: it is ``(mean - target) / variance``, which explodes where the
-    model becomes sure and fades where it is unsure, the known trouble of Gaussian likelihoods (Seitzer et al., "On the
-    Pitfalls of Heteroscedastic Uncertainty Estimation", ICLR 2022). The mean has its own, unweighted losses. On a toy
-    regression with heteroscedastic noise, next to an L1 loss on the mean, this gave 4 to 5 % less error of the mean
-    than the full likelihood or Seitzer's beta = 0.5 and a better likelihood than both; the likelihood alone had 20 %
-    more error.
+    model becomes certain and vanishes where it is uncertain, a known weakness of Gaussian likelihoods. The mean has its
+    own, unweighted losses. On a toy regression with heteroscedastic noise, next to an L1 loss on the mean, this gave 4
+    to 5 % less error of the mean than the full likelihood or Seitzer's beta = 0.5 and a better likelihood than both;
+    the likelihood alone had 20 % more error.
 
     Args:
         distribution: Gaussian with batch shape (B,).
         target: (B, N, D).
-        valid: (B, N) bool, points that count; all by default.
+        valid: (B, N) bool, other points are ignored; all are valid by default.
 
     Returns:
         (B,) nats per coordinate.
+
+    References:
+        Seitzer et al., "On the Pitfalls of Heteroscedastic Uncertainty Estimation with Probabilistic Neural Networks",
+        ICLR 2022, https://arxiv.org/abs/2203.09168.
     """
     normal = distribution.base_dist
     normalised = (target - normal.loc.detach()) / normal.scale

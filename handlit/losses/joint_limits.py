@@ -22,16 +22,20 @@ _LIMITS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "thumb_2": ((-5, -5, -22.5), (5, 5, 22.5)),
     "thumb_3": ((-5, -5, -20), (5, 5, 100)),
 }
-#: Bending (about z) counts twice.
+#: Bending (about z) weighs twice.
 _AXIS_WEIGHTS = (1.0, 1.0, 2.0)
 
 
 class JointLimits(nn.Module):
-    """How far finger rotations are outside their anatomical range.
+    """Excess of finger rotations over their anatomical range.
 
-    The twist-splay-bend prior of AMVUR (CVPR 2023) with the limits of its released code: the excess of each raw
-    axis-angle component over its limits, bending counted twice, averaged over joints and axes. The global rotation,
-    which that code holds fixed and counts as a sixteenth joint, has no limits here.
+    AMVUR's twist-splay-bend prior with the limits of its released code: the excess of each raw axis-angle component
+    over its limits, bending weighted twice, averaged over joints and axes. The global rotation, which that code holds
+    fixed and counts as a sixteenth joint, has no limits here.
+
+    References:
+        Jiang et al., CVPR 2023, https://arxiv.org/abs/2304.14299; https://github.com/ZhehengJiangLancaster/AMVUR at
+        commit 991150e.
     """
 
     low: Tensor

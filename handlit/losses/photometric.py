@@ -1,11 +1,15 @@
-"""Comparison of a rendered hand with the picture, where the picture shows that hand."""
+"""Comparison of a rendered hand with the image, at the pixels of that hand.
+
+References:
+    Jiang et al., CVPR 2023, https://arxiv.org/abs/2304.14299 (the photometric loss of AMVUR).
+"""
 
 import torch
 from torch import Tensor
 
 from handlit.types import HandBatch
 
-#: Added to the squared colour difference, so that its root has a gradient at 0 (AMVUR, CVPR 2023).
+#: Added to the squared colour difference, as in AMVUR, so that its root has a gradient at 0.
 _SQUARED_MARGIN = 1e-6
 
 
@@ -13,7 +17,7 @@ def hand_pixels(batch: HandBatch) -> Tensor:
     """Pixels that may show the hand: those of the hand's mask where it is known, never those of a known object.
 
     Args:
-        batch: Its masks count where they are valid.
+        batch: Its masks are used where they are valid.
 
     Returns:
         (B, H, W) bool.
@@ -25,7 +29,7 @@ def hand_pixels(batch: HandBatch) -> Tensor:
 def photometric_distance(rendered: Tensor, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     """Mean length of the colour difference over an image's masked pixels, ``sqrt(1e-6 + |I - R|^2)``.
 
-    Other pixels take no part, not even with a zero weight: what they hold cannot reach the gradient.
+    Other pixels are left out, not weighted by zero: a NaN there cannot reach the gradient.
 
     Args:
         rendered: (B, H, W, 3) RGB in [0, 1].

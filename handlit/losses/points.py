@@ -11,7 +11,7 @@ def l1_distance(predicted: Tensor, target: Tensor, valid: Tensor | None = None) 
     Args:
         predicted: (B, N, D).
         target: (B, N, D), same unit.
-        valid: (B, N) bool, points that count; all by default.
+        valid: (B, N) bool, other points are ignored; all are valid by default.
 
     Returns:
         (B,), same unit.

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
     """Mean of the valid items; 0 with zero gradient when there is none.
 
-    Invalid items do not count in the denominator and cannot spread a NaN.
+    Invalid items are not in the denominator and cannot spread a NaN.
 
-    When several processes train together, the items of all of them are counted, and the mean of the processes' results,
-    which is what DDP makes of their gradients, is the mean over all valid items, however they are spread. Evaluation,
-    where processes may have different numbers of batches, counts each batch for itself.
+    When several processes train together, the items of all of them are counted: the mean of the processes' results,
+    which is what DDP computes of their gradients, is then the mean over all valid items, however these are distributed.
+    In evaluation, where processes may have different numbers of batches, each batch has its own mean.
 
     Args:
         values: (B,) one loss per item.
@@ -34,9 +34,9 @@ def masked_mean(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Means of scalars over the processes that train together; alone, the scalars themselves.
+    """Means of scalars over the processes that train together; in a single process, the scalars themselves.
 
-    All of them are exchanged at once and nothing waits for the device, where Lightning's ``sync_dist`` stops all
+    All of them are exchanged at once and without waiting for the device, whereas Lightning's ``sync_dist`` stops all
     processes for each of them.
     """
     if not several_processes():
@@ -47,10 +47,10 @@ def mean_over_processes(values: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def zero_of(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """0 with a gradient of 0 for each parameter: for a part of a network that a loss leaves out for now.
+    """0 with a gradient of 0 for each parameter: for a part of a network that the loss does not use yet.
 
-    DDP expects a gradient of every parameter at every step. Adam leaves parameters whose gradients have all been 0
-    where they are.
+    DDP expects a gradient of every parameter at every step. Adam does not move parameters whose gradients have all been
+    0.
     """
     return 0.0 * torch.stack([parameter.flatten()[0] for parameter in parameters]).sum()
 
@@ -74,6 +74,6 @@ def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:
 
 
 def several_processes() -> bool:
-    """Whether this process trains or evaluates together with others."""
+    """Whether this process is one of several that train or evaluate together."""
     distributed = torch.distributed
     return distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1

@@ -1,4 +1,9 @@
-"""Soft uniform priors and the Laplace likelihood of MHEntropy (ICCV 2023, section 3): log-densities of single items."""
+"""Soft uniform priors and the Laplace likelihood of MHEntropy: log-densities of single items.
+
+References:
+    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023;
+    https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
+"""
 
 import math
 
@@ -9,7 +14,7 @@ from torch import Tensor
 def soft_box(values: Tensor, bound: float, strength: float) -> Tensor:
     """Unnormalised log-density of a box with soft walls: ``-strength sum_i relu(|v_i| / bound - 1)^2``.
 
-    Flat, and so without a gradient, inside.
+    Constant inside, so without a gradient there.
 
     Args:
         values: (..., D).
@@ -33,7 +38,7 @@ def soft_ball(values: Tensor, radius: float, strength: float) -> Tensor:
     Returns:
         (...,), at most 0.
     """
-    # the norm's slope at the centre is not defined; nothing is asked for inside
+    # the norm has no gradient at the centre; inside the ball none is needed
     squared = values.square().sum(-1).clamp(min=torch.finfo(values.dtype).tiny)
     return -strength * (squared.sqrt() / radius - 1).relu().square()
 
@@ -41,14 +46,14 @@ def soft_ball(values: Tensor, radius: float, strength: float) -> Tensor:
 def laplace_log_likelihood(
     points: Tensor, target: Tensor, mask: Tensor, scale: float, dead_zone: float = 1e-4
 ) -> Tensor:
-    """Log-likelihood of seen points under a Laplace distribution, summed over points and coordinates.
+    """Log-likelihood of visible points under a Laplace distribution, summed over points and coordinates.
 
-    ``sum_k sum_d -max(|p_kd - t_kd|, dead_zone) / scale - log(2 scale)``; points outside the mask contribute nothing,
-    which is what a uniform distribution over hidden points means. Errors below `dead_zone` have no gradient.
+    ``sum_k sum_d -max(|p_kd - t_kd|, dead_zone) / scale - log(2 scale)``; points outside the mask are ignored, which is
+    a uniform distribution over hidden points. Errors below `dead_zone` have no gradient.
 
     Args:
         points: (..., J, D).
-        target: (..., J, D); what lies outside the mask may be anything.
+        target: (..., J, D); arbitrary outside the mask.
         mask: (..., J) bool.
         scale: b of the distribution, in the points' unit.
         dead_zone: In the points' unit.

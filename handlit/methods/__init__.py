@@ -1,4 +1,4 @@
-"""Published methods and baselines as LightningModules."""
+"""Methods and baselines as LightningModules; those that repeat released code are in `published`."""
 
 from handlit.methods.amvur import AMVUR
 from handlit.methods.deterministic import Deterministic

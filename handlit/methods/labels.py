@@ -1,4 +1,4 @@
-"""A batch's labels as methods that predict a mesh are trained on them."""
+"""Labels of a batch in the form on which methods that predict a mesh are trained."""
 
 from dataclasses import dataclass
 
@@ -39,9 +39,9 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
     """Labels for a network whose joints are regressed from its mesh.
 
     Where the mesh is known, its joints and their projections are regressed from it with the network's own matrix.
-    The dataset's joints may be defined otherwise (those of HO-3D are the joints that the fingers turn about, 3 mm
-    away on average): a perfect mesh would then still be told that its joints are wrong. Images without a mesh are
-    trained on the dataset's joints. A mesh that reaches behind the camera has no projection.
+    The dataset's joints may be defined otherwise (those of HO-3D are the joints that the fingers rotate about, 3 mm
+    away on average): a perfect mesh would then still have a loss. Images without a mesh are trained on the dataset's
+    joints. A mesh that reaches behind the camera has no projection.
 
     Args:
         batch: Images and labels.
@@ -51,11 +51,10 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
         Labels.
     """
     vertices_valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]
-    known = vertices_valid[:, None, None]
     with torch.autocast(batch.image.device.type, enabled=False):
         regressed = joint_matrix @ batch.vertices_cam
-        joints_cam = torch.where(known, regressed, batch.joints_cam)
-        # a pinhole camera shows nothing of what is behind it, and unknown meshes are zeros
+        joints_cam = torch.where(vertices_valid[:, None, None], regressed, batch.joints_cam)
+        # nothing behind a pinhole camera has an image, and unknown meshes are zeros
         in_front = (regressed[..., 2] > 0).all(1)
         projectable = vertices_valid & in_front
         joints_2d = torch.where(projectable[:, None, None], project(regressed, batch.intrinsics), batch.joints_2d)
@@ -71,7 +70,7 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
 
 @dataclass
 class ImageLabels:
-    """What can be labelled in the image alone.
+    """Labels that the image alone provides.
 
     Attributes:
         joints_2d: (B, 21, 2) crop pixels.
@@ -88,11 +87,11 @@ class ImageLabels:
 
 
 def image_labels(batch: HandBatch, visible_only: bool = False) -> ImageLabels:
-    """The dataset's own 2D joints; reads no 3D label.
+    """The dataset's own 2D joints; no 3D label is read.
 
     Args:
         batch: Images and labels.
-        visible_only: Leave out joints that are not seen; images that do not say which are seen keep all.
+        visible_only: Leave out joints that are not visible; images without visibility keep all.
 
     Returns:
         Labels.

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
@@ -18,13 +19,16 @@ from handlit.types import HandBatch, HandPrediction
 class MeanHand(HandMethod[int]):
     """Mean and standard deviation of the training set's root-relative vertices and its mean camera.
 
-    One epoch is one pass and the whole training; a further epoch computes the same again. It needs no gradients and one
-    process.
+    Training is one epoch; a further epoch computes the same again. It needs no gradients and runs in one process.
 
     Args:
         mano_path: MANO file or folder; the stand-in hand without it.
         tips: Vertices that stand for the finger tips in the dataset's labels.
         image_size: Side of the square crops, pixels.
+
+    References:
+        Chan, Golub and LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979,
+        http://i.stanford.edu/TR/CS-TR-79-773.html.
     """
 
     vertex_count: Tensor
@@ -37,13 +41,13 @@ class MeanHand(HandMethod[int]):
         super().__init__(image_size)
         self.automatic_optimization = False
         self._hand = HandLayer(load_hand(mano_path), tips=tips)
-        # float64: sums over hundreds of thousands of hands
+        # float64, for sums over hundreds of thousands of hands
         self.register_buffer("vertex_count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("vertex_mean", torch.zeros(NUM_VERTICES, 3, dtype=torch.float64))
         self.register_buffer("vertex_squares", torch.zeros(NUM_VERTICES, 3, dtype=torch.float64))
         self.register_buffer("camera_count", torch.zeros((), dtype=torch.int64))
         self.register_buffer("camera_mean", torch.zeros(3, dtype=torch.float64))
-        # Lightning counts steps by an optimiser's, and saves no checkpoint of a run of zero steps
+        # Lightning counts the optimiser's steps, and saves no checkpoint of a run of zero steps
         self.step_counter = torch.nn.Parameter(torch.zeros(()))
 
     @property
@@ -52,11 +56,11 @@ class MeanHand(HandMethod[int]):
         return self._hand
 
     def infer(self, image: Tensor) -> int:
-        """The number of images: nothing else of them matters."""
+        """The number of images, which alone matters."""
         return len(image)
 
     def losses(self, output: int, batch: HandBatch) -> Losses:
-        """There is no loss."""
+        """No loss: the statistics are not trained by gradients."""
         return Losses(None, {})
 
     def predict(self, output: int) -> HandPrediction:
@@ -78,8 +82,8 @@ class MeanHand(HandMethod[int]):
             distribution=GaussianHands(mesh, self.hand.joint_matrix, camera, size),
         )
 
+    @override
     def training_step(self, batch: HandBatch, batch_idx: int) -> None:
-        """Take a batch into the statistics."""
         valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]
         vertices = (batch.vertices_cam - batch.root_cam[:, None])[valid].double()
         if len(vertices):
@@ -97,13 +101,14 @@ class MeanHand(HandMethod[int]):
             self.camera_mean += (cameras - self.camera_mean).sum(0) / self.camera_count
         self.optimizers().step()  # type: ignore[union-attr]
 
+    @override
     def on_train_epoch_start(self) -> None:
-        """Every epoch starts from nothing."""
         for name in ("vertex_count", "vertex_mean", "vertex_squares", "camera_count", "camera_mean"):
             getattr(self, name).zero_()
 
+    @override
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """An optimiser that only counts: no parameter ever gets a gradient."""
+        """An optimiser that only counts steps: no parameter ever gets a gradient."""
         return torch.optim.SGD([self.step_counter], lr=0.0)
 
 

@@ -1,4 +1,4 @@
-"""MHEntropy (ICCV 2023): many hands for one image, learned from the joints that are seen in it."""
+"""MHEntropy (ICCV 2023): many hands for one image, learned from its visible joints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class MHEntropyWeights:
 
 
 class MHEntropy(LearnedMethod[PosedHands]):
-    """Maximises the likelihood of the seen joints and the entropy of the hands that explain them.
+    """Maximises the likelihood of the visible joints and the entropy of the hands that explain them.
 
     ``loss = mean_b { -mean_n [log p(uv | hand_n) + log p(hand_n)] + mean_n log q(hand_n | image) }`` over N hands drawn
     from the flow q: minus the evidence lower bound, whose last term is minus the entropy. Hidden joints are ignored by
@@ -64,8 +64,8 @@ class MHEntropy(LearnedMethod[PosedHands]):
         tips: Vertices that stand for the finger tips in the dataset's labels.
         image_size: Side of the square crops, pixels.
         weights: Of the loss terms.
-        supervision: ``"visible_2d"``: image points of seen joints, as published; an image whose joints' visibility is
-            not known contributes priors and entropy only. ``"all_2d"``: all image points. ``"2d_and_3d"``: all image
+        supervision: ``"visible_2d"``: image points of visible joints, as published; an image whose joints' visibility
+            is not known contributes priors and entropy only. ``"all_2d"``: all image points. ``"2d_and_3d"``: all image
             points, and joints.
         num_draws: N, hypotheses of each training image.
         learning_rate: Of Adam; the highest one for ``one_cycle``.
@@ -73,8 +73,8 @@ class MHEntropy(LearnedMethod[PosedHands]):
         **optimizer: Schedule, see `LearnedMethod`.
 
     References:
-        Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023; its released
-        code at commit 2a4c775, the branch for hands.
+        Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023;
+        https://github.com/GloryyrolG/MHEntropy at commit 2a4c775, the branch for hands.
     """
 
     def __init__(

@@ -1,8 +1,12 @@
-"""What AMVUR (CVPR 2023) learns from: meshes, or 2D joints and calibrated cameras alone.
+"""AMVUR's supervision: by meshes, or by 2D joints and calibrated cameras alone.
 
 The published code puts its losses on samples drawn with learned amplitudes. Here each loss has one job: absolute errors
-train the means, likelihoods the scales (`losses.gaussian.scale_nll`), and divergences are those of the Gaussians that
-the prediction consists of.
+train the means, likelihoods the scales (`losses.gaussian.scale_nll`), and divergences are those of the predicted
+Gaussians.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +16,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
+from typing_extensions import override
 
 from handlit.distributions.cameras import Camera, normalised_intrinsics
 from handlit.distributions.mesh_gaussian import MeshGaussian
@@ -29,8 +34,8 @@ from handlit.types import HandBatch
 
 T = TypeVar("T")
 
-#: How well the intrinsics of a dataset's crops are known, of each entry of `Camera.intrinsics`: 2 % of the focal
-#: length, a hundredth of the crop. Keeps the divergence from rewarding certainty beyond that.
+#: Standard deviation of each entry of `Camera.intrinsics` in a dataset's calibration: 2 % of the focal length, a
+#: hundredth of the crop. Keeps the divergence from rewarding certainty beyond that.
 CALIBRATION_SCALE = 0.02
 
 
@@ -46,12 +51,12 @@ class Supervision(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
-        """Weighted sum of the regime's terms; labels that an image lacks count nothing.
+        """Weighted sum of the regime's terms; labels that an image lacks are ignored.
 
         Args:
-            output: What the network says.
+            output: Output of the network.
             batch: The labels.
-            network: That said it; its hand model names the joints.
+            network: Network that produced `output`; its hand model defines the joints.
         """
 
     def camera(self, output: AMVUROutput) -> Camera:
@@ -70,11 +75,11 @@ class FullSupervision(Supervision):
         vertices: Weight of the mean absolute error of the mean mesh, per metre.
         joints: The same of the joints regressed from it, wrist at the origin, per metre.
         joints_2d: The same of their projections, per unit of normalised crop coordinates (the crop is 2 wide).
-        nll: Of the negative log-likelihood of the true mesh, per nat and coordinate; trains the scales.
+        nll: Weight of the negative log-likelihood of the true mesh, per nat and coordinate; trains the scales.
         prior: Factor on these four terms for the prior's mesh.
-        kl: Divergence of the posterior from the prior, per nat and coordinate.
-        joint_limits: Excess of the prior's finger rotations over their anatomical range, per radian.
-        intrinsics: Divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
+        kl: Weight of the divergence of the posterior from the prior, per nat and coordinate.
+        joint_limits: Weight of the excess of the prior's finger rotations over their anatomical range, per radian.
+        intrinsics: Weight of the divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
     """
 
     def __init__(
@@ -96,8 +101,8 @@ class FullSupervision(Supervision):
             "intrinsics": intrinsics,
         }
 
+    @override
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
-        """See `Supervision.forward`."""
         joint_matrix = network.hand.joint_matrix
         labels = mesh_labels(batch, joint_matrix)
         target_2d = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
@@ -135,10 +140,10 @@ class WeakSupervision(Supervision):
 
     Projections alone leave hands turned over, in local minima. So the prior also lifts the 2D joints to a mesh: its own
     hand in the orientation in which the mean hand's joints resemble them, in closed form (`geometry.orthographic_pose`;
-    the prior's own joints would do while it is right, and confirm it when it has turned its fingers round). This mesh
-    takes the place of the true one: the mean meshes of both branches are led to it as full supervision leads them to
-    the label, and the posterior's divergence is from the prior's Gaussian around it. It is taken as given, so the prior
-    learns nothing but its orientation from it, and is not taught by the posterior.
+    the prior's own joints would serve while they are right, but confirm it where its fingers are turned the wrong way).
+    This mesh takes the place of the true one: both branches' mean meshes are trained towards it as full supervision
+    trains them towards the label, and the posterior's divergence is from the prior's Gaussian around it. It is
+    detached, so the prior learns only its orientation from it, and nothing from the posterior.
 
     The published code has no such mesh and no 2D loss on the attention branch, and submits the prior's mesh. It has
     no prior on the pose coefficients, no shape at all, and ties all scales to one metre (``PV``, here `prior_scale`
@@ -147,20 +152,20 @@ class WeakSupervision(Supervision):
     Args:
         joints_2d: Weight of the mean absolute error of projected joints, per unit of normalised crop coordinates (the
             crop is 2 wide).
-        nll_2d: Of the negative log-likelihood of the 2D joints, per nat and coordinate; trains the scales. The wrist is
-            left out: it is where the camera says.
-        vertices: Mean absolute error of the mean mesh against the lifted one, per metre.
+        nll_2d: Weight of the negative log-likelihood of the 2D joints, per nat and coordinate; trains the scales. The
+            wrist is left out: the camera alone places it.
+        vertices: Weight of the mean absolute error of the mean mesh against the lifted one, per metre.
         prior: Factor on these three terms for the prior's mesh.
-        kl: Divergence of the posterior from the prior around the lifted mesh, per nat and coordinate; trains the
-            posterior only.
-        joint_limits: Excess of the prior's finger rotations over their anatomical range, per radian.
-        pose: Standard-normal energy of the prior's principal pose components, per nat and component.
+        kl: Weight of the divergence of the posterior from the prior around the lifted mesh, per nat and coordinate;
+            trains the posterior only.
+        joint_limits: Weight of the excess of the prior's finger rotations over their anatomical range, per radian.
+        pose: Weight of the standard-normal energy of the prior's principal pose components, per nat and component.
         betas: The same of its shape coefficients.
-        prior_scale: Divergence of the prior's scales from `initial_scale`, per nat and coordinate: what no 2D joint
-            shows, such as the scale along the line of sight, stays there.
-        initial_scale: Standard deviation of a vertex coordinate that nothing is known about, metres.
-        intrinsics: Divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
-        visible_only: Use only joints that are seen, where the data says which; the paper uses all.
+        prior_scale: Weight of the divergence of the prior's scales from `initial_scale`, per nat and coordinate: it
+            keeps scales that no 2D joint determines, such as those along the line of sight.
+        initial_scale: Standard deviation of a vertex coordinate about which nothing is known, metres.
+        intrinsics: Weight of the divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
+        visible_only: Use only visible joints, where the data has visibility; the paper uses all.
     """
 
     def __init__(
@@ -191,8 +196,8 @@ class WeakSupervision(Supervision):
             "intrinsics": intrinsics,
         }
 
+    @override
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
-        """See `Supervision.forward`."""
         joint_matrix = network.hand.joint_matrix
         labels = image_labels(batch, self.visible_only)
         target = crop_to_normalised(labels.joints_2d, batch.image.shape[-1])
@@ -202,21 +207,21 @@ class WeakSupervision(Supervision):
         fingers = labels.valid[:, WRIST + 1 :]
         prior = output.prior
         with torch.autocast(target.device.type, enabled=False):
-            # the hand without its orientation, taken as given
+            # the hand without its orientation, detached
             upright = prior.distribution.mean.detach() @ prior.rotation.detach()
             rest = network.template_joints.expand(len(target), -1, -1)
             lifted = upright @ fit_orthographic_rotation(rest, target, labels.valid).mT
             turned = upright @ prior.rotation.mT
         scale = prior.distribution.stddev
 
-        def reconstruction(mesh: MeshGaussian, led: Tensor) -> dict[str, Tensor]:
+        def reconstruction(mesh: MeshGaussian, vertices: Tensor) -> dict[str, Tensor]:
             projected = camera.project(mesh.marginal(joint_matrix, relative_to=WRIST))
             moving = Normal(projected.mean[:, WRIST + 1 :], projected.stddev[:, WRIST + 1 :], validate_args=False)
             nll = scale_nll(_as_event(moving), target[:, WRIST + 1 :], fingers)
             return {
                 "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.valid), labelled),
                 "nll_2d": masked_mean(nll, fingers.any(1)),
-                "vertices": masked_mean(l1_distance(led, lifted), liftable),
+                "vertices": masked_mean(l1_distance(vertices, lifted), liftable),
             }
 
         uninformed = MeshGaussian(lifted, torch.full_like(scale, self.initial_scale))
@@ -243,15 +248,15 @@ def _of_prior(values: Mapping[str, T]) -> dict[str, T]:
 
 
 def _intrinsics(camera: Camera, batch: HandBatch, labelled: Tensor) -> dict[str, Tensor]:
-    """Divergence of the crop's intrinsics, as well as they are known, from the predicted ones.
+    """Divergence of the calibration, with its uncertainty, from the predicted intrinsics.
 
     In this direction the predicted uncertainty becomes that of the prediction. The published code has the other one,
-    against a Gaussian so wide that it says nothing (variance e for numbers about 1).
+    against a Gaussian so wide that it carries no information (variance e for numbers about 1).
     """
     if camera.intrinsics is None:
         return {}
-    known = normalised_intrinsics(batch.intrinsics, batch.image.shape[-1])
-    truth = Normal(known, torch.full_like(known, CALIBRATION_SCALE), validate_args=False)
+    calibration = normalised_intrinsics(batch.intrinsics, batch.image.shape[-1])
+    truth = Normal(calibration, torch.full_like(calibration, CALIBRATION_SCALE), validate_args=False)
     divergence = kl_per_coordinate(_as_event(truth), _as_event(camera.intrinsics))
     return {"intrinsics": masked_mean(divergence, labelled)}
 

@@ -1,4 +1,9 @@
-"""The AMVUR network (CVPR 2023): one image feature, a hand-model prior, an attention posterior and a camera."""
+"""The AMVUR network: an image feature, a hand-model prior, an attention posterior and a camera.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -26,8 +31,8 @@ INITIAL_MAGNIFICATION = 1 / 0.12
 INITIAL_FOCAL = 0.6 * INITIAL_MAGNIFICATION
 #: Their standard deviations before training: of the logarithm of the focal lengths, and of the principal point.
 INITIAL_INTRINSICS_SCALE = (0.3, 0.3, 1.0, 1.0)
-#: Bounds of these standard deviations. A crop does not tell its intrinsics better than the lower one, and below it a
-#: single wrong prediction would outweigh the rest of the loss.
+#: Bounds of these standard deviations. A crop does not determine its intrinsics better than the lower one, and below it
+#: a single wrong prediction would outweigh the rest of the loss.
 INTRINSICS_SCALE_BOUNDS = (0.05, 3.0)
 
 CameraModel = Literal["weak_perspective", "perspective"]
@@ -35,13 +40,13 @@ CameraModel = Literal["weak_perspective", "perspective"]
 
 @dataclass
 class AMVUROutput:
-    """What the network says about a batch of images.
+    """Output of the network for a batch of images.
 
     Attributes:
-        posterior: The answer: over wrist-relative vertices (B, 778, 3), metres, camera axes.
-        prior: The hand model's answer, which regularises the posterior.
+        posterior: Over wrist-relative vertices (B, 778, 3), metres, camera axes.
+        prior: The hand model's prediction, which regularises the posterior.
         camera: Projects root-relative points to [-1, 1] over the crop.
-        maps: The backbone's feature maps, which a texture is read from; empty without a texture branch.
+        maps: The backbone's feature maps, for the texture; empty without a texture branch.
     """
 
     posterior: MeshGaussian
@@ -53,7 +58,7 @@ class AMVUROutput:
 class CameraHead(nn.Module):
     """Image feature to a camera in normalised crop coordinates.
 
-    Magnification and focal lengths are the exponentials of the network's outputs: positive, and as easily halved as
+    Magnification and focal lengths are exponentials of the network's outputs: positive, and halved as easily as
     doubled.
 
     Args:
@@ -72,7 +77,7 @@ class CameraHead(nn.Module):
             self.intrinsics_head = RegressionHead(in_features, hidden, mean + log_scale)
 
     def forward(self, feature: Tensor) -> Camera:
-        """Cameras of features (B, in_features)."""
+        """Features (B, in_features) to cameras."""
         log_magnification, offset = self.head(feature).split((1, 2), dim=1)
         view = torch.cat([log_magnification.exp(), offset], dim=1)
         if self.intrinsics_head is None:
@@ -90,8 +95,8 @@ class AMVURNetwork(nn.Module):
         asset: The hand model. Its template gives the decoder's tokens, its bases the prior.
         tips: Vertices that stand for the finger tips; named by the source of the labels.
         backbone: Image network.
-        camera: Model of the camera; the paper supervises by meshes with the weak-perspective one and by 2D joints with
-            the perspective one.
+        camera: Model of the camera; the paper uses the weak-perspective one with supervision by meshes and the
+            perspective one with supervision by 2D joints.
         hidden: Width of each block of the decoder; the default is the paper's.
         layers: Transformer layers in each block.
         heads: Attention heads in each block.
@@ -101,7 +106,7 @@ class AMVURNetwork(nn.Module):
         num_components: Principal pose components of the prior.
         head_hidden: Width inside the prior's and the camera's heads.
         texture: Builds the texture branch from the channels of the backbone's maps and the hand model; the backbone
-            must be built with ``maps``. It takes no part in the forward: whoever wants colours calls it.
+            must be built with ``maps``. `forward` does not run it: callers that need colours do.
         activation_checkpointing: Compute the decoder's transformer layers again in the backward pass; the backbone has
             an option of its own.
         compile: Run the decoder through ``torch.compile``; the backbone has an option of its own.
@@ -165,7 +170,7 @@ class AMVURNetwork(nn.Module):
         return self.decoder.tokens[0, : self.decoder.num_joints]
 
     def forward(self, images: Tensor) -> AMVUROutput:
-        """Look at images.
+        """Predict hands.
 
         Args:
             images: (B, 3, H, W) normalised, from the backbone's `normalise`.

@@ -1,9 +1,14 @@
 """Mesh decoder of AMVUR: attention among joint and vertex tokens, mean and log-variance of every vertex.
 
-AMVUR, CVPR 2023. Three blocks of falling width refine 21 joint and 195 vertex tokens; the last one reads
-out a Gaussian for each coarse vertex and a learned upsampling brings it to the 778 vertices of the hand. The
-transformer layers are BERT's (Devlin et al., 2019): normalisation after each residual sum, GELU with the error
-function.
+Three blocks of decreasing width refine 21 joint and 195 vertex tokens; the last one predicts a Gaussian for each coarse
+vertex, which a learned upsampling brings to the 778 vertices of the hand. The transformer layers are BERT's:
+normalisation after each residual sum, GELU with the error function.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. Tokens and
+    blocks follow METRO: Lin et al., CVPR 2021, https://arxiv.org/abs/2012.09760. BERT: Devlin et al., 2019,
+    https://arxiv.org/abs/1810.04805.
 """
 
 import math
@@ -20,9 +25,7 @@ from handlit.errors import InputError
 NORM_EPS = 1e-12
 #: Standard deviation of BERT's initial weights.
 INIT_STD = 0.02
-
-
-#: Whether a CPU is faster at convolutions of width 1 than at the products that they are: see `TokenLinear`.
+#: Whether this CPU computes convolutions of width 1 faster than the equal matrix products: see `TokenLinear`.
 BY_CONVOLUTION = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
@@ -41,7 +44,7 @@ class TokenLinear(nn.Linear):
 def _linear(tokens: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """`F.linear` of tokens (B, N, C), see `TokenLinear`."""
     on_cpu = tokens.device.type == "cpu" and tokens.dtype == torch.float32
-    # a compiler chooses for itself
+    # a compiler makes its own choice
     if not (BY_CONVOLUTION and on_cpu) or torch.compiler.is_compiling():
         return F.linear(tokens, weight, bias)
     # (B, C, N, 1) in channels-last memory, where a token is a pixel: nothing is copied
@@ -87,7 +90,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, heads: int, dropout: floa
 
 
 class CrossAttention(nn.Module):
-    """Vertices ask joints: attention without output projection, added to the vertex tokens.
+    """Vertices attend to joints: without an output projection, added to the vertex tokens.
 
     Args:
         hidden: Width of the tokens.
@@ -140,9 +143,9 @@ class EncoderLayer(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Embed tokens, let vertices ask joints, refine the vertices among themselves, read out.
+    """Embedding, cross-attention of vertices to joints, self-attention among vertices, readout.
 
-    Joint tokens only serve as keys and values; they leave the block as they were embedded.
+    Joint tokens are only keys and values; the block passes on their embeddings unchanged.
 
     Args:
         in_features: Width of the incoming tokens.
@@ -211,7 +214,7 @@ class AttentionBlock(nn.Module):
         return joints, vertices
 
     def read_out(self, states: Tensor, tokens: Tensor, condition: Tensor | None = None) -> Tensor:
-        """Outgoing tokens (B, N, out_features): a linear head on the states plus a linear map of what came in."""
+        """Outgoing tokens (B, N, out_features): a linear head on the states plus a linear map of incoming tokens."""
         return self.head(states) + self.residual(tokens, condition)
 
     def forward(self, tokens: Tensor, condition: Tensor | None = None) -> Tensor:

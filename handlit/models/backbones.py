@@ -1,4 +1,4 @@
-"""Image backbones: any timm network as one pooled feature vector and, when asked for, multi-scale feature maps."""
+"""Image backbones: any timm network as one pooled feature vector and, as an option, multi-scale feature maps."""
 
 import difflib
 from dataclasses import dataclass
@@ -18,13 +18,13 @@ from torch.utils.checkpoint import checkpoint as recompute
 from handlit.errors import InputError
 from handlit.models.weight_files import read_state_dict
 
-#: Strides of the maps that a backbone hands out, finest first: those of AMVUR's texture branch.
+#: Strides of the maps that a backbone returns, finest first: those of AMVUR's texture branch.
 MAP_STRIDES = (4, 8, 16)
 
 
 @dataclass
 class Features:
-    """What a backbone sees in a batch of images.
+    """Features of a batch of images.
 
     Attributes:
         pooled: (B, C) one vector per image.
@@ -38,23 +38,22 @@ class Features:
 class Backbone(nn.Module):
     """A timm network without its classifier.
 
-    HRNet is used whole, as AMVUR (CVPR 2023) does: the pooled vector comes from the classification head's fusion of the
-    four branches (2048 channels), and the maps are the fused outputs of the last stage's first three branches, before
-    that head. timm's ``features_only`` mode would drop the head.
+    HRNet is used whole, as in AMVUR: the pooled vector comes from the classification head's fusion of the four branches
+    (2048 channels), and the maps are the fused outputs of the last stage's first three branches, before that head.
+    timm's ``features_only`` mode would drop the head.
 
-    A network without maps at stride 4, such as a plain vision transformer, gives its last map resampled to every stride
-    (a simple pyramid, after Li et al., "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022,
-    without that paper's learned layers).
+    A network without maps at stride 4, such as a plain vision transformer, returns its last map resampled to every
+    stride: ViTDet's simple pyramid without its learned layers.
 
     Args:
         name: timm model, with or without a pretrained tag, e.g. ``"hrnet_w64"`` or ``"resnet50.a1_in1k"``.
         pretrained: Start from timm's ImageNet weights (downloaded once, then cached by timm).
         checkpoint: File with a state_dict of the network to start from instead, e.g. the official HRNet ImageNet file.
         maps: Also return feature maps.
-        channels_last: Keep weights and images in channels-last memory, the layout that convolutions are fastest in on
-            CPUs and on tensor cores.
-        activation_checkpointing: Keep only the inputs of the network's parts for the backward pass and compute the rest
-            again there: less memory, about a third more time. Results are the same.
+        channels_last: Keep weights and images in channels-last memory, the fastest layout for convolutions on CPUs and
+            on tensor cores.
+        activation_checkpointing: Keep only the inputs of the network's parts for the backward pass and recompute the
+            rest there: less memory, about a third more time. Results are the same.
         compile: Run the network through ``torch.compile``, see `compile_in_place`.
 
     Attributes:
@@ -63,8 +62,14 @@ class Backbone(nn.Module):
 
     Raises:
         FileNotFoundError: There is no such checkpoint.
-        InputError: There is no such network, its weights cannot be had, the checkpoint does not fit, the network has no
-            activation checkpointing, or it is asked for together with ``compile``.
+        InputError: There is no such network, its weights cannot be fetched, the checkpoint does not fit, the network
+            has no activation checkpointing, or that is combined with ``compile``.
+
+    References:
+        HRNet: Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2021,
+        https://arxiv.org/abs/1908.07919; https://github.com/HRNet/HRNet-Image-Classification. ViTDet: Li et al.,
+        "Exploring Plain Vision Transformer Backbones for Object Detection", ECCV 2022,
+        https://arxiv.org/abs/2203.16527.
     """
 
     #: timm's network; its methods are not those of a plain Module
@@ -106,7 +111,7 @@ class Backbone(nn.Module):
 
         if activation_checkpointing and compile:
             raise InputError("a backbone has activation_checkpointing or compile, not both: set one of them to false")
-        #: whether activations are computed again in the backward pass
+        #: whether activations are recomputed in the backward pass
         self.recomputed = activation_checkpointing
         if activation_checkpointing:
             _checkpoint_activations(self.model, name)
@@ -114,7 +119,7 @@ class Backbone(nn.Module):
             compile_in_place(self)
 
     def normalise(self, images: Tensor) -> Tensor:
-        """Pixels to the statistics that the network was trained with.
+        """Normalise pixels by the statistics that the network was trained with.
 
         Args:
             images: (B, 3, H, W) uint8 RGB.
@@ -170,7 +175,7 @@ class Backbone(nn.Module):
             return list(range(len(MAP_STRIDES))), tuple(channels)
         info = list(getattr(self.model, "feature_info", []))
         if not info or not hasattr(self.model, "forward_intermediates"):
-            raise InputError(f"{self.name} hands out no feature maps: choose another backbone, or maps=False")
+            raise InputError(f"{self.name} returns no feature maps: choose another backbone, or maps=False")
         deepest = {level["reduction"]: (index, level["num_chs"]) for index, level in enumerate(info)}
         if MAP_STRIDES[0] not in deepest:
             self._pyramid = True
@@ -203,10 +208,10 @@ def compile_in_place(module: nn.Module) -> None:
 
 
 class _RecomputedHRNetModule(HighResolutionModule):
-    """HRNet's exchange among branches, computed again in the backward pass: timm has no such option for HRNet."""
+    """HRNet's exchange among branches, recomputed in the backward pass: timm has no such option for HRNet."""
 
     def forward(self, x: list[Tensor]) -> list[Tensor]:
-        # timm's forward writes into the list that it is given
+        # timm's forward writes into its argument
         return recompute(lambda *branches: HighResolutionModule.forward(self, list(branches)), *x, use_reentrant=False)
 
 
@@ -230,7 +235,7 @@ def _checkpoint_activations(model: Any, name: str) -> None:
 
 
 def _count_batch_once(module: Any, args: Any, momentum: float | None) -> None:
-    """Keep the statistics of a batch normalisation as they are where it is computed again, in the backward pass."""
+    """Do not update the statistics of a batch normalisation again where the backward pass recomputes it."""
     recomputing = torch._C._current_graph_task_id() != -1
     module.momentum = 0.0 if recomputing else momentum
     if recomputing and module.training:
@@ -258,9 +263,9 @@ def _load(model: Any, name: str, path: Path) -> None:
     classifier = model.pretrained_cfg["classifier"]
     prefixes = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     weights = {key: value for key, value in weights.items() if not key.startswith(tuple(f"{p}." for p in prefixes))}
-    own = model.state_dict()
-    missing, unexpected = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    shapes = sorted(key for key in own.keys() & weights.keys() if own[key].shape != weights[key].shape)
+    expected = model.state_dict()
+    missing, unexpected = sorted(expected.keys() - weights.keys()), sorted(weights.keys() - expected.keys())
+    shapes = sorted(key for key in expected.keys() & weights.keys() if expected[key].shape != weights[key].shape)
     if missing or unexpected or shapes:
         raise InputError(
             f"{path} does not hold the weights of '{name}': {len(missing)} missing {missing[:3]}, "

@@ -1,4 +1,9 @@
-"""The MHEntropy network (ICCV 2023): an image feature, a deterministic head, and a flow over the finger pose."""
+"""The MHEntropy network: an image feature, a deterministic head, and a flow over the finger pose.
+
+References:
+    Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023;
+    https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,7 +26,7 @@ _FLOWS: dict[str, type[ConditionalRealNVP] | type[ConditionalSplineFlow]] = {
 
 @dataclass
 class MHEntropyOutput:
-    """What the network says about a batch of images.
+    """Output of the network for a batch of images.
 
     Attributes:
         flow: Over the finger coefficients, or over them, global rotation and shape.
@@ -41,11 +46,11 @@ class MHEntropyNetwork(nn.Module):
 
     Args:
         backbone: Image network; the paper's is ResNet-50.
-        features: Width of the image feature that everything is read from.
+        features: Width of the image feature, the condition of the flow and the input of the deterministic head.
         hidden: Widths inside the flow's networks.
         steps: Pairs of couplings in the flow.
         stochastic: ``"fingers"``: the flow draws the finger pose, as published; the palm is then the same in every
-            hypothesis. ``"all"``: it also moves global rotation and shape about the deterministic head's answer.
+            hypothesis. ``"all"``: it also draws offsets of global rotation and shape from the deterministic head's.
         pixel_range: ``"unit"``: pixels from -1 to 1, as published. ``"backbone"``: the statistics of the backbone's
             own training.
         flow: ``"realnvp"``: affine couplings, as published. ``"spline"``: rational-quadratic splines in their place.
@@ -76,13 +81,9 @@ class MHEntropyNetwork(nn.Module):
         return images.contiguous(memory_format=self.backbone.memory_format).float() / 127.5 - 1
 
     def forward(self, images: Tensor) -> MHEntropyOutput:
-        """Look at images.
-
-        Args:
-            images: (B, 3, H, W) from `normalise`.
-        """
+        """Predict hands from images (B, 3, H, W), from `normalise`."""
         pooled = self.backbone(images).pooled
-        # autocast would round the camera by half a pixel, and what the flow is conditioned on
+        # autocast would round the camera by half a pixel, and the condition of the flow
         with torch.autocast(pooled.device.type, enabled=False):
             feature = self.feature(pooled.to(self.feature.weight.dtype))
             orient, betas, log_magnification, offset = self.det_head(feature).split((3, 10, 1, 2), dim=1)

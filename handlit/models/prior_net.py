@@ -1,8 +1,12 @@
-"""AMVUR's prior (CVPR 2023): a hand model driven by the image feature, with a scale for every vertex.
+"""AMVUR's prior: a hand model driven by the image feature, with a scale for every vertex.
 
 Where the published code departs from the paper's intent, this follows the intent: its two-layer heads have a
-non-linearity, shape coefficients are learned, the log-variance is predicted as such, and the global rotation turns the
-hand about its wrist.
+non-linearity, shape coefficients are learned, the log-variance is predicted as such, and the global rotation is about
+the wrist.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
 """
 
 import math
@@ -17,17 +21,17 @@ from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
 
-#: Spread of the initial weights of a head's last layer: outputs start close to the head's bias.
+#: Standard deviation of the initial weights of a head's last layer: outputs start close to the head's bias.
 _INIT_STD = 1e-3
 
 
 class RegressionHead(nn.Sequential):
-    """Two-layer network that starts out answering a given value.
+    """Two-layer network whose output starts at a given value.
 
     Args:
         in_features: Width of the image feature.
         hidden: Width between the two layers.
-        initial: The answer before training; its length is the number of outputs.
+        initial: The output before training; its length is the number of outputs.
     """
 
     def __init__(self, in_features: int, hidden: int, initial: Sequence[float]) -> None:
@@ -38,14 +42,14 @@ class RegressionHead(nn.Sequential):
         super().__init__(nn.Linear(in_features, hidden), nn.ReLU(), last)
 
     def forward(self, feature: Tensor) -> Tensor:
-        """Answers (B, outputs) of features (B, in_features), in the precision of the weights, also under autocast."""
+        """Features (B, in_features) to (B, outputs), in the precision of the weights, also under autocast."""
         with torch.autocast(feature.device.type, enabled=False):
             return super().forward(feature.to(next(self.parameters()).dtype))
 
 
 @dataclass
 class HandPrior:
-    """The hand model's answer for a batch of images.
+    """The hand model's prediction for a batch of images.
 
     Attributes:
         distribution: Over wrist-relative vertices (B, 778, 3), metres, camera axes.
@@ -71,8 +75,7 @@ class PriorNet(nn.Module):
     """Image feature to a hand model's mesh and the scale of each of its vertices.
 
     The global rotation is predicted as the first two columns of its matrix: unlike axis-angle this has no jump at half
-    a turn, where many photographed hands are (Zhou et al., "On the Continuity of Rotation Representations in Neural
-    Networks", CVPR 2019).
+    a turn, where many photographed hands are.
 
     Args:
         in_features: Width of the image feature.
@@ -80,6 +83,10 @@ class PriorNet(nn.Module):
         num_components: Pose coefficients that the hand layer takes.
         hidden: Width inside each head.
         initial_scale: Standard deviation of a vertex coordinate before training, metres.
+
+    References:
+        Zhou et al., "On the Continuity of Rotation Representations in Neural Networks", CVPR 2019,
+        https://arxiv.org/abs/1812.07035.
     """
 
     def __init__(
@@ -115,7 +122,7 @@ class PriorNet(nn.Module):
             rotation = roma.special_gramschmidt(columns)
             mesh = self.hand(pose, betas)
             # a global rotation moves the hand rigidly about its wrist, so it can follow the hand layer; this avoids
-            # the way through axis-angle, whose gradient has no limit at half a turn
+            # axis-angle, whose gradient has no limit at half a turn
             vertices = (mesh.vertices - mesh.joints[:, :1]) @ rotation.mT
         distribution = MeshGaussian.from_log_variance(vertices, log_variance.unflatten(1, (NUM_VERTICES, 3)))
         return HandPrior(distribution, self.hand.full_pose(pose), rotation, betas, pose)

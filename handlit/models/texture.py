@@ -1,9 +1,13 @@
-"""AMVUR's occlusion-aware texture regression (CVPR 2023): a colour for every vertex of a hand, seen or not.
+"""AMVUR's occlusion-aware texture regression: a colour for every vertex of a hand, visible or not.
 
-Image features are read where the vertices that the camera sees are projected. A vertex that the hand itself, an object
-or the edge of the image hides reads nothing there, for it would read the colour of what hides it: it gets a learned
-token, and attention completes its colour from the vertices that are seen. In training some of these are treated as
-hidden, so that completing is learned against true pixels.
+Image features are sampled at the projections of visible vertices. A vertex that the hand itself, an object or the edge
+of the image hides is not sampled, since its features would be those of what hides it: it gets a learned token, and
+attention completes its colour from the visible vertices. In training some of these are treated as hidden, so that
+completion is learned against true pixels.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299.
 """
 
 from collections.abc import Sequence
@@ -30,20 +34,20 @@ from handlit.render import (
     shown_at,
 )
 
-#: Distance at which a hand is drawn whose camera knows none, metres; see `rasterize_screen`.
+#: Distance at which a hand is drawn if its camera has none, metres; see `rasterize_screen`.
 WEAK_PERSPECTIVE_DISTANCE_M = 10.0
 
 
 @dataclass(frozen=True)
 class HandView:
-    """What a camera shows of hands.
+    """Hands as a camera sees them.
 
     Attributes:
         points: (B, 778, 2) projected vertices in normalised crop coordinates.
         positions: (B, 778, 3) vertices, metres: in the camera frame, or with the wrist as origin for a camera without a
             depth. Normals and light are those of this frame.
         fragments: What each pixel of the crop sees.
-        visible: (B, 778) bool, vertices that the camera sees, and that nothing known hides.
+        visible: (B, 778) bool, vertices that the camera sees and that no known mask hides.
         faces: (1538, 3).
     """
 
@@ -54,7 +58,7 @@ class HandView:
     faces: Tensor
 
     def render(self, colours: Tensor) -> tuple[Tensor, Tensor]:
-        """Picture of coloured hands under AMVUR's light.
+        """Render coloured hands under AMVUR's light.
 
         Args:
             colours: (B, 778, 3) RGB in [0, 1].
@@ -63,8 +67,8 @@ class HandView:
             (B, H, W, 3) RGB, black on the background; and (B, H, W) bool, pixels that only visible vertices colour: a
             loss over these has no gradient at the colour of a hidden vertex.
         """
-        picture = render_lambert(self.fragments, self.faces, self.positions, colours)
-        return picture, faces_seen_whole(self.fragments, self.faces, self.visible)
+        image = render_lambert(self.fragments, self.faces, self.positions, colours)
+        return image, faces_seen_whole(self.fragments, self.faces, self.visible)
 
 
 def view_hands(
@@ -105,7 +109,7 @@ def view_hands(
 
 
 def sample_maps(maps: Sequence[Tensor], points: Tensor) -> Tensor:
-    """Feature maps of any resolution at points of the image, bilinearly; beyond the border as at the border.
+    """Sample feature maps of any resolution at points of the image, bilinearly; beyond the border as at the border.
 
     Args:
         maps: (B, C_k, H_k, W_k) each, of the same crops.
@@ -114,9 +118,9 @@ def sample_maps(maps: Sequence[Tensor], points: Tensor) -> Tensor:
     Returns:
         (B, N, sum of C_k), the maps' channels in their order.
     """
-    # a point far outside is the border's as well, and its distance must not cost digits
+    # a point far outside takes the border's value, and its distance must not cost digits
     grid = points.clamp(-2, 2)[:, :, None]
-    # maps of half precision follow the points: coordinates of 8 bits would miss by half a pixel
+    # maps of half precision are raised to the points' precision: coordinates of 8 bits would miss by half a pixel
     sampled = [F.grid_sample(m.to(grid.dtype), grid, padding_mode="border", align_corners=False) for m in maps]
     return torch.cat(sampled, dim=1).squeeze(-1).mT
 
@@ -129,7 +133,7 @@ class TextureDecoder(nn.Module):
 
     Args:
         map_channels: Of the backbone's maps, `Backbone.map_channels`.
-        asset: The hand model; its template tells which vertices are near one another.
+        asset: The hand model; its template says which vertices are near one another.
         hidden: Width of the vertex tokens.
         feedforward: Width inside the transformer layers' two-layer networks.
         heads: Attention heads; divides `hidden`.
@@ -137,7 +141,7 @@ class TextureDecoder(nn.Module):
         dropout: Of embeddings and residual branches.
         attention_dropout: Of the attention probabilities; where attention has no fused kernel with dropout (CPUs), any
             but 0 is slow and needs memory for all pairs of vertices.
-        hide_radius_m: While training, the vertices nearer than a random share of this radius to a random vertex are
+        hide_radius_m: While training, vertices within a random fraction of this radius around a random vertex are
             treated as hidden.
     """
 
@@ -190,7 +194,7 @@ class TextureDecoder(nn.Module):
         Args:
             maps: (B, C_k, H_k, W_k) each.
             points: (B, 778, 2) projected vertices in normalised crop coordinates.
-            visible: (B, 778) bool, vertices whose features are their own.
+            visible: (B, 778) bool, vertices whose features are sampled.
 
         Returns:
             (B, 778, 3) RGB in [0, 1], before light; float32 also under autocast.
@@ -198,7 +202,7 @@ class TextureDecoder(nn.Module):
         if self.training:
             visible = visible & ~self._patch(len(visible))
         seen = visible[..., None]
-        # masked before anything is computed of them: no gradient and no infinity comes from hidden vertices' features
+        # masked before any computation: no gradient and no infinity comes from hidden vertices' features
         features = self.norm(torch.where(seen, sample_maps(maps, points), 0))
         tokens = torch.where(seen, self.embedding(features), self.hidden_token)
         states = self.layers(self.dropout(tokens + self.position))

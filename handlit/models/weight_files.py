@@ -1,4 +1,4 @@
-"""Reading state_dicts from files of strangers: tensors only, never code."""
+"""Reading state_dicts from untrusted files: tensors only, never code."""
 
 import pickle
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from handlit.errors import InputError
 
 #: Names under which training scripts wrap a state_dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")
-#: What DistributedDataParallel and torch.compile put in front of every name.
+#: Prefixes of DistributedDataParallel and torch.compile.
 PREFIXES = ("module.", "_orig_mod.")
 
 

@@ -1,4 +1,4 @@
-"""Lists of lists of unequal lengths, kept as one flat list and the lengths."""
+"""Lists of lists of unequal lengths, stored as one flat list and the lengths."""
 
 from itertools import pairwise
 
@@ -7,10 +7,9 @@ from torch import Tensor
 
 
 def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Count out each list: which list an entry belongs to, and its place there.
+    """For each entry the list that it belongs to, and its place there.
 
-    The first answer is ``torch.repeat_interleave(counts)``, which is four times slower on CPU where most counts are
-    small.
+    The former is ``torch.repeat_interleave(counts)``, which is four times slower on CPU where most counts are small.
 
     Args:
         counts: (M,) int64, length of each list, at least 0.
@@ -28,11 +27,11 @@ def expand(counts: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def runs(cost: Tensor, limit: int) -> list[slice]:
-    """Cut a list into runs of consecutive entries of bounded cost, to bound the memory of what is done with them.
+    """Cut a list into runs of consecutive entries of bounded cost, to bound the memory of processing a run.
 
     Args:
         cost: (M,) of each entry, at least 0.
-        limit: Most that a run may cost; an entry that costs more adds itself to one.
+        limit: Highest cost of a run; a single entry may exceed it.
 
     Returns:
         Slices that cover the list in order, at least one; some may be empty.

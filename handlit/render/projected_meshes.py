@@ -1,4 +1,4 @@
-"""Drawing and hiding of meshes that a camera has already projected, whatever its kind."""
+"""Rasterising meshes that a camera of any kind has already projected, and what they hide."""
 
 import torch
 from torch import Tensor
@@ -12,15 +12,15 @@ def rasterize_screen(
 ) -> Fragments:
     """Rasterise vertices that are given on the screen.
 
-    Every vertex is put on its own line of sight at its depth, before a camera of unit intrinsics: so a rasteriser with
-    a pinhole draws any projection. For a weak perspective add a distance to the depths that is large against the
-    object: faces come out where they were projected, and the weights inside a face differ from those of an exactly
+    Every vertex is put on its line of sight at its depth, in front of a camera of unit intrinsics, so that a rasteriser
+    with a pinhole draws any projection. For a weak perspective add a distance to the depths that is large compared with
+    the object: faces are drawn where they were projected, and the weights inside a face differ from those of an exactly
     parallel projection by its depth range over that distance.
 
     Args:
         rasterizer: Any backend.
         points_2d: (B, V, 2) pixels.
-        depths: (B, V) metres; what lies nearer than the rasteriser's ``near`` is not drawn.
+        depths: (B, V) metres; nothing nearer than the rasteriser's ``near`` is drawn.
         faces: (F, 3) or (B, F, 3); rows with a negative entry are padding.
         image_size: Height and width, pixels.
 
@@ -36,27 +36,27 @@ def rasterize_screen(
 def depth_test(fragments: Fragments, points_2d: Tensor, depths: Tensor, tolerance_m: float = 0.005) -> Tensor:
     """Points that a rasterised scene does not hide, by a shadow map: quickly, and without waiting for the device.
 
-    A point is seen if it is before the camera, inside the image, and the surface at its pixel is not nearer by more
-    than the tolerance. `point_visibility` is exact instead, also between pixels and at grazing angles.
+    A point is seen if it is in front of the camera, inside the image, and the surface at its pixel is not nearer by
+    more than the tolerance. `point_visibility` is slower and exact, also between pixels and at grazing angles.
 
     Args:
         fragments: The scene.
         points_2d: (B, N, 2) pixels, in the camera of the scene; coordinates that are not finite are not seen.
         depths: (B, N) of the points, metres.
-        tolerance_m: What a surface may change in depth from a point to the centre of its pixel.
+        tolerance_m: Largest change in a surface's depth from a point to the centre of its pixel.
 
     Returns:
         (B, N) bool.
     """
     surface = torch.where(fragments.mask, fragments.depth, torch.inf)
-    free = (depths > 0) & (_read(surface, points_2d) > depths - tolerance_m)
+    free = (depths > 0) & (_nearest(surface, points_2d) > depths - tolerance_m)
     _, height, width = fragments.size
     return inside(points_2d, (width, height)) & free
 
 
 @torch.no_grad()
 def shown_at(mask: Tensor, points_2d: Tensor) -> Tensor:
-    """What a mask says at the pixels nearest to points.
+    """Values of a mask at the pixels nearest to points.
 
     Args:
         mask: (B, H, W) bool.
@@ -66,11 +66,11 @@ def shown_at(mask: Tensor, points_2d: Tensor) -> Tensor:
         (B, N) bool; False outside the image and for coordinates that are not finite.
     """
     _, height, width = mask.shape
-    return inside(points_2d, (width, height)) & _read(mask, points_2d)
+    return inside(points_2d, (width, height)) & _nearest(mask, points_2d)
 
 
 def faces_seen_whole(fragments: Fragments, faces: Tensor, visible: Tensor) -> Tensor:
-    """Pixels whose face has no hidden corner: there no colour is mixed from what the camera does not see.
+    """Pixels whose face has no hidden corner: no invisible vertex contributes to their colour.
 
     Args:
         fragments: What each pixel sees.
@@ -86,7 +86,7 @@ def faces_seen_whole(fragments: Fragments, faces: Tensor, visible: Tensor) -> Te
     return fragments.spread(visible.flatten().take(corners).all(dim=0))
 
 
-def _read(images: Tensor, points_2d: Tensor) -> Tensor:
+def _nearest(images: Tensor, points_2d: Tensor) -> Tensor:
     """(B, N) values of images (B, H, W) at the pixels nearest to points (B, N, 2); the border's outside."""
     _, height, width = images.shape
     u, v = points_2d.nan_to_num().round().unbind(-1)

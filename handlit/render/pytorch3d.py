@@ -8,18 +8,20 @@ from handlit.render.rasterizer import Fragments, flat_corners, to_screen
 
 
 class PyTorch3DRasterizer:
-    """What `TorchRasterizer` draws, by PyTorch3D's kernels: one face a pixel, no blur, both sides of a face drawn.
+    """PyTorch3D's kernels with the interface of `TorchRasterizer`: one face a pixel, no blur, both sides drawn.
 
-    Vertices are projected here, as `TorchRasterizer` projects them, and handed over on PyTorch3D's screen (+X left, +Y
-    up, the shorter side from -1 to 1), so that none of its camera classes is in between: they read pixel intrinsics as
-    such with ``in_ndc=False`` only, and draw nothing without. Pixel centres exactly on an edge may differ: PyTorch3D
-    gives them to neither face.
+    Vertices are projected here, as `TorchRasterizer` projects them, to PyTorch3D's screen (+X left, +Y up, the shorter
+    side from -1 to 1), without its camera classes: those take pixel intrinsics with ``in_ndc=False`` only, and draw
+    nothing without. Pixel centres exactly on an edge may differ: PyTorch3D gives them to neither face.
 
     Args:
         near: Smallest depth that is drawn, metres; above 0.
 
     Raises:
         InputError: PyTorch3D is not installed.
+
+    References:
+        https://github.com/facebookresearch/pytorch3d.
     """
 
     def __init__(self, near: float = 0.01) -> None:
@@ -30,7 +32,7 @@ class PyTorch3DRasterizer:
             from pytorch3d.structures import Meshes
         except ImportError as error:
             raise InputError(
-                f"PyTorch3D cannot be imported ({error}). docs/pytorch3d.md tells how to build it; "
+                f"PyTorch3D cannot be imported ({error}). docs/pytorch3d.md says how to build it; "
                 "handlit.render.TorchRasterizer draws the same pixels without it"
             ) from error
         self.near = near
@@ -52,17 +54,17 @@ class PyTorch3DRasterizer:
         for corner in corners:
             drawn = drawn & usable.index_select(0, corner)
         first = num_vertices * torch.arange(batch, device=corners.device)[:, None, None]
-        own = corners.t().reshape(batch, -1, 3) - first
+        image_faces = corners.t().reshape(batch, -1, 3) - first
         # a face that is not drawn becomes one without area, which PyTorch3D skips
-        own = torch.where(drawn.view(batch, -1, 1), own, 0)
+        image_faces = torch.where(drawn.view(batch, -1, 1), image_faces, 0)
         pix_to_face, depth, barycentric, _ = self._rasterize(
-            self._meshes(on_screen, own),
+            self._meshes(on_screen, image_faces),
             image_size=(height, width),
             blur_radius=0.0,
             faces_per_pixel=1,
             perspective_correct=True,
         )
-        # PyTorch3D counts the faces of all images through
-        count = own.shape[1]
+        # PyTorch3D numbers the faces of all images consecutively
+        count = image_faces.shape[1]
         row = torch.where(pix_to_face >= 0, pix_to_face % count, -1)
         return Fragments.from_images(row[..., 0], depth[..., 0], barycentric[..., 0, :], count)

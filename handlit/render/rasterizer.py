@@ -18,8 +18,8 @@ from handlit.render.scanline import visible_faces
 class Fragments:
     """What the pixels of a batch of images see.
 
-    Most pixels of a hand image see nothing, so the covered pixels are kept as a list; the properties spread it over
-    the images. P counts the covered pixels of all images.
+    Most pixels of a hand image see no surface, so the P covered pixels of all images are stored as a list; the
+    properties spread it over the images.
 
     Attributes:
         size: Number of images, height, width.
@@ -80,7 +80,7 @@ class Fragments:
 
         Args:
             values: (P,) or (P, D), of each covered pixel.
-            background: What the other pixels get.
+            background: Value of the other pixels.
 
         Returns:
             (B, H, W) or (B, H, W, D), stored channel by channel. Differentiable in the values.
@@ -95,12 +95,12 @@ class Fragments:
 
 
 class Rasterizer(Protocol):
-    """What every rasteriser backend offers."""
+    """Interface of all rasteriser backends."""
 
     def __call__(
         self, vertices_cam: Tensor, faces: Tensor, intrinsics: Tensor, image_size: tuple[int, int]
     ) -> Fragments:
-        """Find what each pixel sees; arguments as for `TorchRasterizer`."""
+        """Rasterise one mesh an image; arguments and result as for `TorchRasterizer`."""
 
 
 class TorchRasterizer:
@@ -149,7 +149,7 @@ class TorchRasterizer:
 
 
 def to_screen(points_cam: Tensor, intrinsics: Tensor, near: float) -> tuple[Tensor, Tensor]:
-    """Project points; what cannot be projected gets harmless coordinates and no gradient.
+    """Project points; those that cannot be projected get harmless coordinates and no gradient.
 
     Written out, not as a matrix product, so that neither autocast nor TF32 lowers the precision.
 
@@ -193,9 +193,9 @@ def _surface(
 ) -> tuple[Tensor, Tensor]:
     """Depth (P,) and perspective-correct weights (P, 3) at pixel centres inside projected triangles.
 
-    On the screen, weights and inverse depth are linear: their coefficients are found once a face, not once a pixel.
-    Positions count from the face's first corner, because absolute ones would cost digits. Tables hold a value a row:
-    gathering columns, and summing their gradients, is several times faster on CPU than gathering short rows.
+    On the screen, weights and inverse depth are linear: their coefficients are computed per face, not per pixel.
+    Positions are relative to the face's first corner, because absolute ones would cost digits. Tables have a value a
+    row: gathering columns, and summing their gradients, is several times faster on CPU than gathering short rows.
     """
     _, height, width = size
     u, v, inverse_z = screen.index_select(1, corners.reshape(-1)).view(3, 3, -1)

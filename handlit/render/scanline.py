@@ -1,8 +1,8 @@
 """Which face each pixel sees: a z-buffer over scan lines, without a loop over faces, pixels or images.
 
 Every face is cut into the pixel rows whose centre line it crosses, every row into the pixels between its two edges.
-The pixels of all faces and images stand in one flat list and compete by an integer minimum. Nothing here is
-differentiable: `TorchRasterizer` computes depth and weights of the visible faces again, with gradients.
+The pixels of all faces and images form one flat list and compete by an integer minimum. Nothing here is
+differentiable: `TorchRasterizer` recomputes depth and weights of the visible faces with gradients.
 
 Coverage is half-open, like a graphics card's: a pixel centre on a left or top edge belongs to the face, one on a right
 or bottom edge does not. An edge's crossing with a row is computed from the edge alone, by the same operations for both
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from handlit.render.flat_lists import expand, runs
 
-#: Pixels of the faces' bounding boxes that are treated at once; bounds the memory, at about 40 bytes each. A CPU is
-#: fastest while they stay in its cache, a GPU wants few large steps.
+#: Pixels of the faces' bounding boxes that are processed at once; bounds the memory, at about 40 bytes each. A CPU is
+#: fastest while they stay in its cache, a GPU with few large steps.
 PIXELS_AT_ONCE_CPU, PIXELS_AT_ONCE_GPU = 1_000_000, 32_000_000
 _FURTHEST = torch.iinfo(torch.int64).max
 
@@ -88,7 +88,7 @@ class _Lines:
         column_a, column_b = whole_a + x_a.ceil(), whole_b + x_b.ceil()
         self.first = torch.minimum(column_a, column_b).clamp(0, width)
         self.count = torch.maximum(column_a, column_b).clamp(0, width) - self.first
-        # along the line the inverse depth is linear; measured from edge a, never outside what the two edges have
+        # along the line the inverse depth is linear; measured from edge a, never beyond the values of the two edges
         length = (whole_b - whole_a) + (x_b - x_a)
         length = torch.where(length == 0, 1, length)
         change = inverse_z_b - inverse_z_a
@@ -128,9 +128,9 @@ def _exchange(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _edge(start: Tensor, end: Tensor) -> Tensor:
-    """What `_cross` needs of edges that run downwards: v, height, u as whole and rest, run, 1/z and its change.
+    """Table of downward edges for `_cross`: v, height, u as whole and rest, run, 1/z and its change.
 
-    Both faces of an edge come here with the same start, its upper end.
+    Both faces of an edge have the same start here, its upper end.
     """
     u, v, inverse_z = start
     run, height, change = end - start

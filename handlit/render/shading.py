@@ -1,4 +1,4 @@
-"""From what each pixel sees to a picture: attributes, normals and light."""
+"""From what each pixel sees to an image: attributes, normals and light."""
 
 import torch
 from torch import Tensor
@@ -66,7 +66,8 @@ def vertex_normals(vertices: Tensor, faces: Tensor) -> Tensor:
 def lambert(colours: Tensor, normals: Tensor, to_light: Tensor, ambient: float = 0.5, diffuse: float = 0.3) -> Tensor:
     """A matt surface under one light: ``colour * (ambient + diffuse * max(0, n . l))``.
 
-    The defaults are the light that AMVUR (CVPR 2023) renders its textures with.
+    The defaults are the light of AMVUR's released renderer (https://github.com/ZhehengJiangLancaster/AMVUR at commit
+    991150e).
 
     Args:
         colours: (..., C).
@@ -93,7 +94,7 @@ def render_lambert(
     ambient: float = 0.5,
     diffuse: float = 0.3,
 ) -> Tensor:
-    """Picture of a coloured mesh under a point light, with normals and light found at every pixel.
+    """Image of a coloured mesh under a point light, with normals and light computed at every pixel.
 
     Args:
         fragments: What each pixel sees.

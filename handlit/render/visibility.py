@@ -1,4 +1,4 @@
-"""Which points of a scene an image shows."""
+"""Visibility of points of a scene in an image."""
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from handlit.render.shading import vertex_normals
 SKIN_VERTICES = 32
 #: Share of the skin around a joint on the camera's side that must be seen.
 SEEN_SHARE = 0.5
-#: Pairs of a face and a point that are looked at together; bounds the memory, at about 50 bytes each.
+#: Pairs of a face and a point that are processed at once; bounds the memory, at about 50 bytes each.
 PAIRS_AT_ONCE = 250_000
 
 
@@ -35,12 +35,12 @@ def point_visibility(
 
     Args:
         points_cam: (B, N, 3) camera frame, metres: a hand's vertices, or joints inside the flesh.
-        vertices_cam: (B, V, 3) camera frame, metres: the scene, i.e. the hand, joined with whatever may hide it.
+        vertices_cam: (B, V, 3) camera frame, metres: the scene, i.e. the hand, joined with all that may hide it.
         faces: (F, 3) or (B, F, 3) of the scene; rows with a negative entry are padding.
         intrinsics: (B, 3, 3) pixels.
         image_size: Height and width, pixels; the image reaches half a pixel beyond the outer pixel centres.
-        tolerance_m: How far behind a surface a point still counts as seen, metres: about a millimetre for vertices
-            (meshes in contact overlap a little), about a finger's radius for joints. Above 0.
+        tolerance_m: Largest depth behind a surface at which a point still counts as seen, metres: about a millimetre
+            for vertices (meshes in contact overlap a little), about a finger's radius for joints. Above 0.
         near: Faces with a vertex nearer than this hide nothing, points nearer than this are not seen, metres.
 
     Returns:
@@ -112,7 +112,7 @@ def _hidden(triangles: Tensor, bounds: Tensor, face: Tensor, points: Tensor, lim
 
 
 def joints_seen(joints_cam: Tensor, vertices_cam: Tensor, faces: Tensor, vertices_seen: Tensor) -> Tensor:
-    """Joints with at least half of the skin before them in view.
+    """Joints of which at least half of the skin on the camera's side is in view.
 
     Args:
         joints_cam: (B, 21, 3) camera frame, metres.

@@ -19,7 +19,7 @@ from handlit.types import HandBatch, HandPrediction
 
 
 class AMVURReference(HandMethod[ReferenceOutput]):
-    """The published system to the number, its defects included; it predicts and is not trained.
+    """The released system, numerically and with its defects; it predicts and is not trained.
 
     Weights come from ``handlit import-weights --from amvur``. Joints are regressed from the mesh with the
     released finger-tip vertices, whatever the dataset's are. The method to train is `AMVUR`.
@@ -27,10 +27,14 @@ class AMVURReference(HandMethod[ReferenceOutput]):
     Args:
         camera: ``"orthographic"`` for weights of the supervised experiments, ``"perspective"`` for weakly supervised
             ones.
-        answer: The mesh that is answered, of the ``"attention"`` branch or of the hand-model ``"prior"``; None for the
+        answer: The mesh that is predicted, of the ``"attention"`` branch or of the hand-model ``"prior"``; None for the
             one that the released code submits: the former with the orthographic camera, the latter with the other.
         mano_path: MANO file or folder; the stand-in hand without it.
         image_size: Side of the square crops, pixels; the weights were trained with 224.
+
+    References:
+        Jiang et al., CVPR 2023, https://arxiv.org/abs/2304.14299; https://github.com/ZhehengJiangLancaster/AMVUR at
+        commit 991150e.
     """
 
     fixed_settings = frozenset({"tips"})
@@ -56,7 +60,7 @@ class AMVURReference(HandMethod[ReferenceOutput]):
         return self.network(self.network.backbone.normalise(image))
 
     def losses(self, output: ReferenceOutput, batch: HandBatch) -> Losses:
-        """There is no loss."""
+        """No loss: the method is not trained."""
         return Losses(None, {})
 
     def predict(self, output: ReferenceOutput) -> HandPrediction:

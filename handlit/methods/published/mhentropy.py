@@ -19,6 +19,10 @@ class MHEntropyReference(MHEntropy):
         network: The network, as published.
         mano_path: MANO file or folder; the stand-in hand without it.
         image_size: Side of the square crops, pixels; the weights were trained with 256.
+
+    References:
+        Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023;
+        https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
     """
 
     fixed_settings = frozenset({"tips"})
@@ -30,7 +34,7 @@ class MHEntropyReference(MHEntropy):
         """Distribution over hands for images (B, 3, H, W), uint8.
 
         The released code has 0 at the outer edge of the first pixel where handlit has its centre: its points lie half a
-        pixel further on, in its labels (see the crop) and so in what its network learnt.
+        pixel further right and down, in its labels (see the crop) and so in its network's predictions.
         """
         hands = super().infer(image)
         half_a_pixel = hands.view.new_tensor([0.0, 1.0, 1.0]) / self.image_size

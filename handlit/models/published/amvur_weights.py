@@ -66,7 +66,7 @@ _LAYER_PARTS = {
 
 
 def convert_amvur(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
-    """AMVUR's released state_dict to that of `AMVURReferenceNetwork`.
+    """Convert AMVUR's released state_dict to that of `AMVURReferenceNetwork`.
 
     Args:
         released: The released state_dict, 2,328 tensors.
@@ -81,7 +81,7 @@ def convert_amvur(released: Mapping[str, Tensor], network: Mapping[str, Tensor])
 
 
 def convert_hrnet(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
-    """The official HRNet-W64 classification state_dict, 1,956 tensors, without its classifier.
+    """Convert the official HRNet-W64 classification state_dict, 1,956 tensors; its classifier is dropped.
 
     Args:
         released: The official state_dict.
@@ -95,7 +95,7 @@ def convert_hrnet(released: Mapping[str, Tensor], network: Mapping[str, Tensor])
 
 
 def convert_amvur_backbone(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
-    """The backbone of AMVUR's released state_dict alone; see `convert_hrnet`."""
+    """Convert the backbone of AMVUR's released state_dict alone; see `convert_hrnet`."""
     prefix = "backbone."
     backbone = {key.removeprefix(prefix): tensor for key, tensor in released.items() if key.startswith(prefix)}
     conversion = convert_hrnet(backbone, network)

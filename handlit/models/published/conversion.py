@@ -14,7 +14,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Source:
-    """Where a tensor of a handlit network comes from.
+    """Source of a tensor of a handlit network in a released state_dict.
 
     Attributes:
         names: Released tensors, to be joined along their first dimension.
@@ -66,7 +66,7 @@ class Conversion:
     unexpected: list[str] = field(default_factory=list)
 
     def lines(self) -> Iterator[str]:
-        """The fate of each key, one tab-separated line a key."""
+        """One tab-separated line for each key: what became of it, its name, and where it went or why not."""
         yield from (f"used\t{key}\t{target}" for key, target in self.used.items())
         yield from (f"ignored\t{key}\t{reason}" for key, reason in self.ignored.items())
         yield from (f"missing\t{key}\ta counter, set to zero" for key in self.missing)
@@ -79,7 +79,7 @@ def convert(
     source_of: Callable[[str], Source],
     ignored: Mapping[str, str],
 ) -> Conversion:
-    """Any released state_dict to that of a network.
+    """Convert any released state_dict to that of a network.
 
     Args:
         released: The released state_dict.

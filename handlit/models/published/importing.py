@@ -28,7 +28,7 @@ WeightPart = Literal["network", "backbone"]
 def import_file(
     file: Path, source: WeightSource, out: Path, part: WeightPart | None = None, mano_path: str | None = None
 ) -> Conversion:
-    """Convert released weights, and print and write what became of each of their keys.
+    """Convert a file of released weights, and print and write what became of each key.
 
     Args:
         file: The released state_dict.
@@ -67,7 +67,7 @@ def import_file(
     with whole(out) as temporary:
         torch.save(checkpoint, temporary)
     print("\n".join([*_summary(len(weights), conversion, file), *notes]))
-    print(f"written: {out}, and every key's fate: {out}.keys.txt")
+    print(f"written: {out}; what became of each key: {out}.keys.txt")
     return conversion
 
 

@@ -1,7 +1,7 @@
 """MHEntropy's released weights (ICCV 2023) for handlit's network, and whether they go with the user's MANO file.
 
 References:
-    The released code at commit 2a4c775: its network, flow and hand layer.
+    https://github.com/GloryyrolG/MHEntropy at commit 2a4c775.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ _MANO_RTOL, _MANO_ATOL = 1e-5, 1e-7
 
 
 def convert_mhentropy(released: Mapping[str, Tensor], network: Mapping[str, Tensor]) -> Conversion:
-    """MHEntropy's released state_dict to that of `MHEntropyNetwork` with ResNet-50 at its published size.
+    """Convert MHEntropy's released state_dict to that of `MHEntropyNetwork` with ResNet-50 at its published size.
 
     The released flow's networks read and write all 45 coordinates and mask one half; the halves that they use are cut
     out.
@@ -105,14 +105,14 @@ def _published_mask() -> Tensor:
 
 
 def check_mano(released: Mapping[str, Tensor], asset: HandAsset) -> int:
-    """Whether the hand model that the weights were trained with is the user's.
+    """Check that the hand model that the weights were trained with is the user's.
 
     Args:
         released: The released state_dict, with copies of MANO's arrays in it.
         asset: The user's hand.
 
     Returns:
-        How many arrays were compared; 0 if the file has none.
+        Number of arrays that were compared; 0 if the file has none.
 
     Raises:
         InputError: An array differs.
@@ -131,7 +131,7 @@ def check_mano(released: Mapping[str, Tensor], asset: HandAsset) -> int:
 
 
 def _same(tensor: Tensor, array: np.ndarray) -> bool:
-    """Whether a buffer is an array; buffers may have a leading 1."""
+    """Whether a buffer holds an array's numbers; buffers may have a leading dimension of 1."""
     values = tensor.numpy().reshape(array.shape) if tensor.numel() == array.size else None
     return values is not None and np.allclose(values, array, rtol=_MANO_RTOL, atol=_MANO_ATOL)
 

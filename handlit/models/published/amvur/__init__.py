@@ -1,7 +1,11 @@
 """AMVUR's network as its released code computes it, for its released weights.
 
-Inference only, and nothing else of handlit needs this package: the method that handlit trains is
-`handlit.models.amvur`. docs/amvur.md lists how the two differ.
+For inference only; the network that handlit trains is `handlit.models.amvur`. docs/amvur.md lists how the two differ.
+
+References:
+    Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299;
+    https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e.
 """
 
 from handlit.models.published.amvur.cameras import ReferenceCamera

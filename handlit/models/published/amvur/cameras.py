@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handlit.geometry.cameras import normalised_to_crop, view_to_crop
 
-#: Side of the released code's crops, pixels. Where it divides by this number its result is no longer free of a unit.
+#: Side of the released code's crops, pixels, by which it divides in places where the result should have no unit.
 CROP_SIZE = 224
 #: Unit of the predicted intrinsics, in sides of the crop.
 INTRINSICS_UNIT = 2.0
@@ -40,7 +40,7 @@ class ReferenceCamera(ABC):
 
     @abstractmethod
     def texture_points(self, points: Tensor) -> Tensor:
-        """Where the texture features of points (B, N, 3) are looked up, (B, N, 2)."""
+        """Positions (B, N, 2) at which the texture features of points (B, N, 3) are sampled."""
 
     @abstractmethod
     def to_crop(self, points_2d: Tensor, size: int) -> Tensor:
@@ -85,14 +85,14 @@ class ReferenceOrthographicCamera(ReferenceCamera):
         return (self.project(points) + 1) * (CROP_SIZE / 2)
 
     def to_crop(self, points_2d: Tensor, size: int) -> Tensor:
-        """As `ReferenceCamera.to_crop`."""
+        """From [-1, 1] over the crop."""
         return normalised_to_crop(points_2d, size)
 
     def view(self, wrist: Tensor, size: int) -> Tensor:
         """The camera itself, with the wrist at the origin."""
         magnification = self.values[:, :1].abs()
-        seen_at = self.project(wrist[:, None])[:, 0]
-        return view_to_crop(torch.cat([magnification, seen_at], dim=1), size)
+        wrist_2d = self.project(wrist[:, None])[:, 0]
+        return view_to_crop(torch.cat([magnification, wrist_2d], dim=1), size)
 
 
 @dataclass(frozen=True)
@@ -130,15 +130,15 @@ class ReferencePerspectiveCamera(ReferenceCamera):
         return _perspective(points, self.mean)
 
     def to_crop(self, points_2d: Tensor, size: int) -> Tensor:
-        """As `ReferenceCamera.to_crop`."""
+        """From [0, 1] over the crop."""
         return normalised_to_crop(2 * points_2d - 1, size)
 
     def view(self, wrist: Tensor, size: int) -> Tensor:
         """The weak perspective of the drawn intrinsics at the wrist's depth."""
         focal, _ = _focal_and_centre(self.drawn)
         magnification = 2 * INTRINSICS_UNIT * focal.prod(1, keepdim=True).sqrt() / wrist[:, 2:]
-        seen_at = 2 * self.project(wrist[:, None])[:, 0] - 1
-        return view_to_crop(torch.cat([magnification, seen_at], dim=1), size)
+        wrist_2d = 2 * self.project(wrist[:, None])[:, 0] - 1
+        return view_to_crop(torch.cat([magnification, wrist_2d], dim=1), size)
 
 
 def _orthographic(points: Tensor, values: Tensor) -> Tensor:

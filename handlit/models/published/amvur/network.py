@@ -1,4 +1,4 @@
-"""The whole forward pass of AMVUR's released code (CVPR 2023), built from handlit's blocks."""
+"""The whole forward pass of AMVUR's released code, built from handlit's blocks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ class ReferenceMesh:
 
 @dataclass
 class ReferenceOutput:
-    """What the network says about a batch of images.
+    """Output of the network for a batch of images.
 
     Attributes:
         attention: The attention branch's mesh.
@@ -69,7 +69,7 @@ class ReferenceOutput:
 
 
 class AMVURReferenceNetwork(nn.Module):
-    """Image to both meshes, camera and, when asked for, vertex colours, number by number as released.
+    """Image to both meshes, camera and, on request, vertex colours, numerically as released.
 
     Backbone, mesh decoder and attention blocks are handlit's own. Weights come from
     ``handlit import-weights --from amvur``.
@@ -106,12 +106,12 @@ class AMVURReferenceNetwork(nn.Module):
         self.intrinsics_amplitude_head = nn.Linear(4, 1)
 
     def forward(self, images: Tensor, camera_noise: Tensor | None = None) -> ReferenceOutput:
-        """Look at images.
+        """Predict hands.
 
         Args:
             images: (B, 3, 224, 224) normalised, from the backbone's `normalise`.
             camera_noise: (B, 4) standard normal numbers that the perspective intrinsics are drawn with. None for
-                their mean; the released code always draws, also when it evaluates.
+                their mean; the released code always draws, also in evaluation.
 
         Returns:
             Meshes, camera and feature maps.

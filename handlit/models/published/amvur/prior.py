@@ -23,8 +23,8 @@ class LinearHead(nn.Sequential):
     """Two linear layers with nothing between them, as released: an affine map.
 
     Args:
-        in_features: Width of what comes in.
-        out_features: Width of the answer.
+        in_features: Width of the input.
+        out_features: Width of the output.
         hidden: Width between the layers.
     """
 
@@ -34,12 +34,12 @@ class LinearHead(nn.Sequential):
 
 @dataclass
 class ReferencePriorOutput:
-    """What the prior says about a batch of images.
+    """Output of the prior for a batch of images.
 
     Attributes:
         points: (B, 799, 3) 21 points in the order of `POINTS` and 778 vertices, metres.
         log_variance: (B, 799, 3) of the same.
-        translation: (B, 3) that the points contain, metres.
+        translation: (B, 3) that is part of the points, metres.
         pose: (B, 48) axis-angle as in `HandBatch.pose`, radians.
     """
 
@@ -50,9 +50,9 @@ class ReferencePriorOutput:
 
 
 class ReferencePrior(nn.Module):
-    """Image feature to a scaled hand mesh, and to a second mesh that is taken for its log-variances.
+    """Image feature to a scaled hand mesh, and to a second mesh whose coordinates serve as its log-variances.
 
-    The shape is always the mean hand's, and the global rotation turns about the origin of the hand model's frame.
+    The shape is always the mean hand's, and the global rotation is about the origin of the hand model's frame.
 
     Args:
         asset: The hand model.

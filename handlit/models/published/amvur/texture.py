@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from handlit.hand.asset import NUM_VERTICES
 from handlit.models.attention_decoder import AttentionBlock
 
-#: Vertices that the texture block takes for joints: the rule of the mesh decoder, left in place.
+#: Vertices that the texture block treats as joints: a rule of the mesh decoder that the released code keeps here.
 NUM_KEYS = 21
 HIDDEN = 216
 HEADS = 12
@@ -42,7 +42,7 @@ class ReferenceTexture(nn.Module):
 
         Args:
             maps: Each (B, C, h, w).
-            points: (B, 778, 2), handed to every map as its own pixels whatever its size, as released.
+            points: (B, 778, 2), used as pixels of every map whatever its size, as released.
 
         Returns:
             (B, 778, 3) RGB in ImageNet's normalised units, unbounded.
