@@ -21,7 +21,9 @@ class ConfigParser(LightningArgumentParser):
     """Takes names of shipped configurations (`find_config`) after options and within configuration files."""
 
     @override
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Namespace:
+    def parse_args(  # type: ignore[override]  # jsonargparse's own does not have argparse's overloads either
+        self, args: Sequence[str] | None = None, *rest: Any, **options: Any
+    ) -> Namespace:
         return super().parse_args(None if args is None else list(_with_files(args)), *rest, **options)
 
     @override
