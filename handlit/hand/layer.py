@@ -216,7 +216,7 @@ class HandLayer(nn.Module):
 
     def _own_precision(self) -> torch.autocast:
         if self._weights.dtype not in (torch.float32, torch.float64):
-            # half precision moves vertices by half a millimetre: a precision=bf16-true run would do so in silence
+            # half precision moves vertices by half a millimetre: a precision=bf16-true run would do so silently
             raise TypeError(
                 f"the hand layer computes in float32 or float64, got {self._weights.dtype}: "
                 "train with mixed precision (bf16-mixed) or keep the layer out of the cast"

@@ -36,7 +36,7 @@ def load_hand(path: str | Path | None = None, side: Side = "right") -> HandAsset
 
 @lru_cache(maxsize=4)
 def _read(file: Path | None, side: Side, modified: tuple[int | None, ...]) -> HandAsset:
-    """The asset of files as they were at the given times; times only tell a changed file from a known one."""
+    """The asset of files as they were at the given times; the times only distinguish a changed file."""
     asset = load_standin(side) if file is None else load_mano(file, side)
     for value in vars(asset).values():
         if isinstance(value, np.ndarray):

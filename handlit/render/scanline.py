@@ -80,9 +80,9 @@ class _Lines:
             width: Of the image, pixels.
         """
         self.width = width
-        part, place = expand(rows.reshape(-1))
+        part, position = expand(rows.reshape(-1))
         self.face = part >> 1
-        self.row = first_row.reshape(-1).index_select(0, part) + place
+        self.row = first_row.reshape(-1).index_select(0, part) + position
         whole_a, x_a, inverse_z_a = _cross(long_edge.index_select(1, self.face), self.row)
         whole_b, x_b, inverse_z_b = _cross(short_edge.flatten(1).index_select(1, part), self.row)
         column_a, column_b = whole_a + x_a.ceil(), whole_b + x_b.ceil()
@@ -105,11 +105,11 @@ class _Lines:
         Returns:
             (C,) each: the line, the position in the flattened images, and the inverse depth.
         """
-        line, place = expand(self.count.long())
+        line, position = expand(self.count.long())
         row = self.row.long() + image_start.index_select(0, self.face)
         first = row * self.width + self.first.long()
-        pixel = first.index_select(0, line) + place
-        further = self.step.index_select(0, line) * place
+        pixel = first.index_select(0, line) + position
+        further = self.step.index_select(0, line) * position
         return line, pixel, further.add_(self.inverse_z.index_select(0, line))
 
 

@@ -65,8 +65,8 @@ def point_visibility(
     counts = counts * hides
 
     for part in runs(counts, PAIRS_AT_ONCE):
-        face, place = expand(counts[part])
-        number = order.index_select(0, first[part].index_select(0, face) + place)
+        face, position = expand(counts[part])
+        number = order.index_select(0, first[part].index_select(0, face) + position)
         seen[_hidden(triangles[..., part], bounds[:, part], face, points, limits, number)] = False
     return seen.view(batch, num_points)
 
@@ -81,7 +81,7 @@ def _points_between(rows: Tensor, top: Tensor, bottom: Tensor) -> tuple[Tensor, 
 
     Returns:
         (B * N,) numbers of the points, image by image from top to bottom, where those of a face are consecutive; and
-        for each face (B * F,) the place of its first point there and its number of points.
+        for each face (B * F,) the position of its first point there and its number of points.
     """
     batch, num_points = rows.shape
     ordered, order = rows.sort(dim=1)

@@ -1,4 +1,4 @@
-"""Build the stand-in hand's file from its anatomy: `python -m scripts.standin_hand [--picture FILE.png]`."""
+"""Build the stand-in hand's file from its anatomy: `python -m scripts.standin_hand [--image FILE.png]`."""
 
 import argparse
 from pathlib import Path
@@ -71,12 +71,12 @@ def main(args: list[str] | None = None) -> None:
     """Sculpt the hand and write it where the package looks for it, or to the given file."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path(standin.__file__).with_name("standin_hand.npz"))
-    parser.add_argument("--picture", type=Path, help="also draw the package's hand to this image")
+    parser.add_argument("--image", type=Path, help="also draw the package's hand to this image")
     options = parser.parse_args(args)
     save_hand(sculpt_hand(), options.out)
     print(f"wrote {options.out} ({options.out.stat().st_size / 1e3:.0f} kB)")
-    if options.picture:
-        draw(options.picture)
+    if options.image:
+        draw(options.image)
 
 
 if __name__ == "__main__":

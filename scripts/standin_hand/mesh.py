@@ -27,13 +27,13 @@ _EDGE_PALM = 8.8e-3
 
 def wanted_edge_length(points: np.ndarray) -> np.ndarray:
     """(N,) metres: how long the edges of the mesh should be at points on the skin, up to a common factor."""
-    wanted = np.full(len(points), _EDGE_PALM)
+    target = np.full(len(points), _EDGE_PALM)
     for finger in KINEMATIC_FINGERS:
         along = finger_coordinates(points, finger)[:, 0]
         length = np.interp(along, np.interp(_EDGE_KNOTS, [0, 1, 2, 3], chain_arc(finger)), _EDGE_LENGTHS)
         near = np.clip(1.5 - finger_distance(points, finger) / 0.003, 0.0, 1.0)
-        wanted = np.minimum(wanted, near * length + (1.0 - near) * _EDGE_PALM)
-    return wanted
+        target = np.minimum(target, near * length + (1.0 - near) * _EDGE_PALM)
+    return target
 
 
 class EditableMesh:
@@ -161,7 +161,7 @@ class EditableMesh:
 
 
 def _edge_ratio(mesh: EditableMesh, edges: np.ndarray, factor: float) -> np.ndarray:
-    """Length of each edge over the wanted one."""
+    """Length of each edge over the target one."""
     points = np.stack(mesh.points)
     start, end = points[edges[:, 0]], points[edges[:, 1]]
     length = np.sqrt(((end - start) ** 2).sum(-1))
@@ -242,10 +242,10 @@ def _flip_edges(mesh: EditableMesh, criterion: Literal["valence", "delaunay"]) -
 def _relax(mesh: EditableMesh, factor: float, passes: int) -> None:
     """Even out the edge lengths by sliding the vertices along the skin."""
     names = np.array(sorted(mesh.around))
-    place = np.full(len(mesh.points), -1)
-    place[names] = np.arange(len(names))
-    edges = place[mesh.edges()]
-    rim = place[mesh.boundary_edges()]
+    position = np.full(len(mesh.points), -1)
+    position[names] = np.arange(len(names))
+    edges = position[mesh.edges()]
+    rim = position[mesh.boundary_edges()]
     on_rim = np.unique(rim)
     points = np.stack([mesh.points[name] for name in names])
     for _ in range(passes):

@@ -167,7 +167,7 @@ def joint_regressor(
         vertices: (V, 3) rest mesh, metres.
         weights: (V, 16) skinning weights.
         directions: (V, 3, 10) shape directions.
-        joint_directions: (16, 3, 10) wanted change of the joints.
+        joint_directions: (16, 3, 10) target change of the joints.
 
     Returns:
         (16, V), not negative, rows sum to 1.
@@ -180,17 +180,17 @@ def joint_regressor(
         allowed = weights[:, joint] + (weights[:, parent] if parent >= 0 else 0.0) > 0.5
         near = np.argsort(np.where(allowed, distance, 1.0), kind="stable")[: 64 if joint == 0 else 48]
         exact = np.concatenate([np.ones((1, len(near))), (vertices[near] - rest[joint]).T / 0.01])
-        wanted_exact = np.array([1.0, 0.0, 0.0, 0.0])
+        target_exact = np.array([1.0, 0.0, 0.0, 0.0])
         tracking = directions[near].reshape(len(near), 30).T / 0.01
-        wanted_tracking = joint_directions[joint].reshape(30) / 0.01
+        target_tracking = joint_directions[joint].reshape(30) / 0.01
         # the last rows spread the weight over many vertices
         system = np.concatenate([1e3 * exact, tracking, 0.02 * np.eye(len(near))])
-        wanted = np.concatenate([1e3 * wanted_exact, wanted_tracking, np.zeros(len(near))])
-        solution, _ = nnls(system, wanted)
+        target = np.concatenate([1e3 * target_exact, target_tracking, np.zeros(len(near))])
+        solution, _ = nnls(system, target)
         used = solution > 1e-6
         solution = np.where(used, solution, 0.0)
         constraint = exact[:, used]
-        solution[used] += np.linalg.lstsq(constraint, wanted_exact - constraint @ solution[used], rcond=None)[0]
+        solution[used] += np.linalg.lstsq(constraint, target_exact - constraint @ solution[used], rcond=None)[0]
         regressor[joint, near] = solution
     return regressor
 
@@ -245,17 +245,17 @@ def pose_directions(vertices: np.ndarray, weights: np.ndarray) -> np.ndarray:
         bending = np.flatnonzero(((follows > 1e-3) & (follows < 1 - 1e-3)) | (np.abs(knuckle).max(1) > 1e-5))
         share, arm = follows[bending], vertices[bending] - rest[joint]
         rotations = _bending_samples(joint)
-        wanted = np.zeros((len(rotations), len(bending), 3))
+        target = np.zeros((len(rotations), len(bending), 3))
         for k, rotation in enumerate(rotations):
             vector = Rotation.from_matrix(rotation).as_rotvec()
             arc = Rotation.from_rotvec(share[:, None] * vector).apply(arm)
             blend = (1.0 - share)[:, None, None] * np.eye(3) + share[:, None, None] * rotation
             # 0 for a straight finger, 1 at a right angle
             bent = 1.0 - np.cos(np.maximum(vector @ joint_axes()[joint - 1, 0], 0.0))
-            wanted[k] = np.linalg.solve(blend, arc[..., None])[..., 0] - arm + bent * knuckle[bending]
+            target[k] = np.linalg.solve(blend, arc[..., None])[..., 0] - arm + bent * knuckle[bending]
         features = (rotations - np.eye(3)).reshape(-1, 9)
         system = features.T @ features + 1e-3 * np.eye(9)
-        fit = np.linalg.solve(system, features.T @ wanted.reshape(len(rotations), -1))
+        fit = np.linalg.solve(system, features.T @ target.reshape(len(rotations), -1))
         block = slice(9 * (joint - 1), 9 * joint)
         result[bending, :, block] = fit.reshape(9, len(bending), 3).transpose(1, 2, 0)
     return result
