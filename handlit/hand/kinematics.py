@@ -1,7 +1,7 @@
 """Rotations and the kinematic tree of MANO with the batch as the **last** dimension.
 
-Products of small matrices so become elementwise products of long contiguous rows, several times faster than batches of
-3x3 matrices.
+Products of small matrices then become elementwise products of long contiguous rows, several times faster than batches
+of 3x3 matrices.
 """
 
 import roma

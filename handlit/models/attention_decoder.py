@@ -6,9 +6,8 @@ normalisation after each residual sum, GELU with the error function.
 
 References:
     Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
-    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. Tokens and
-    blocks follow METRO: Lin et al., CVPR 2021, https://arxiv.org/abs/2012.09760. BERT: Devlin et al., 2019,
-    https://arxiv.org/abs/1810.04805.
+    from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. Tokens and blocks follow METRO: Lin
+    et al., CVPR 2021, https://arxiv.org/abs/2012.09760. BERT: Devlin et al., 2019, https://arxiv.org/abs/1810.04805.
 """
 
 import math
