@@ -37,6 +37,9 @@ def main(args: Sequence[str] | None = None) -> None:
             print(_overview())
         elif command == "--version":
             print(f"handlit {__version__}")
+        elif "--explain" in arguments:
+            explain = import_module("handlit.cli.explain").explain
+            explain(command, arguments[1:])
         elif command in VERBS:
             _run_verb(command, arguments[1:])
         elif command in TRAINER_COMMANDS:
@@ -52,7 +55,8 @@ def _overview() -> str:
     lines = [f"  {name:15s} {text}" for name, text in {**TRAINER_COMMANDS, **VERBS}.items()]
     options = "[--import MODULE ...] COMMAND [options]   (COMMAND --help lists its options)"
     usage = f"usage: {program()} {options}\n       {program()} --version"
-    return "\n".join([usage, "", *lines])
+    explain = "test, compare, score --explain [MEASURE] prints the definitions of the measures that they show"
+    return "\n".join([usage, "", *lines, "", explain])
 
 
 def run_trainer(arguments: list[str]) -> None:

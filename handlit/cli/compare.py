@@ -16,7 +16,9 @@ from handlit.scoring.table import print_table
 
 def compare(arguments: list[str]) -> None:
     """Set tested runs side by side: a table with paired differences, and a page of charts."""
-    parser = argparse.ArgumentParser(f"{program()} compare", description=compare.__doc__)
+    parser = argparse.ArgumentParser(
+        f"{program()} compare", description=compare.__doc__, epilog="--explain [MEASURE] defines what the tables show."
+    )
     parser.add_argument("runs", nargs="+", metavar="RUN", help="tested run folder, or NAME=folder to name it")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"), metavar="FILE", help="page to write")
     options = parser.parse_args(arguments)

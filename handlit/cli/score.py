@@ -11,7 +11,9 @@ from handlit.scoring.score import score as run
 
 def score(arguments: list[str]) -> None:
     """Score predictions (pred.json or pred.zip) against a dataset's public ground truth, as the official scripts do."""
-    parser = argparse.ArgumentParser(f"{program()} score", description=score.__doc__)
+    parser = argparse.ArgumentParser(
+        f"{program()} score", description=score.__doc__, epilog="--explain [MEASURE] defines what the tables show."
+    )
     parser.add_argument("predictions", nargs="+", metavar="PRED", help="pred.json or pred.zip, or NAME=path")
     parser.add_argument("ground_truth", type=Path, metavar="GT", help="dataset root, folder or zip with the JSONs")
     parser.add_argument("--protocol", choices=["auto", "ho3d_v2", "ho3d_v3", "freihand"], default="auto")

@@ -98,7 +98,7 @@ def _errors() -> list[Measure]:
 
 def _spreads() -> list[Measure]:
     explanation = (
-        "root of the summed variances over hypotheses: RMS distance from their mean, whatever the axes. Should be "
+        "root of the summed variances over hypotheses: RMS distance from their mean, in any axes. Should be "
         "small where a joint is seen and as large as the error where it is hidden"
     )
     return [

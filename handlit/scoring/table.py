@@ -140,7 +140,8 @@ def print_table(table: Table, console: Console) -> None:
             title_style="bold",
             box=box.SIMPLE_HEAD,
             pad_edge=False,
-            padding=(0, _GAP, 0, 0),
+            # the box adds a space of its own between columns
+            padding=(0, _GAP - 1, 0, 0),
             show_edge=False,
         )
         for texts in (names, groups, goals):
