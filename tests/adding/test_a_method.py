@@ -19,7 +19,7 @@ model:
     learning_rate: 1.0e-2
     schedule: one_cycle
 data:
-  class_path: handlit.data.HO3D
+  class_path: handlit.data.ho3d.HO3D
   init_args:
     root: {root}
     image_size: 32
@@ -28,6 +28,7 @@ data:
 trainer:
   accelerator: cpu
   max_epochs: 2
+  log_every_n_steps: 1
   enable_progress_bar: false
   enable_model_summary: false
 """
@@ -36,7 +37,7 @@ trainer:
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("adding")
-    main(f"synth --out {folder / 'data'} --train 12 --evaluation 4 --preset easy --workers 0".split())
+    main(f"synth --out {folder / 'data'} --train 24 --evaluation 4 --preset easy --workers 0".split())
     path = folder / "thumbnail.yaml"
     path.write_text(EXPERIMENT.format(root=folder / "data"))
     return path
