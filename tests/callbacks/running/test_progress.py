@@ -95,7 +95,6 @@ def test_a_terminal_has_a_bar_and_is_given_back(tmp_path: Path, capsys: pytest.C
     assert "epoch 3/3" in shown
     assert "3/3" in shown
     assert "images/s" in shown
-    assert "Validation" in shown
     assert "loss: " in shown
     # the cursor that was hidden is shown again
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")
