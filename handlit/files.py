@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Path, durable: bool = True) -> Iterator[Path]:
     """Write a file that appears under its name only when it is whole and on the disk.
 
     The block writes to the temporary path that it is given, in the same folder and with the same suffix. When the
@@ -22,6 +22,8 @@ def whole(path: Path) -> Iterator[Path]:
 
     Args:
         path: The file; its folder is made where it is missing.
+        durable: False for the many small files of a dataset that is completed by making it again: what a power failure
+            may take is not waited for, and leftovers are not looked for.
 
     Yields:
         Where to write.
@@ -31,24 +33,26 @@ def whole(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     host = re.sub(r"\W", "-", socket.gethostname())
-    for leftover in path.parent.glob(f".{glob.escape(path.stem)}.{host}-*.part{glob.escape(path.suffix)}"):
+    pattern = f".{glob.escape(path.stem)}.{host}-*.part{glob.escape(path.suffix)}"
+    for leftover in path.parent.glob(pattern) if durable else ():
         process = leftover.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
         if process.isdigit() and not _is_running(int(process)):
             leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.stem}.{host}-{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
     """Write a file `whole`."""
-    with whole(path) as temporary:
+    with whole(path, durable) as temporary:
         temporary.write_bytes(content)
 
 
