@@ -1,4 +1,4 @@
-"""Synthetic hands rendered while training, on the training device: as many as one likes, and nothing on disk."""
+"""Synthetic hands rendered while training, on the training device: endless, and nothing on disk."""
 
 from functools import cached_property
 from typing import Any
@@ -9,8 +9,9 @@ from torch.utils.data import Dataset, default_collate
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.sampling import Ticket
 from handlit.data.synthesis.appearance import SkinRegions, skin_regions
-from handlit.data.synthesis.batch_rendering import NUM_SOLIDS, SceneRenderer
-from handlit.data.synthesis.loose_scene import LooseScene, sample_loose_scene
+from handlit.data.synthesis.grasp import HandModel
+from handlit.data.synthesis.online_renderer import NUM_OBJECTS, OnlineRenderer
+from handlit.data.synthesis.online_scene import OnlineScene, sample_online_scene
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.errors import InputError
 from handlit.geometry.crops import PLAIN_MARGIN
@@ -20,13 +21,13 @@ from handlit.program import program
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch
 
-#: Natural poses that pictures start from; they lie at one of these or on the way to another.
+#: Natural poses that images start from; they lie at one of these or on the way to another.
 NUM_POSES = 4096
-#: First number of the random sources of pictures that are no training samples.
+#: First number of the random sources of images that are no training samples.
 VALIDATION_SOURCE = 7
 
 
-class LooseScenes(Dataset[LooseScene]):
+class OnlineScenes(Dataset[OnlineScene]):
     """Random scenes; a `Ticket` carries its scene's seed, a bare index gives the fixed scene of that number.
 
     Args:
@@ -49,36 +50,36 @@ class LooseScenes(Dataset[LooseScene]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, ticket: int | Ticket) -> LooseScene:
+    def __getitem__(self, ticket: int | Ticket) -> OnlineScene:
         if isinstance(ticket, Ticket):
             index, key, source = ticket.index, f"online/{ticket.seed}", [ticket.seed]
         else:
             index, key, source = ticket, f"online/validation/{ticket}", [VALIDATION_SOURCE, ticket]
         rng = np.random.default_rng(source)
-        return sample_loose_scene(key, index, self.poses, self.regions, NUM_SOLIDS, self.preset, self.occlusion, rng)
+        return sample_online_scene(key, index, self.poses, self.regions, NUM_OBJECTS, self.preset, self.occlusion, rng)
 
 
 class OnlineHands(HandDataModule):
-    """Endless synthetic training data with exact labels, and a fixed set of pictures for validation.
+    """Endless synthetic training data with exact labels, and a fixed set of images for validation.
 
-    The loader's workers draw the numbers that a picture is made from; pictures are rendered a batch at a time on the
-    training device. Training pictures are new in every epoch and depend on the run's seed, the epoch and their place
-    in it, whatever the workers and processes; validation pictures depend on their number alone. Every label is known:
+    The loader's workers draw the numbers that a image is made from; images are rendered a batch at a time on the
+    training device. Training images are new in every epoch and depend on the run's seed, the epoch and their place
+    in it, whatever the workers and processes; validation images depend on their number alone. Every label is known:
     pose, shape, mesh, joints, masks and visibility. There is nothing to test on or to predict: that is what a
     dataset's evaluation split is for.
 
     Args:
-        image_size: Side of the square pictures, pixels.
+        image_size: Side of the square images, pixels.
         batch_size: Samples per process and step.
         num_workers: Loader processes.
-        epoch_samples: Training pictures that make an epoch.
+        epoch_samples: Training images that make an epoch.
         val_samples: Pictures of the validation set.
         preset: Views, spread of poses and shapes, and distances, as for `synth`; objects are not held.
-        occlusion: Share of the pictures whose object lies before the hand; in the others it lies behind.
-        margin: Side of the pictures relative to the longer side of the hand's box; a random zoom is on top. About
-            that of the crop rule one goes on with: 1.5 for plain and MHEntropy's crops, 1.8 for AMVUR's.
+        occlusion: Share of the images whose object lies before the hand; in the others it lies behind.
+        margin: Side of the images relative to the longer side of the hand's box; a random zoom is on top. About
+            that of the crop rule the training continues with: 1.5 for plain and MHEntropy's crops, 1.8 for AMVUR's.
         mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
-        tips: Vertices that are the finger tips' joints: those of the dataset one goes on with.
+        tips: Vertices that are the finger tips' joints: those of the dataset the training continues with.
 
     Raises:
         InputError: A number is out of range.
@@ -114,19 +115,19 @@ class OnlineHands(HandDataModule):
         self.tips = tips
 
     @cached_property
-    def renderer(self) -> SceneRenderer:
-        """Makes pictures and labels from scenes."""
-        return SceneRenderer(self.hand, self.image_size, self.margin)
+    def renderer(self) -> OnlineRenderer:
+        """Makes images and labels from scenes."""
+        return OnlineRenderer(HandModel(load_hand(self.mano_path)), self.hand, self.image_size, self.margin)
 
     def setup(self, stage: str) -> None:
-        """Draw the poses that pictures start from.
+        """Draw the poses that images start from.
 
         Raises:
             InputError: The stage needs an evaluation split.
         """
         if stage in ("test", "predict"):
             raise InputError(
-                f"there is nothing to {stage} on: OnlineHands makes training and validation pictures only. Give the "
+                f"there is nothing to {stage} on: OnlineHands makes training and validation images only. Give the "
                 f"--data config of a dataset, or write one: {program()} synth"
             )
         if self.datasets:
@@ -134,13 +135,13 @@ class OnlineHands(HandDataModule):
         regions = skin_regions(load_hand(self.mano_path))
         poses = sample_poses(NUM_POSES, seed=0)
         for split, count in (("train", self.epoch_samples), ("val", self.val_samples)):
-            self.datasets[split] = LooseScenes(count, poses, regions, self.preset, self.occlusion)  # type: ignore[assignment]
+            self.datasets[split] = OnlineScenes(count, poses, regions, self.preset, self.occlusion)  # type: ignore[assignment]
 
     def _loader_options(self) -> dict[str, Any]:
         return super()._loader_options() | {"collate_fn": default_collate}
 
     def on_after_batch_transfer(  # type: ignore[override]
-        self, batch: LooseScene, dataloader_idx: int
+        self, batch: OnlineScene, dataloader_idx: int
     ) -> HandBatch:
         """Render the scenes that the loader has drawn, on the batch's device."""
-        return self.renderer.to(batch.pose.device)(batch)
+        return self.renderer.to(batch.scene.pose.device)(batch)

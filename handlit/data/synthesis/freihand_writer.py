@@ -4,18 +4,21 @@ Labels are in OpenCV camera axes, metres, joints in FreiHAND's order, which is h
 """
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
 import cv2
 import numpy as np
 
-from handlit.data.synthesis.appearance import PAN_MARGIN, sample_background, sample_colour, sample_light, to_linear
-from handlit.data.synthesis.drawing import HAND, Picture
-from handlit.data.synthesis.ho3d_writer import JPEG_OPTIONS, Split, write_bytes, write_truth
+from handlit.data.synthesis.appearance import sample_colour, sample_light, to_linear
+from handlit.data.synthesis.collage import sample_background
+from handlit.data.synthesis.drawing import PAN_MARGIN, Backdrop, Frame, Painter, paint_backdrop
+from handlit.data.synthesis.ho3d_writer import JPEG_OPTIONS, Split, write_truth
 from handlit.data.synthesis.motion import rotation_vectors
-from handlit.data.synthesis.scene import Scene
+from handlit.data.synthesis.renderer import HAND, SceneRenderer
+from handlit.data.synthesis.scene import one_of, to_float32
+from handlit.data.synthesis.sequence import Sequence
+from handlit.files import write_bytes
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS
 
 #: Kinds of labels, each in a list of its own: ``training_K.json`` and so on.
@@ -33,42 +36,48 @@ SCREEN = (60.0, 160.0, 80.0)
 _TIPS = [JOINTS.index(tip) for tip in TIPS]
 
 
-def coloured_versions(scene: Scene, split: Split, rng: np.random.Generator) -> list[Scene]:
-    """The same hand and object before other backgrounds and in other light.
+def coloured_versions(
+    renderer: SceneRenderer, sequence: Sequence, split: Split, rng: np.random.Generator
+) -> list[Painter]:
+    """Painters of the same hand and object before other backgrounds and in other light.
 
     Args:
-        scene: The sequence.
+        renderer: Of the hand model.
+        sequence: What is drawn.
         split: Training samples have the four `VERSIONS`, evaluation samples one.
         rng: Source of backgrounds, lights and colours.
     """
-    side = IMAGE_SIZE + 2 * PAN_MARGIN
+    scene, side = sequence.scene, IMAGE_SIZE + 2 * PAN_MARGIN
     screen = np.array(SCREEN) * rng.uniform(0.8, 1.1) + rng.normal(0, 4, size=(side, side, 1))
-    green = screen.clip(0, 255).astype(np.uint8), np.full((side, side), 1.5, dtype=np.float32)
-    backgrounds = [green, *(sample_background(IMAGE_SIZE, IMAGE_SIZE, rng) for _ in VERSIONS[1:])]
-    versions = [replace(scene, background=image, background_depth=depth) for image, depth in backgrounds]
-    versions[2] = replace(versions[2], light=sample_light(rng))
-    versions[3] = replace(versions[3], light=sample_light(rng), cloth=to_linear(sample_colour(rng)))
-    return versions if split == "train" else versions[1:2]
+    green = Backdrop(screen.clip(0, 255).astype(np.uint8), np.full((side, side), 1.5, dtype=np.float32))
+    scenes = [scene._replace(background=one_of(sample_background(rng))) for _ in VERSIONS[1:]]
+    scenes[1] = scenes[1]._replace(light=to_float32(sample_light(rng))[None])
+    cloth = to_float32(to_linear(sample_colour(rng)))[None]
+    scenes[2] = scenes[2]._replace(light=to_float32(sample_light(rng))[None], person=scene.person._replace(cloth=cloth))
+    backdrops = [paint_backdrop(other.background, IMAGE_SIZE, IMAGE_SIZE, rng) for other in scenes]
+    pairs = list(zip([scene, *scenes], [green, *backdrops], strict=True))
+    chosen = pairs if split == "train" else pairs[1:2]
+    return [Painter(renderer, sequence, other, backdrop) for other, backdrop in chosen]
 
 
-def crop_intrinsics(scene: Scene, frame: int) -> np.ndarray:
+def crop_intrinsics(sequence: Sequence, frame: int) -> np.ndarray:
     """(3, 3) intrinsics of a square crop around the hand, pixels."""
-    homogeneous = scene.vertices[frame] @ scene.intrinsics.T
+    homogeneous = sequence.vertices[frame] @ sequence.intrinsics.T
     points = homogeneous[:, :2] / homogeneous[:, 2:]
     low, high = points.min(axis=0), points.max(axis=0)
     zoom = IMAGE_SIZE / (CROP_MARGIN * (high - low).max())
-    intrinsics = np.array(scene.intrinsics, dtype=np.float64)
+    intrinsics = np.array(sequence.intrinsics, dtype=np.float64)
     intrinsics[:2, 2] -= (low + high) / 2
     intrinsics[:2] *= zoom
     intrinsics[:2, 2] += (IMAGE_SIZE - 1) / 2
     return intrinsics
 
 
-def frame_labels(scene: Scene, frame: int, intrinsics: np.ndarray, pose_mean: np.ndarray) -> Labels:
+def frame_labels(sequence: Sequence, frame: int, intrinsics: np.ndarray, pose_mean: np.ndarray) -> Labels:
     """The labels of one sample.
 
     Args:
-        scene: Its sequence.
+        sequence: That it is of.
         frame: Number within the sequence.
         intrinsics: (3, 3) of the crop.
         pose_mean: (45,) mean finger pose of the hand model: FreiHAND's finger poses are relative to it.
@@ -77,13 +86,13 @@ def frame_labels(scene: Scene, frame: int, intrinsics: np.ndarray, pose_mean: np
         ``K`` (3, 3), ``scale`` (1,) length of the middle finger's first bone, ``mano`` (1, 61) pose, shape, root in
         pixels and scale, ``xyz`` (21, 3) and ``verts`` (778, 3); float64.
     """
-    vertices = scene.vertices[frame].astype(np.float64)
-    joints = scene.joints[frame].astype(np.float64)
+    vertices = sequence.vertices[frame].astype(np.float64)
+    joints = sequence.joints[frame].astype(np.float64)
     joints[_TIPS] = vertices[list(TIP_VERTICES["freihand"])]
     scale = np.linalg.norm(joints[JOINTS.index("middle_1")] - joints[JOINTS.index("middle_2")])
     root = intrinsics @ joints[0]
-    rotation = rotation_vectors(scene.hand_rotation[frame])
-    mano = [rotation, scene.pose[frame] - pose_mean, scene.betas, root[:2] / root[2], [scale]]
+    rotation = rotation_vectors(sequence.hand_rotation[frame])
+    mano = [rotation, sequence.pose[frame] - pose_mean, sequence.betas, root[:2] / root[2], [scale]]
     return {
         "K": intrinsics,
         "scale": np.array(scale),
@@ -109,13 +118,13 @@ def frame_files(root: Path, split: Split, sample: int, total: int) -> list[Path]
     return [*images, folder / "mask" / f"{sample:08d}.jpg"]
 
 
-def write_frame(files: list[Path], pictures: list[Picture]) -> None:
-    """Write a sample's images, and its mask where ``files`` names one more file than there are pictures."""
-    images = [cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR) for picture in pictures]
-    if len(files) > len(pictures):
-        images.append(np.where(pictures[0].parts == HAND, 255, 0).astype(np.uint8))
+def write_frame(files: list[Path], frames: list[Frame]) -> None:
+    """Write a sample's images, and its mask where ``files`` names one more file than there are images."""
+    images = [cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR) for frame in frames]
+    if len(files) > len(frames):
+        images.append(np.where(frames[0].parts == HAND, 255, 0).astype(np.uint8))
     for path, image in zip(files, images, strict=True):
-        write_bytes(path, cv2.imencode(".jpg", image, JPEG_OPTIONS)[1].tobytes())
+        write_bytes(path, cv2.imencode(".jpg", image, JPEG_OPTIONS)[1].tobytes(), durable=False)
 
 
 def write_labels(root: Path, split: Split, samples: Iterable[Labels]) -> None:

@@ -11,12 +11,15 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from handlit.data.synthesis import freihand_writer, ho3d_writer
-from handlit.data.synthesis.drawing import Painter
-from handlit.data.synthesis.grasp import Subject
+from handlit.data.synthesis.drawing import Painter, paint_backdrop
+from handlit.data.synthesis.freihand_writer import coloured_versions
+from handlit.data.synthesis.grasp import HandModel
 from handlit.data.synthesis.ho3d_writer import FLIP, SegmentationSize, Split
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
-from handlit.data.synthesis.scene import Scene, sample_scene
+from handlit.data.synthesis.renderer import SceneRenderer
+from handlit.data.synthesis.sequence import IMAGE_HEIGHT, IMAGE_WIDTH, Sequence, sample_sequence
 from handlit.errors import InputError
+from handlit.files import write_text
 from handlit.formats.worker_pool import as_completed_in_processes
 from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
@@ -25,8 +28,42 @@ Layout = Literal["ho3d_v2", "ho3d_v3", "freihand"]
 #: The settings that a folder was made with; an interrupted synthesis is recognised by it.
 SETTINGS_FILE = "synthesis.json"
 #: Goes up when the same settings give other files.
-FORMAT = 2
+FORMAT = 3
 _PREFIX: dict[Split, str] = {"train": "SYN", "evaluation": "SYE"}
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What decides the files of a dataset."""
+
+    layout: Layout
+    train: int
+    evaluation: int
+    seed: int
+    preset: ScenePreset
+    mano_path: str | None
+    segmentation: SegmentationSize
+
+    def __post_init__(self) -> None:
+        if self.layout not in get_args(Layout):
+            raise InputError(f"layout must be one of {', '.join(get_args(Layout))}, got '{self.layout}'")
+        if self.segmentation not in get_args(SegmentationSize):
+            sizes = ", ".join(get_args(SegmentationSize))
+            raise InputError(f"segmentation must be one of {sizes}, got '{self.segmentation}'")
+        if self.train < 0 or self.evaluation < 0 or self.train + self.evaluation == 0:
+            raise InputError(
+                f"expected at least one frame, none negative; got train={self.train}, evaluation={self.evaluation}"
+            )
+        if self.seed < 0:
+            raise InputError(f"seed must not be negative, got {self.seed}")
+
+    def record(self) -> dict[str, object]:
+        """As `SETTINGS_FILE` holds them: the hand by what it is, not by where it lies."""
+        asset = load_hand(self.mano_path)
+        record: dict[str, object] = {"format": FORMAT, **asdict(self)}
+        del record["mano_path"]
+        template = hashlib.md5(asset.template.tobytes()).hexdigest()
+        return record | {"hand": asset.name, "hand_template_md5": template}
 
 
 @dataclass(frozen=True)
@@ -34,21 +71,21 @@ class _Task:
     """One sequence: the unit of work. Its content depends on nothing but these fields."""
 
     out: Path
-    layout: Layout
+    settings: _Settings
     split: Split
     number: int
     first: int
     frames: int
-    total: int
-    seed: int
-    preset: ScenePreset
-    mano_path: str | None
-    segmentation: SegmentationSize
 
     @property
     def name(self) -> str:
         # the last digit is the camera, as in the original sequences' names
         return f"{_PREFIX[self.split]}{self.number + 1}0"
+
+    @property
+    def source(self) -> list[int]:
+        """Of everything random in the sequence."""
+        return [self.settings.seed, int(self.split == "evaluation"), self.number]
 
 
 def synthesise(
@@ -66,7 +103,7 @@ def synthesise(
     """Write a synthetic dataset in the on-disk layout of HO-3D or FreiHAND, official ground truth included.
 
     Every sequence has a random source of its own: the files do not depend on the number of workers, and a larger
-    dataset of the same seed begins with the smaller one's frames. Evaluation sequences share no subject, object or
+    dataset of the same seed begins with the smaller one's frames. Evaluation sequences share no person, object or
     background with training sequences. Files appear under their names only when they are whole, the lists and the
     ground truth last; run again with the same settings to complete what was interrupted.
 
@@ -88,66 +125,44 @@ def synthesise(
     Raises:
         InputError: A number is out of range, or the folder holds something else than this synthesis.
     """
-    out = Path(out)
-    if layout not in get_args(Layout):
-        raise InputError(f"layout must be one of {', '.join(get_args(Layout))}, got '{layout}'")
-    if segmentation not in get_args(SegmentationSize):
-        raise InputError(f"segmentation must be one of {', '.join(get_args(SegmentationSize))}, got '{segmentation}'")
-    if train < 0 or evaluation < 0 or train + evaluation == 0:
-        raise InputError(f"expected at least one frame, none negative; got train={train}, evaluation={evaluation}")
-    if seed < 0 or workers < 0:
-        raise InputError(f"seed and workers must not be negative, got seed={seed}, workers={workers}")
     if isinstance(preset, str):
         if preset not in PRESETS:
             raise InputError(f"preset must be one of {', '.join(PRESETS)}, got '{preset}'")
         preset = PRESETS[preset]
+    if workers < 0:
+        raise InputError(f"workers must not be negative, got {workers}")
     mano = None if mano_path is None else str(mano_path)
-    _claim_folder(out, _settings(layout, train, evaluation, seed, preset, mano, segmentation))
-
-    counts: dict[Split, int] = {"train": train, "evaluation": evaluation}
-    step = preset.frames_per_sequence
-    tasks = [
-        _Task(out, layout, split, number, first, min(step, total - first), total, seed, preset, mano, segmentation)
-        for split, total in counts.items()
-        for number, first in enumerate(range(0, total, step))
-    ]
-    truth = _run(tasks, workers, progress)
-    for split in counts:
-        own = [task for task in tasks if task.split == split]
-        if not own:
-            continue
-        if layout == "freihand":
-            freihand_writer.write_labels(out, split, (labels for task in own for labels in truth[task]))
-            continue
-        if split == "evaluation":
-            for kind in ("xyz", "verts"):
-                points = (labels[kind] for task in own for labels in truth[task])
-                ho3d_writer.write_truth(out / f"evaluation_{kind}.json", points)
-        names = (f"{task.name}/{frame:04d}" for task in own for frame in range(task.frames))
-        ho3d_writer.write_list(out / f"{split}.txt", names)
+    settings = _Settings(layout, train, evaluation, seed, preset, mano, segmentation)
+    out = Path(out)
+    _claim_folder(out, settings.record())
+    tasks = {split: _plan(out, settings, split) for split in _PREFIX}
+    truth = _run([task for of_split in tasks.values() for task in of_split], workers, progress)
+    for split, of_split in tasks.items():
+        if of_split:
+            _write_lists(out, settings, split, of_split, [labels for task in of_split for labels in truth[task]])
 
 
-def _settings(
-    layout: Layout,
-    train: int,
-    evaluation: int,
-    seed: int,
-    preset: ScenePreset,
-    mano_path: str | None,
-    segmentation: SegmentationSize,
-) -> dict[str, object]:
-    asset = load_hand(mano_path)
-    return {
-        "format": FORMAT,
-        "layout": layout,
-        "train": train,
-        "evaluation": evaluation,
-        "seed": seed,
-        "preset": asdict(preset),
-        "segmentation": segmentation,
-        "hand": asset.name,
-        "hand_template_md5": hashlib.md5(asset.template.tobytes()).hexdigest(),
-    }
+def _plan(out: Path, settings: _Settings, split: Split) -> list[_Task]:
+    """The sequences of a split."""
+    total, step = _frames(settings, split), settings.preset.frames_per_sequence
+    starts = range(0, total, step)
+    return [_Task(out, settings, split, i, first, min(step, total - first)) for i, first in enumerate(starts)]
+
+
+def _frames(settings: _Settings, split: Split) -> int:
+    return settings.train if split == "train" else settings.evaluation
+
+
+def _write_lists(out: Path, settings: _Settings, split: Split, tasks: list[_Task], truth: "_Truth") -> None:
+    """The files that are about a whole split."""
+    if settings.layout == "freihand":
+        freihand_writer.write_labels(out, split, truth)
+        return
+    if split == "evaluation":
+        for kind in ("xyz", "verts"):
+            ho3d_writer.write_truth(out / f"evaluation_{kind}.json", (labels[kind] for labels in truth))
+    names = (f"{task.name}/{frame:04d}" for task in tasks for frame in range(task.frames))
+    ho3d_writer.write_list(out / f"{split}.txt", names)
 
 
 def _claim_folder(out: Path, settings: dict[str, object]) -> None:
@@ -155,19 +170,21 @@ def _claim_folder(out: Path, settings: dict[str, object]) -> None:
     record = out / SETTINGS_FILE
     text = json.dumps(settings, indent=2)
     if record.is_file():
-        found = json.loads(record.read_text())
-        wanted = json.loads(text)
-        if found != wanted:
-            differing = sorted(key for key in found.keys() | wanted.keys() if found.get(key) != wanted.get(key))
+        recorded, requested = json.loads(record.read_text()), json.loads(text)
+        if recorded != requested:
+            keys = recorded.keys() | requested.keys()
+            differing = sorted(key for key in keys if recorded.get(key) != requested.get(key))
             raise InputError(
                 f"{out} holds a synthesis with other settings ({', '.join(differing)} differ, see {record}): "
                 "give the same settings to complete it, or another --out"
             )
+        # what a killed process was writing
+        for leftover in out.rglob(".*.part.*"):
+            leftover.unlink(missing_ok=True)
         return
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty and holds no synthesis ({SETTINGS_FILE}): give a new or empty folder")
-    out.mkdir(parents=True, exist_ok=True)
-    ho3d_writer.write_bytes(record, (text + "\n").encode())
+    write_text(record, text + "\n")
 
 
 #: What a split's lists hold, frame by frame: ``xyz``, ``verts`` and, for FreiHAND, more.
@@ -187,52 +204,52 @@ def _run(tasks: list[_Task], workers: int, progress: bool) -> dict[_Task, _Truth
 
 
 @lru_cache(maxsize=1)
-def _subject(mano_path: str | None) -> Subject:
-    return Subject(load_hand(mano_path))
+def _renderer(mano_path: str | None) -> tuple[HandModel, SceneRenderer]:
+    model = HandModel(load_hand(mano_path))
+    return model, SceneRenderer(model)
 
 
 def _write_sequence(task: _Task) -> _Truth:
     """Draw the frames of a sequence that are not there yet; what the lists of its split hold of each frame."""
-    subject = _subject(task.mano_path)
-    is_evaluation = task.split == "evaluation"
-    source = [task.seed, int(is_evaluation), task.number]
+    model, renderer = _renderer(task.settings.mano_path)
     # odd numbers for training, even ones for evaluation: the splits share no object
-    label = 2 * task.number + 1 + int(is_evaluation)
-    scene = sample_scene(subject, task.preset, label, np.random.default_rng(source))
-    write = _write_freihand if task.layout == "freihand" else _write_ho3d
-    return write(task, scene, subject, source)
+    label = 2 * task.number + 1 + int(task.split == "evaluation")
+    sequence = sample_sequence(model, renderer, task.settings.preset, label, np.random.default_rng(task.source))
+    # a number that no frame of the sequence has
+    rng = np.random.default_rng([*task.source, task.settings.preset.frames_per_sequence])
+    if task.settings.layout == "freihand":
+        return _write_freihand(task, sequence, model, coloured_versions(renderer, sequence, task.split, rng))
+    return _write_ho3d(task, sequence, renderer, rng)
 
 
-def _write_ho3d(task: _Task, scene: Scene, subject: Subject, source: list[int]) -> _Truth:
+def _write_ho3d(task: _Task, sequence: Sequence, renderer: SceneRenderer, rng: np.random.Generator) -> _Truth:
     """The labels of evaluation frames, OpenGL axes, float32; none of training frames, which have annotation files."""
-    layout: ho3d_writer.Layout = "ho3d_v2" if task.layout == "ho3d_v2" else "ho3d_v3"
-    painter = Painter(scene, subject)
-    ho3d_writer.write_model(task.out, scene)
+    layout: ho3d_writer.Layout = "ho3d_v2" if task.settings.layout == "ho3d_v2" else "ho3d_v3"
+    backdrop = paint_backdrop(sequence.scene.background, IMAGE_WIDTH, IMAGE_HEIGHT, rng)
+    painter = Painter(renderer, sequence, sequence.scene, backdrop)
+    ho3d_writer.write_model(task.out, sequence, painter.print)
+    metas = ho3d_writer.annotations(sequence, task.split, layout)
     for frame in range(task.frames):
         files = ho3d_writer.frame_files(task.out, task.split, task.name, frame, layout)
         if not all(path.is_file() for path in files.values()):
-            picture = painter.draw(frame, np.random.default_rng([*source, frame]))
-            meta = ho3d_writer.frame_meta(scene, frame, task.split, layout)
-            ho3d_writer.write_frame(files, picture, meta, task.segmentation)
+            image = painter.draw(frame, np.random.default_rng([*task.source, frame]))
+            ho3d_writer.write_frame(files, image, metas[frame], task.settings.segmentation)
     if task.split == "train":
         return []
     flip = FLIP.astype(np.float32)
-    joints = scene.joints[: task.frames][:, reorder("handlit", "ho3d")] * flip
-    vertices = scene.vertices[: task.frames] * flip
+    joints = sequence.joints[: task.frames][:, reorder("handlit", "ho3d")] * flip
+    vertices = sequence.vertices[: task.frames] * flip
     return [{"xyz": xyz, "verts": verts} for xyz, verts in zip(joints, vertices, strict=True)]
 
 
-def _write_freihand(task: _Task, scene: Scene, subject: Subject, source: list[int]) -> _Truth:
-    # a number that no frame of the sequence has
-    own = np.random.default_rng([*source, task.preset.frames_per_sequence])
-    versions = freihand_writer.coloured_versions(scene, task.split, own)
-    painters = [Painter(version, subject) for version in versions]
+def _write_freihand(task: _Task, sequence: Sequence, model: HandModel, painters: list[Painter]) -> _Truth:
     truth: _Truth = []
+    total = _frames(task.settings, task.split)
     for frame in range(task.frames):
-        intrinsics = freihand_writer.crop_intrinsics(scene, frame)
-        files = freihand_writer.frame_files(task.out, task.split, task.first + frame, task.total)
+        intrinsics = freihand_writer.crop_intrinsics(sequence, frame)
+        files = freihand_writer.frame_files(task.out, task.split, task.first + frame, total)
         if not all(path.is_file() for path in files):
-            rng = np.random.default_rng([*source, frame])
+            rng = np.random.default_rng([*task.source, frame])
             freihand_writer.write_frame(files, [painter.draw(frame, rng, intrinsics) for painter in painters])
-        truth.append(freihand_writer.frame_labels(scene, frame, intrinsics, subject.asset.pose_mean))
+        truth.append(freihand_writer.frame_labels(sequence, frame, intrinsics, model.asset.pose_mean))
     return truth

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from handlit.data.synthesis.appearance import SkinRegions, skin_regions
-from handlit.data.synthesis.forearm import wrist_loop
+from handlit.data.synthesis.arm import wrist_boundary
 from handlit.data.synthesis.motion import in_ball, random_rotation, rotation_matrices
 from handlit.data.synthesis.solids import Solid
 from handlit.hand.articulation import angles_to_pose, clamp_angles, sample_poses
@@ -26,27 +26,27 @@ THUMB_CANDIDATES = 64
 
 
 @dataclass(frozen=True)
-class Subject:
+class HandModel:
     """A hand model with what the synthesis derives from it once.
 
     Attributes:
         asset: The hand model.
         layer: Axis-angle poses over a flat mean, HO-3D's finger tips.
         regions: Where its skin differs.
-        loop: Vertices along the open wrist.
+        wrist: (N,) vertices along the open wrist.
         chain_of_vertex: (778,) chain 0..4 that moves a vertex most, -1 for the palm.
     """
 
     asset: HandAsset
     layer: HandLayer = field(init=False)
     regions: SkinRegions = field(init=False)
-    loop: np.ndarray = field(init=False)
+    wrist: np.ndarray = field(init=False)
     chain_of_vertex: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "layer", HandLayer(self.asset, tips="ho3d", flat_hand_mean=True))
         object.__setattr__(self, "regions", skin_regions(self.asset))
-        object.__setattr__(self, "loop", wrist_loop(self.asset.faces))
+        object.__setattr__(self, "wrist", wrist_boundary(self.asset.faces))
         object.__setattr__(self, "chain_of_vertex", (self.asset.weights.argmax(axis=1) + 2) // 3 - 1)
 
     def upright(self, pose: np.ndarray, betas: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,11 +83,11 @@ class Grasp:
     closed_pose: np.ndarray
 
 
-def close_hand(subject: Subject, solid: Solid, betas: np.ndarray, rng: np.random.Generator) -> Grasp:
+def close_hand(model: HandModel, solid: Solid, betas: np.ndarray, rng: np.random.Generator) -> Grasp:
     """Lay the object into the palm and close the fingers on it.
 
     Args:
-        subject: Hand model.
+        model: The hand model.
         solid: The object.
         betas: (10,) shape.
         rng: Source of where and how the object lies.
@@ -96,16 +96,16 @@ def close_hand(subject: Subject, solid: Solid, betas: np.ndarray, rng: np.random
         The grasp. No finger is deeper in the object than `SOFTNESS`, up to the steps of closing.
     """
     fingers = _finger_paths(rng)
-    open_vertices, open_joints = subject.upright(fingers[:1].reshape(1, 45), betas)
+    open_vertices, open_joints = model.upright(fingers[:1].reshape(1, 45), betas)
     rotation = _object_rotation(solid, rng)
-    translation = _lay_into_palm(subject, solid, rotation, open_vertices[0], open_joints[0], rng)
+    translation = _lay_into_palm(model, solid, rotation, open_vertices[0], open_joints[0], rng)
 
     def deepest(vertices: np.ndarray) -> np.ndarray:
         """(T, 5) smallest signed distance of each chain's vertices."""
         distance = solid.closest_surface((vertices - translation) @ rotation)[1]
-        return np.stack([distance[:, subject.chain_of_vertex == chain].min(axis=1) for chain in range(5)], axis=1)
+        return np.stack([distance[:, model.chain_of_vertex == chain].min(axis=1) for chain in range(5)], axis=1)
 
-    contact = deepest(subject.upright(fingers.reshape(-1, 45), betas)[0])
+    contact = deepest(model.upright(fingers.reshape(-1, 45), betas)[0])
     pose = fingers[0].copy()
     for chain in range(4):
         touching = contact[:, chain] < -SOFTNESS
@@ -115,7 +115,7 @@ def close_hand(subject: Subject, solid: Solid, betas: np.ndarray, rng: np.random
     # the thumb has no single way to close: of many natural thumbs take the one that touches best
     candidates = np.tile(pose, (THUMB_CANDIDATES, 1, 1))
     candidates[:, 12:] = sample_poses(THUMB_CANDIDATES, rng).reshape(-1, 15, 3)[:, 12:]
-    vertices, joints = subject.upright(candidates.reshape(-1, 45), betas)
+    vertices, joints = model.upright(candidates.reshape(-1, 45), betas)
     gap = deepest(vertices)[:, 4]
     thumb = joints[:, [JOINTS.index("thumb_3"), JOINTS.index("thumb_4")]]
     others = joints[:, [i for i, name in enumerate(JOINTS) if name[-1] in "234" and not name.startswith("thumb")]]
@@ -150,7 +150,7 @@ def _object_rotation(solid: Solid, rng: np.random.Generator) -> np.ndarray:
 
 
 def _lay_into_palm(
-    subject: Subject,
+    model: HandModel,
     solid: Solid,
     rotation: np.ndarray,
     vertices: np.ndarray,
@@ -160,7 +160,7 @@ def _lay_into_palm(
     knuckles = joints[[JOINTS.index(f"{finger}_1") for finger in ("index", "middle", "ring", "pinky")]].mean(axis=0)
     slide = rng.uniform(-0.35, 0.35) * max(solid.half_extents[2] - 0.04, 0)
     target = rng.uniform(0.8, 1.0) * knuckles + slide * rotation[:, 2] + 0.003 * in_ball(1, 1.0, rng)[0]
-    palm = vertices[subject.chain_of_vertex == -1]
+    palm = vertices[model.chain_of_vertex == -1]
     away = np.linspace(0.0, 0.09, 46)
     centres = target - away[:, None] * np.array([0.0, 1.0, 0.0])
     gaps = solid.closest_surface((palm - centres[:, None]) @ rotation)[1].min(axis=1)

@@ -12,10 +12,11 @@ import cv2
 import numpy as np
 import orjson
 
-from handlit.data.synthesis.drawing import Picture
+from handlit.data.synthesis.drawing import Frame
 from handlit.data.synthesis.motion import rotation_vectors
-from handlit.data.synthesis.scene import Scene
+from handlit.data.synthesis.sequence import Sequence
 from handlit.data.synthesis.solids import to_obj
+from handlit.files import whole, write_bytes, write_text
 from handlit.geometry.cameras import OPENGL_TO_OPENCV
 from handlit.skeleton import reorder
 
@@ -28,21 +29,15 @@ SegmentationSize = Literal["640x480", "160x120"]
 DEPTH_SCALE = 0.00012498664727900177
 #: Hand vertices nearer to the object than this touch it (HO-3D v3's definition), metres.
 CONTACT_DISTANCE = 0.004
-#: Colours of the segmentation, RGB, by `Picture.parts`: nothing, hand, arm (not a part of the hand model), object.
+#: Colours of the segmentation, RGB, by `Frame.parts`: nothing, hand, arm (not a part of the hand model), object.
 SEGMENTATION_COLOURS = np.array([(0, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0)], dtype=np.uint8)
+#: Blue, green and red, of every byte that parts may have.
+_COLOUR_TABLES = np.pad(SEGMENTATION_COLOURS[:, ::-1].T, ((0, 0), (0, 256 - len(SEGMENTATION_COLOURS))))
 IMAGE_SUFFIX: dict[Layout, str] = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
 JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 92]
 #: Run-length coding: on these images twice as fast as the lowest compression level, and hardly larger.
 PNG_OPTIONS = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
 FLIP = np.array(OPENGL_TO_OPENCV)
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name and rename it when it is whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(path)
 
 
 def frame_files(root: Path, split: Split, sequence: str, frame: int, layout: Layout) -> dict[str, Path]:
@@ -61,41 +56,49 @@ def encode_depth(depth: np.ndarray) -> np.ndarray:
     Returns:
         (H, W, 3) uint8 **BGR**, as `cv2.imwrite` takes it.
     """
-    units = np.rint(depth * np.float32(1 / DEPTH_SCALE)).clip(0, 65535).astype(np.uint16)
-    low, high = (units & 255).astype(np.uint8), (units >> 8).astype(np.uint8)
-    return cv2.merge([np.zeros_like(low), high, low])
+    units = np.rint(depth * np.float32(1 / DEPTH_SCALE)).clip(0, 65535).astype("<u2")
+    # blue is 0, green the high byte, red the low one
+    return cv2.merge([np.zeros(depth.shape, np.uint8), *cv2.split(units.view(np.uint8).reshape(*depth.shape, 2))[::-1]])
 
 
-def frame_meta(scene: Scene, frame: int, split: Split, layout: Layout) -> dict[str, Any]:
-    """The annotation of one frame.
+def annotations(sequence: Sequence, split: Split, layout: Layout) -> list[dict[str, Any]]:
+    """The annotations of a sequence's frames.
 
     Args:
-        scene: Its sequence.
-        frame: Number within the sequence.
+        sequence: What was drawn.
         split: Training frames have the hand's parameters, evaluation frames only its root and box.
-        layout: v3 training frames also tell which hand vertices touch the object.
+        layout: v3 training frames also say which hand vertices touch the object.
 
     Returns:
-        A dict of NumPy arrays (float32), strings and integers, in OpenGL axes and metres.
+        Of each frame a dict of NumPy arrays (float32), strings and integers, in OpenGL axes and metres.
     """
-    meta: dict[str, Any] = _object_meta(scene, frame)
-    joints = scene.joints[frame][reorder("handlit", "ho3d")] * FLIP
+    joints = sequence.joints[:, reorder("handlit", "ho3d")] * FLIP
+    moving = _object_fields(sequence)
+    fixed: dict[str, Any] = {
+        "camMat": sequence.intrinsics,
+        "objName": sequence.object_name,
+        "objLabel": sequence.object_label,
+        "objCorners3DRest": sequence.solid.corners,
+    }
     if split == "evaluation":
-        homogeneous = scene.joints[frame] @ scene.intrinsics.T
-        points = homogeneous[:, :2] / homogeneous[:, 2:]
-        meta["handJoints3D"] = joints[0]
-        meta["handBoundingBox"] = np.concatenate([points.min(axis=0), points.max(axis=0)])
+        homogeneous = sequence.joints @ sequence.intrinsics.T
+        points = homogeneous[..., :2] / homogeneous[..., 2:]
+        moving["handJoints3D"] = joints[:, 0]
+        moving["handBoundingBox"] = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
     else:
-        rotation = rotation_vectors(np.diag(FLIP) @ scene.hand_rotation[frame])
-        meta["handPose"] = np.concatenate([rotation, scene.pose[frame]])
-        meta["handBeta"] = scene.betas
+        rotations = rotation_vectors(np.diag(FLIP) @ sequence.hand_rotation)
+        moving["handPose"] = np.concatenate([rotations, sequence.pose], axis=1)
         # the hand model turns about its own wrist w: vertices = R (v - w) + w + translation
-        meta["handTrans"] = joints[0] - scene.rest_wrist
-        meta["handJoints3D"] = joints
-        meta["camIDList"] = ["0"]
+        moving["handTrans"] = joints[:, 0] - sequence.rest_wrist
+        moving["handJoints3D"] = joints
+        fixed |= {"handBeta": sequence.betas, "camIDList": ["0"]}
         if layout == "ho3d_v3":
-            meta |= _contact_meta(scene, frame)
-    return {name: _as_float32(value) for name, value in meta.items()}
+            moving |= _contact_fields(sequence)
+    fixed = {name: _as_float32(value) for name, value in fixed.items()}
+    moving = {name: _as_float32(value) for name, value in moving.items()}
+    # copies: a pickled view would name other NumPy functions
+    frames = range(len(joints))
+    return [fixed | {name: values[frame].copy() for name, values in moving.items()} for frame in frames]
 
 
 def _as_float32(value: Any) -> Any:
@@ -104,28 +107,24 @@ def _as_float32(value: Any) -> Any:
     return value
 
 
-def _object_meta(scene: Scene, frame: int) -> dict[str, Any]:
-    rotation = np.diag(FLIP) @ scene.object_rotation[frame]
-    translation = scene.object_translation[frame] * FLIP
+def _object_fields(sequence: Sequence) -> dict[str, np.ndarray]:
+    rotation = np.diag(FLIP) @ sequence.object_rotation
+    translation = sequence.object_translation * FLIP
     return {
-        "camMat": scene.intrinsics,
-        "objRot": rotation_vectors(rotation)[:, None],
+        "objRot": rotation_vectors(rotation)[..., None],
         "objTrans": translation,
-        "objName": scene.object_name,
-        "objLabel": scene.object_label,
-        "objCorners3DRest": scene.solid.corners,
-        "objCorners3D": scene.solid.corners @ rotation.T + translation,
+        "objCorners3D": sequence.solid.corners @ rotation.transpose(0, 2, 1) + translation[:, None],
     }
 
 
-def _contact_meta(scene: Scene, frame: int) -> dict[str, Any]:
-    rotation, translation = scene.object_rotation[frame], scene.object_translation[frame]
-    surface, distance = scene.solid.closest_surface((scene.vertices[frame] - translation) @ rotation)
+def _contact_fields(sequence: Sequence) -> dict[str, np.ndarray]:
+    rotation, translation = sequence.object_rotation, sequence.object_translation[:, None]
+    surface, distance = sequence.solid.closest_surface((sequence.vertices - translation) @ rotation)
     return {
         "handVertContact": np.abs(distance) < CONTACT_DISTANCE,
         "handVertDist": np.abs(distance),
         "handVertIntersec": distance < 0,
-        "handVertObjSurfProj": (surface @ rotation.T + translation) * FLIP,
+        "handVertObjSurfProj": (surface @ rotation.transpose(0, 2, 1) + translation) * FLIP,
     }
 
 
@@ -137,41 +136,46 @@ def encode_meta(meta: dict[str, Any]) -> bytes:
     return pickle.dumps(meta, protocol=2).replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
 
 
-def write_frame(
-    files: dict[str, Path], picture: Picture, meta: dict[str, Any], segmentation_size: SegmentationSize
-) -> None:
+def write_frame(files: dict[str, Path], frame: Frame, meta: dict[str, Any], segmentation: SegmentationSize) -> None:
     """Write the four files of a frame, the annotation last.
 
     Args:
         files: Of `frame_files`.
-        picture: Image, depth and parts.
-        meta: Of `frame_meta`.
-        segmentation_size: Of the segmentation; the smaller one keeps the third of every four pixels, both ways.
+        frame: Image, depth and parts.
+        meta: Of `annotations`.
+        segmentation: Its size; the smaller one keeps the third of every four pixels, both ways.
     """
-    rgb = cv2.cvtColor(picture.image, cv2.COLOR_RGB2BGR)
-    parts = picture.parts if segmentation_size == "640x480" else picture.parts[2::4, 2::4]
-    segmentation = np.take(SEGMENTATION_COLOURS[:, ::-1], parts, axis=0)
-    images = {"rgb": rgb, "depth": encode_depth(picture.depth), "seg": segmentation}
+    parts = frame.parts if segmentation == "640x480" else frame.parts[2::4, 2::4]
+    images = {
+        "rgb": cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
+        "depth": encode_depth(frame.depth),
+        "seg": cv2.merge([cv2.LUT(parts, channel) for channel in _COLOUR_TABLES]),
+    }
     for kind, image in images.items():
         suffix = files[kind].suffix
         options = JPEG_OPTIONS if suffix == ".jpg" else PNG_OPTIONS
-        write_bytes(files[kind], cv2.imencode(suffix, image, options)[1].tobytes())
-    write_bytes(files["meta"], encode_meta(meta))
+        write_bytes(files[kind], cv2.imencode(suffix, image, options)[1].tobytes(), durable=False)
+    write_bytes(files["meta"], encode_meta(meta), durable=False)
 
 
-def write_model(root: Path, scene: Scene) -> None:
-    """Write a sequence's object to ``models/<name>/`` as a textured mesh in its own frame, metres."""
-    folder = root / "models" / scene.object_name
-    folder.mkdir(parents=True, exist_ok=True)
-    texture = cv2.imencode(".png", cv2.cvtColor(scene.texture, cv2.COLOR_RGB2BGR))[1].tobytes()
-    write_bytes(folder / "texture_map.png", texture)
+def write_model(root: Path, sequence: Sequence, texture: np.ndarray) -> None:
+    """Write a sequence's object to ``models/<name>/`` as a textured mesh in its own frame, metres.
+
+    Args:
+        root: Of the dataset.
+        sequence: Names the object.
+        texture: (h, w, 3) uint8 RGB.
+    """
+    folder = root / "models" / sequence.object_name
+    encoded = cv2.imencode(".png", cv2.cvtColor(texture, cv2.COLOR_RGB2BGR))[1]
+    write_bytes(folder / "texture_map.png", encoded.tobytes())
     write_bytes(folder / "textured_simple.obj.mtl", b"newmtl material_0\nKd 1 1 1\nmap_Kd texture_map.png\n")
-    write_bytes(folder / "textured_simple.obj", to_obj(scene.solid).encode())
+    write_bytes(folder / "textured_simple.obj", to_obj(sequence.solid).encode())
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:
     """Write ``train.txt`` or ``evaluation.txt``: one ``SEQ/FRAME`` a line."""
-    write_bytes(path, ("\n".join(names) + "\n").encode())
+    write_text(path, "\n".join(names) + "\n")
 
 
 def write_truth(path: Path, frames: Iterable[np.ndarray]) -> None:
@@ -181,12 +185,10 @@ def write_truth(path: Path, frames: Iterable[np.ndarray]) -> None:
         path: File to write.
         frames: Arrays of one shape, a number's is (); in the order of the split's list; consumed one by one.
     """
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("wb") as file:
+    with whole(path) as temporary, temporary.open("wb") as file:
         file.write(b"[")
         for number, points in enumerate(frames):
             file.write(b"," if number else b"")
             content = np.ascontiguousarray(points) if points.ndim else points.item()
             file.write(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY))
         file.write(b"]")
-    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The things a synthetic hand holds: boxes, cans, balls, bottles and pens, with exact distances to their surfaces."""
+"""What a synthetic hand holds: boxes, cans, balls, bottles and pens, with exact distances to their surfaces."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -120,7 +120,7 @@ def make_box(half_extents: np.ndarray) -> Solid:
             for u, v in ((-1, -1), (1, -1), (1, 1), (-1, 1)):
                 vertices.append((normal + u * across + v * up) * half_extents)
                 normals.append(normal)
-                # the six sides share one picture: each shows a third by a half of it
+                # the six sides share one image: each shows a third by a half of it
                 uv.append([(axis + (u + 1) / 2) / 3, ((sign + 1) / 2 + (v + 1) / 2) / 2])
     return Solid("box", np.array(vertices), np.array(normals), np.array(uv), np.array(faces), np.array(half_extents))
 
@@ -185,20 +185,23 @@ def _closest_on_box(points: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, n
 
 def _closest_on_revolution(points: np.ndarray, profile: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     # the nearest point lies in the half-plane through the axis and the point: a distance to a polyline in 2D
-    radial = np.linalg.norm(points[..., :2], axis=-1)
-    planar = np.stack([radial, points[..., 2]], axis=-1)[..., None, :]
-    start, step = profile[:-1], np.diff(profile, axis=0)
-    where = (((planar - start) * step).sum(-1) / (step * step).sum(-1)).clip(0, 1)
-    candidates = start + where[..., None] * step
-    distances = np.linalg.norm(planar - candidates, axis=-1)
-    best = distances.argmin(axis=-1)[..., None]
-    closest = np.take_along_axis(candidates, best[..., None], axis=-2)[..., 0, :]
-    direction = points[..., :2] / np.maximum(radial, 1e-12)[..., None]
-    surface = np.concatenate([closest[..., :1] * direction, closest[..., 1:]], axis=-1)
-    height = points[..., 2]
+    x, y, height = np.moveaxis(points, -1, 0)
+    radial = np.sqrt(x * x + y * y)
+    best = np.full(radial.shape, np.inf)
+    closest = np.zeros((2, *radial.shape))
+    for start, step in zip(profile[:-1], np.diff(profile, axis=0), strict=True):
+        along = (radial - start[0]) * (step[0] / (step @ step)) + (height - start[1]) * (step[1] / (step @ step))
+        along = along.clip(0, 1)
+        candidate = np.stack([start[0] + along * step[0], start[1] + along * step[1]])
+        squared = (radial - candidate[0]) ** 2 + (height - candidate[1]) ** 2
+        nearer = squared < best
+        np.copyto(best, squared, where=nearer)
+        np.copyto(closest, candidate, where=nearer)
+    scale = closest[0] / np.maximum(radial, 1e-12)
+    surface = np.stack([scale * x, scale * y, closest[1]], axis=-1)
     inside = (height > profile[0, 1]) & (height < profile[-1, 1])
     inside &= radial < np.interp(height, profile[:, 1], profile[:, 0])
-    distance = np.take_along_axis(distances, best, axis=-1)[..., 0]
+    distance = np.sqrt(best)
     return surface, np.where(inside, -distance, distance)
 
 

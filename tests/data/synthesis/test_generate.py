@@ -305,13 +305,13 @@ def test_interrupted_synthesis_is_completed_by_running_it_again(
     arguments = ("ho3d_v3", TRAIN, EVALUATION, 3, PRESET, 0, None, False)
     write_bytes, written = ho3d_writer.write_bytes, []
 
-    def failing(path, content) -> None:
+    def failing(path, content, durable=True) -> None:
         if len(written) == 20:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.with_name(path.name + ".part").write_bytes(content[:10])
+            path.with_name(f".{path.stem}.host-1.part{path.suffix}").write_bytes(content[:10])
             raise KeyboardInterrupt
         written.append(path)
-        write_bytes(path, content)
+        write_bytes(path, content, durable)
 
     monkeypatch.setattr(ho3d_writer, "write_bytes", failing)
     with pytest.raises(KeyboardInterrupt):
