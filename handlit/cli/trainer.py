@@ -140,11 +140,11 @@ class HandlitCLI(LightningCLI):
         settings = self.config[str(self.subcommand)].trainer
         self.trainer_defaults["callbacks"] = [
             default()
-            for default, base, wanted in (
+            for default, base, enabled in (
                 (RunProgress, ProgressBar, settings.enable_progress_bar),
                 (ModelSize, ModelSummary, settings.enable_model_summary),
             )
-            if wanted is not False and not _has_callback(settings.callbacks, base)
+            if enabled is not False and not _has_callback(settings.callbacks, base)
         ]
         try:
             return super().instantiate_trainer(**kwargs)
@@ -231,12 +231,12 @@ def _check_shared_settings(part: str, config: Namespace, names: Collection[str])
 
 def _has_callback(callbacks: list[Namespace] | None, base: type) -> bool:
     classes = [locate(callback.class_path) for callback in callbacks or []]
-    return any(isinstance(one, type) and issubclass(one, base) for one in classes)
+    return any(isinstance(found, type) and issubclass(found, base) for found in classes)
 
 
-def _loggers(given: Any, run: RunFolder, training: bool) -> list[Namespace]:
+def _loggers(configured: Any, run: RunFolder, training: bool) -> list[Namespace]:
     """The loggers that were asked for, writing into the run folder, and one for metrics.csv where a method trains."""
-    asked = given if isinstance(given, list) else [given] if isinstance(given, Namespace) else []
+    asked = configured if isinstance(configured, list) else [configured] if isinstance(configured, Namespace) else []
     csv = Namespace(class_path="handlit.callbacks.ResumableCSVLogger", init_args=Namespace())
     # metrics.csv is the training's
     loggers = [csv] if training else []
