@@ -5,7 +5,7 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from handlit.errors import InputError
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmarks
 from handlit.metrics.measure import Measure, PointMeasure
 from handlit.metrics.registry import measures
 from handlit.scoring.official.measures import HEADLINES, official_measure
@@ -46,6 +46,8 @@ def explain(command: str, arguments: list[str]) -> None:
 def shown_by(command: str) -> list[Measure]:
     """The measures that a command shows, in the order of its tables."""
     if command == "score":
-        official = {key: official_measure(benchmark, key) for benchmark in PROTOCOLS.values() for key in benchmark.keys}
+        official = {
+            key: official_measure(benchmark, key) for benchmark in benchmarks().values() for key in benchmark.keys
+        }
         return [*HEADLINES, *official.values()]
     return [m for m in measures(Measure) if command == "test" or not isinstance(m, PointMeasure)]

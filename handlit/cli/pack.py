@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 from handlit.cli.configs import find_config
 from handlit.errors import InputError
+from handlit.formats.registry import recognise
 from handlit.program import program
 
 
@@ -43,29 +44,17 @@ def _pack(options: argparse.Namespace, settings: list[str]) -> None:
     from handlit.data.loading.datamodule import HandDataModule
     from handlit.data.packing.write import pack as run
 
-    config, extra = (find_config(options.data), []) if options.data is not None else recognise(options.root)
     parser = ArgumentParser(f"{program()} pack")
     parser.add_subclass_arguments(HandDataModule, "data")
+    if options.data is not None:
+        given = [f"--data={find_config(options.data)}"]
+    else:
+        dataset = recognise(options.root)
+        implied = [f"--data.init_args.{name}={value}" for name, value in dataset.settings.items()]
+        given = [f"--data={dataset.data}", *implied]
     module: Any = parser.instantiate_classes(
-        parser.parse_args([f"--data={config}", f"--data.init_args.root={options.root}", *extra, *settings])
+        parser.parse_args([*given, f"--data.init_args.root={options.root}", *settings])
     ).data
     kept = ("out", "stages", "on_error", "max_errors", "workers", "quality")
     run(module, **{name: getattr(options, name) for name in kept})
     print(f"{options.out} is ready: use it with configs/data/packed.yaml and --data.init_args.root={options.out}")
-
-
-def recognise(root: Path) -> tuple[Path, list[str]]:
-    """The config of a dataset by the files in its root, and settings on top.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        InputError: The files are of no dataset that is known.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is missing: expected the folder of a dataset")
-    if (root / "training_K.json").is_file():
-        return find_config("data/freihand"), []
-    if (root / "train.txt").is_file() or (root / "evaluation.txt").is_file():
-        png = next(root.glob("*/*/rgb/*.png"), None) is not None
-        return find_config("data/ho3d_v3"), [f"--data.init_args.version={'v2' if png else 'v3'}"]
-    raise InputError(f"{root} is neither HO-3D (train.txt) nor FreiHAND (training_K.json): name its config by --data")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from handlit.formats.registry import benchmarks
 from handlit.program import program
 from handlit.scoring.score import lint_files
 from handlit.scoring.score import score as run
@@ -16,7 +17,7 @@ def score(arguments: list[str]) -> None:
     )
     parser.add_argument("predictions", nargs="+", metavar="PRED", help="pred.json or pred.zip, or NAME=path")
     parser.add_argument("ground_truth", type=Path, metavar="GT", help="dataset root, folder or zip with the JSONs")
-    parser.add_argument("--protocol", choices=["auto", "ho3d_v2", "ho3d_v3", "freihand"], default="auto")
+    parser.add_argument("--protocol", choices=["auto", *benchmarks()], default="auto")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder for scores.txt, scores.json and report.html")
     parser.add_argument("--reference", metavar="NAME", help="prediction that errors are divided by (mean_hand)")
     parser.add_argument(

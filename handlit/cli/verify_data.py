@@ -15,12 +15,14 @@ from handlit.skeleton import TipConvention
 def verify_data(arguments: list[str]) -> None:
     """Check a dataset on disk: exit code 0 without problems, 1 with some. Nothing is written into its folder."""
     parser = argparse.ArgumentParser(f"{program()} verify-data", description=verify_data.__doc__)
-    parser.add_argument("root", type=Path, metavar="ROOT", help="HO-3D, FreiHAND, own pictures or a packed dataset")
-    parser.add_argument("--full", action="store_true", help="decode every picture, not a sample")
+    parser.add_argument(
+        "root", type=Path, metavar="ROOT", help="HO-3D, FreiHAND, own images, packed or registered dataset"
+    )
+    parser.add_argument("--full", action="store_true", help="decode every image, not a sample")
     parser.add_argument("--sample", type=int, default=500, metavar="N", help="frames of a split to decode otherwise")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--mano_path", help="MANO file or folder; without it real joints and meshes are not compared")
-    parser.add_argument("--tips", choices=get_args(TipConvention), default="manopth", help="of own pictures' labels")
+    parser.add_argument("--tips", choices=get_args(TipConvention), default="manopth", help="of own images' labels")
     parser.add_argument("--workers", type=int, metavar="N", help="processes; one a core without it")
     parser.add_argument("--out", type=Path, metavar="FILE", help="report to write: NAME.json, and NAME.txt beside it")
     options = vars(parser.parse_args(arguments))

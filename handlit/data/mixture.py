@@ -4,9 +4,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate
+from typing import Any
 
 import torch
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule, length
 from handlit.data.loading.dataset import HandDataset
@@ -33,10 +35,7 @@ class Mixture(HandDataModule):
         weights: Share of each part in an epoch; None for their sizes.
         epoch_samples: Training samples of an epoch; None for the sum of the parts' sizes.
         evaluated: Position of the part whose validation, test and prediction splits are used.
-        image_size: Side of the square crops, pixels.
-        batch_size: Samples per process and step.
-        num_workers: Loader processes.
-        mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
+        **kwargs: Arguments of `HandDataModule`.
 
     Raises:
         InputError: There is no part, or weights or `evaluated` do not fit the parts.
@@ -48,17 +47,14 @@ class Mixture(HandDataModule):
         weights: list[float] | None = None,
         epoch_samples: int | None = None,
         evaluated: int = 0,
-        image_size: int = 224,
-        batch_size: int = 16,
-        num_workers: int = 8,
-        mano_path: str | None = None,
+        **kwargs: Any,
     ) -> None:
         if not 0 <= evaluated < len(parts):
             raise InputError(f"evaluated={evaluated} names none of {len(parts)} parts; they count from 0")
         if weights is not None and len(weights) != len(parts):
             raise InputError(f"a mixture of {len(parts)} parts needs as many weights, got {weights}")
         chosen = parts[evaluated]
-        super().__init__(image_size, chosen.crop, batch_size, num_workers, None, mano_path)
+        super().__init__(crop=chosen.crop, augmentation=None, masks=False, on_error="raise", max_errors=0, **kwargs)
         self.parts = parts
         self.weights = weights
         self.epoch_samples = epoch_samples
@@ -67,14 +63,16 @@ class Mixture(HandDataModule):
         self.protocol = chosen.protocol
         self.box_source = chosen.box_source
         for part in parts:
-            part.image_size, part.mano_path = image_size, mano_path
-            part.batch_size, part.num_workers = batch_size, num_workers
+            part.image_size, part.mano_path = self.image_size, self.mano_path
+            part.batch_size, part.num_workers = self.batch_size, self.num_workers
 
+    @override
     def prepare_data(self) -> None:
         """Let each part prepare what it keeps on disk."""
         for part in self.parts:
             part.prepare_data()
 
+    @override
     def setup(self, stage: str) -> None:
         """Read what the stage needs: every part for training, one part otherwise."""
         for part in self.parts if stage == "fit" else [self.chosen]:
@@ -87,15 +85,18 @@ class Mixture(HandDataModule):
         if stage == "fit":
             self.datasets["train"] = Concatenation([part.datasets["train"] for part in self.parts])
 
+    @override
     def training_sampler(self) -> TrainingSampler:
         """The parts' samples, mixed by weight."""
         lengths = [length(part.datasets["train"]) for part in self.parts]
         return TrainingSampler(lengths, self.weights, self.epoch_samples)
 
+    @override
     def predict_dataloader(self) -> DataLoader:
         """The evaluated part's."""
         return self.chosen.predict_dataloader()
 
+    @override
     def on_after_batch_transfer(self, batch: HandBatch, dataloader_idx: int) -> HandBatch:
         """Fill in ground-truth vertices and bring finger tips to one convention, on the batch's device."""
         batch = super().on_after_batch_transfer(batch, dataloader_idx)

@@ -69,7 +69,6 @@ class OnlineHands(HandDataModule):
     dataset's evaluation split is for.
 
     Args:
-        image_size: Side of the square images, pixels.
         batch_size: Samples per process and step.
         num_workers: Loader processes.
         epoch_samples: Training images that make an epoch.
@@ -78,8 +77,8 @@ class OnlineHands(HandDataModule):
         occlusion: Share of the images whose object lies before the hand; in the others it lies behind.
         margin: Side of the images relative to the longer side of the hand's box; a random zoom is on top. About
             that of the crop rule the training continues with: 1.5 for plain and MHEntropy's crops, 1.8 for AMVUR's.
-        mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
         tips: Vertices that are the finger tips' joints: those of the dataset the training continues with.
+        **kwargs: Arguments of `HandDataModule`.
 
     Raises:
         InputError: A number is out of range.
@@ -87,7 +86,6 @@ class OnlineHands(HandDataModule):
 
     def __init__(
         self,
-        image_size: int = 224,
         batch_size: int = 64,
         num_workers: int = 4,
         epoch_samples: int = 100_000,
@@ -95,10 +93,19 @@ class OnlineHands(HandDataModule):
         preset: PresetName = "full",
         occlusion: float = 0.5,
         margin: float = PLAIN_MARGIN,
-        mano_path: str | None = None,
         tips: TipConvention = "ho3d",
+        **kwargs: Any,
     ) -> None:
-        super().__init__(image_size, "plain", batch_size, num_workers, augmentation=None, mano_path=mano_path)
+        super().__init__(
+            crop="plain",
+            batch_size=batch_size,
+            num_workers=num_workers,
+            augmentation=None,
+            masks=False,
+            on_error="raise",
+            max_errors=0,
+            **kwargs,
+        )
         if epoch_samples < 1 or val_samples < 1:
             raise InputError(f"epoch_samples and val_samples must be 1 or more, got {epoch_samples} and {val_samples}")
         if preset not in PRESETS:

@@ -1,6 +1,9 @@
 """A packed dataset (`handlit.data.packing`) as a data module."""
 
-from handlit.data.loading.augmentation import Augmentation
+from typing import Any
+
+from typing_extensions import override
+
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.packing.read import Pack, PackedDataset
 from handlit.errors import InputError
@@ -14,38 +17,26 @@ class PackedData(HandDataModule):
 
     Args:
         root: Folder that ``handlit pack`` wrote, or its copy behind a URL (``s3://``, ``gs://``, ``https://``).
-        image_size: Side of the square crops, pixels.
         crop: Rule that puts the square around the hand; None for the one that was packed for, others are refused.
-        batch_size: Samples per process and step.
-        num_workers: Loader processes.
-        augmentation: Random changes of the training samples, at most those that were packed for.
-        mano_path: The user's MANO file or its folder; None for the built-in stand-in hand.
         cache: Folder for what is downloaded from a URL; None for the user's cache.
+        **kwargs: Arguments of `HandDataModule`; augmentation at most as it was packed for.
 
     Raises:
         FileNotFoundError: There is no packed dataset, or a file of it is missing.
         InputError: It is damaged or of another format, or was packed for other crops.
     """
 
-    def __init__(
-        self,
-        root: str,
-        image_size: int = 224,
-        crop: CropRule | None = None,
-        batch_size: int = 16,
-        num_workers: int = 8,
-        augmentation: Augmentation | None = None,
-        mano_path: str | None = None,
-        cache: str | None = None,
-    ) -> None:
+    def __init__(self, root: str, crop: CropRule | None = None, cache: str | None = None, **kwargs: Any) -> None:
         self.pack = Pack(root, cache)
         manifest = self.pack.manifest
         rule = manifest["crop"] if crop is None else crop
-        super().__init__(image_size, rule, batch_size, num_workers, augmentation, mano_path)
+        # whether there are masks was decided when packing, as was what to do about damaged files
+        super().__init__(crop=rule, masks=False, on_error="raise", max_errors=0, **kwargs)
         self.tips = manifest["tips"]
         self.protocol = manifest["protocol"]
         self.box_source = manifest["box_source"]
 
+    @override
     def setup(self, stage: str) -> None:
         """Map the labels that the stage needs."""
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}[stage]

@@ -1,24 +1,19 @@
-"""Reads the official ground truth of HO-3D and FreiHAND, and tells which benchmark it belongs to."""
+"""The public ground truth of a benchmark's evaluation split, and which benchmark it belongs to."""
 
-import zipfile
-from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, Literal
 
 import numpy as np
 
 from handlit.errors import InputError
-from handlit.formats.archives import list_members, open_member
-from handlit.formats.benchmark import PROTOCOLS, Protocol, ProtocolName
-from handlit.formats.point_lists import read_point_lists
-from handlit.hand.asset import NUM_VERTICES
+from handlit.formats.benchmark import Benchmark
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.registry import benchmark_named, benchmarks, marked, most_likely
+from handlit.formats.scenes import Scenes
+from handlit.formats.truth_files import TruePoints, read_json_truth
 
-XYZ_FILE = "evaluation_xyz.json"
-VERTS_FILE = "evaluation_verts.json"
-LIST_FILE = "evaluation.txt"
-INTRINSICS_FILE = "evaluation_K.json"
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,7 +21,7 @@ class GroundTruth:
     """The true hands of an evaluation split, in the benchmark's axes and joint order.
 
     Attributes:
-        protocol: The benchmark.
+        benchmark: The benchmark.
         joints: (N, 21, 3) metres.
         vertices: (N, 778, 3) metres.
         names: Name of each image in the order of a submission, e.g. ``"SM1/0000"``; running numbers where the
@@ -34,7 +29,7 @@ class GroundTruth:
         source: Where it was read from.
     """
 
-    protocol: Protocol
+    benchmark: Benchmark
     joints: np.ndarray
     vertices: np.ndarray
     names: list[str]
@@ -50,14 +45,20 @@ class GroundTruth:
             return None
         return [name.rsplit("/", 1)[0] for name in self.names]
 
+    def open_scenes(self) -> Scenes:
+        """What lies beside the ground truth: a zip archive or bare JSON files have nothing."""
+        root = self.source if self.source.is_dir() else self.source.parent
+        return self.benchmark.scenes(root, self.names)
 
-def read_ground_truth(path: str | Path, protocol: ProtocolName | Literal["auto"] = "auto") -> GroundTruth:
-    """Read ``evaluation_xyz.json`` and ``evaluation_verts.json``, and ``evaluation.txt`` where there is one.
+
+def read_ground_truth(path: str | Path, protocol: str = "auto") -> GroundTruth:
+    """Read the public ground truth of a benchmark.
 
     Args:
-        path: A dataset root, any folder that holds the files, a zip archive with them, or one of the two JSON files.
-        protocol: The benchmark, or "auto" to tell it from the files: HO-3D's hands are at negative z (OpenGL axes)
-            and come with ``evaluation.txt``; FreiHAND's are at positive z.
+        path: A dataset's root. For HO-3D and FreiHAND also any folder or zip archive that holds
+            ``evaluation_xyz.json`` and ``evaluation_verts.json``, or one of these two files.
+        protocol: Name of the benchmark, or "auto" to recognise it: by the files in the folder, by the axes (on which
+            side of the camera the hands are), and where these leave several, by images and their number.
 
     Returns:
         The ground truth.
@@ -66,81 +67,47 @@ def read_ground_truth(path: str | Path, protocol: ProtocolName | Literal["auto"]
         InputError: A file is missing or malformed, or the named benchmark contradicts the files.
     """
     path = Path(path)
-    if protocol != "auto" and protocol not in PROTOCOLS:
-        raise InputError(f"unknown protocol '{protocol}'; choose auto or one of {', '.join(PROTOCOLS)}")
-    openers = _find_files(path)
-    missing = [name for name in (XYZ_FILE, VERTS_FILE) if name not in openers]
-    if missing:
+    if protocol != "auto":
+        benchmark = benchmark_named(protocol)
+        points = benchmark.read_truth(path)
+        if not benchmark.is_in_front(points.joints):
+            raise InputError(f"{path}: {_contradiction(path, points, [benchmark])}; name the right one or use auto")
+    else:
+        by_files = [item for item in marked(path) if isinstance(item, Benchmark)]
+        candidates = by_files or [item for item in benchmarks().values() if item.read_truth is read_json_truth]
+        points = candidates[0].read_truth(path)
+        fitting = [item for item in candidates if item.is_in_front(points.joints)]
+        if not fitting:
+            raise InputError(f"{path}: {_contradiction(path, points, candidates)}")
+        benchmark = most_likely(fitting, path, len(points.joints))
+    names = points.names or [f"{number:08d}" for number in range(len(points.joints))]
+    return GroundTruth(benchmark, points.joints, points.vertices, names, path)
+
+
+def with_ground_truth(frames: FrameTable, root: Path, benchmark: Benchmark) -> FrameTable:
+    """The frames of an evaluation split with joints and vertices of its public ground truth.
+
+    Raises:
+        InputError: The files are missing, damaged or do not fit the frames.
+    """
+    truth = read_ground_truth(root, benchmark.name)
+    if truth.names != frames.keys.tolist():
         raise InputError(
-            f"{path}: no {' and no '.join(missing)}. Expected a folder or zip archive that holds {XYZ_FILE} and "
-            f"{VERTS_FILE} as HO-3D and FreiHAND publish them"
+            f"{root}: the ground truth of {benchmark.title} holds {len(truth)} hands, the evaluation split "
+            f"{len(frames)} images, and their names must be the same, in the same order"
         )
-    (joints,) = read_point_lists(openers[XYZ_FILE], f"{path}: {XYZ_FILE}", ("xyz",))
-    (vertices,) = read_point_lists(openers[VERTS_FILE], f"{path}: {VERTS_FILE}", ("verts",))
-    if joints.shape[1] != 21 or vertices.shape[1] != NUM_VERTICES or len(joints) != len(vertices):
-        raise InputError(
-            f"{path}: expected N x 21 x 3 joints and N x {NUM_VERTICES} x 3 vertices, got {joints.shape} and "
-            f"{vertices.shape}"
-        )
-    names = None
-    if LIST_FILE in openers:
-        with openers[LIST_FILE]() as stream:
-            names = stream.read().decode().split()
-        if len(names) != len(joints):
-            raise InputError(
-                f"{path}: {LIST_FILE} names {len(names)} images, {XYZ_FILE} has {len(joints)}; they belong to "
-                "different versions of the dataset"
-            )
-    found = _detect(path, joints, names is not None, INTRINSICS_FILE in openers)
-    chosen = found if protocol == "auto" else PROTOCOLS[protocol]
-    if chosen.axes != found.axes:
-        raise InputError(
-            f"{path}: this looks like the ground truth of {found.title} (wrists at z = "
-            f"{np.median(joints[:, 0, 2]):.2f} m), but the protocol is {chosen.name}; name the right one or use auto"
-        )
-    return GroundTruth(chosen, joints, vertices, names or [f"{i:08d}" for i in range(len(joints))], path)
+    joints, vertices = benchmark.joints_from_official(truth.joints), benchmark.points_to_official(truth.vertices)
+    return replace(frames, joints_cam=joints, vertices_cam=vertices)
 
 
-def _detect(path: Path, joints: np.ndarray, has_list: bool, has_intrinsics: bool) -> Protocol:
-    depth = joints[:, 0, 2]
-    behind, before = float((depth < 0).mean()), float((depth > 0).mean())
-    if max(behind, before) < 0.99:
-        raise InputError(
-            f"{path}: {behind:.0%} of the wrists are at z < 0 and {before:.0%} at z > 0; ground truth is on one side "
-            "of the camera (HO-3D: z < 0, FreiHAND: z > 0)"
-        )
-    if before > behind:
-        if has_list and not has_intrinsics:
-            raise InputError(
-                f"{path}: {LIST_FILE} belongs to HO-3D, but the hands are at z > 0; HO-3D's ground truth is in OpenGL "
-                "axes, with z < 0"
-            )
-        return PROTOCOLS["freihand"]
-    by_count = [p for p in PROTOCOLS.values() if p.axes == "opengl" and p.num_samples == len(joints)]
-    if by_count:
-        return by_count[0]
-    # Both versions are scored by the same code, so the name only decides what the report is called.
-    resolved = str(path.resolve()).lower()
-    frames = path.glob("evaluation/*/rgb/*") if path.is_dir() else iter(())
-    first = next(frames, None)
-    is_v2 = "v2" in resolved or (first is not None and first.suffix == ".png")
-    return PROTOCOLS["ho3d_v2" if is_v2 and "v3" not in resolved else "ho3d_v3"]
-
-
-def _find_files(path: Path) -> dict[str, Callable[[], BinaryIO]]:
-    """How to open each known file that the path holds."""
-    known = (XYZ_FILE, VERTS_FILE, LIST_FILE, INTRINSICS_FILE)
-    if path.is_file() and zipfile.is_zipfile(path):
-        members = {Path(name).name: name for name in list_members(path) if Path(name).name in known}
-        return {name: partial(open_member, path, member) for name, member in members.items()}
-    if path.is_file() and path.name in (XYZ_FILE, VERTS_FILE):
-        path = path.parent
-    if not path.exists():
-        raise InputError(f"{path} does not exist; give the folder or zip archive that holds {XYZ_FILE}")
-    if not path.is_dir():
-        raise InputError(f"{path} is neither a folder nor a zip archive; give what holds {XYZ_FILE} and {VERTS_FILE}")
-    return {name: partial(_open_file, path / name) for name in known if (path / name).is_file()}
-
-
-def _open_file(path: Path) -> BinaryIO:
-    return path.open("rb")
+def _contradiction(path: Path, points: TruePoints, expected: list[Benchmark]) -> str:
+    """How the axes of ground truth contradict the benchmarks that it was taken for."""
+    axes = {"opencv": "OpenCV axes (z > 0)", "opengl": "OpenGL axes (z < 0)"}
+    depth = points.joints[:, :, 2].mean(axis=1)
+    expectation = " or ".join(f"{item.title} in {axes[item.axes]}" for item in expected)
+    others = [item for item in benchmarks().values() if item not in expected and item.is_in_front(points.joints)]
+    hint = f"; this looks like the ground truth of {most_likely(others, path, len(depth)).title}" if others else ""
+    return (
+        f"expected the ground truth of {expectation}, but {(depth > 0).mean():.0%} of the hands are at z > 0 (median "
+        f"{np.median(depth):.2f} m){hint}"
+    )

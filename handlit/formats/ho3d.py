@@ -1,54 +1,65 @@
-"""HO-3D's list files and annotations, checked and turned into handlit's conventions.
+"""HO-3D v2 and v3 on disk: right hands that hold YCB objects, 640x480 RGB-D.
 
-The annotations are in OpenGL axes, in HO-3D's joint order, with full axis-angle poses and a flat mean hand. Nothing
-here needs more than the arrays, so that the processes that read them start quickly.
+``train.txt``, ``evaluation.txt``, ``train|evaluation/SEQ/{rgb,depth,seg,meta}``, ``models/``, and the public ground
+truth ``evaluation_{xyz,verts}.json``; see ``docs/ho3d.md``.
+
+References:
+    Project page: https://www.tugraz.at/index.php?id=40231. v2: Hampali et al., HOnnotate, CVPR 2020,
+    https://arxiv.org/abs/1907.01481; v3: https://arxiv.org/abs/2107.00887. Joint order, axes, depth and scores as in
+    the official code, https://github.com/shreyashampali/ho3d (commit 0132f32).
 """
 
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import cv2
 import numpy as np
-import roma
-import torch
 
 from handlit.errors import InputError
+from handlit.formats.benchmark import Benchmark
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.ho3d_annotations import (
+    FLIP,
+    IMAGE_SIZE,
+    HO3DSplit,
+    annotation_arrays,
+    read_annotation,
+    read_field,
+    read_meta,
+)
+from handlit.formats.images import decode, read_bytes
 from handlit.formats.index import fingerprint
+from handlit.formats.scenes import ObjectPose, Scenes, existing, read_obj
 from handlit.formats.worker_pool import in_processes
-from handlit.geometry.cameras import OPENGL_TO_OPENCV
-from handlit.hand.unpickle import restricted_load
 from handlit.program import program
-from handlit.skeleton import reorder
+from handlit.skeleton import ORDERS
 
 log = logging.getLogger(__name__)
 
-ListName = Literal["train", "evaluation"]
 Version = Literal["v2", "v3"]
 
 #: A frame in a list.
 NAME = re.compile(r"[\w-]+/[\w-]+")
-IMAGE_SIZE = (640, 480)
-IMAGE_SUFFIX: dict[Version, str] = {"v2": ".png", "v3": ".jpg"}
-#: Endings of segmentation files, the first one that is there counts.
+#: Suffixes of segmentation files; the first one that is there counts.
 MASK_SUFFIXES = (".png", ".jpg")
-FLIP = np.array(OPENGL_TO_OPENCV)
+#: Metres per unit of a depth image.
+DEPTH_SCALE = 0.00012498664727900177
+#: Colours of the segmentation, RGB.
+HAND_COLOUR, OBJECT_COLOUR = (0, 0, 255), (0, 255, 0)
+#: A colour of the segmentation is meant above this value; JPEG blurs it.
+MASK_THRESHOLD = 200
+#: An object's mesh in its folder of ``models/``.
+MODEL_FILE = "textured_simple.obj"
 #: Annotations that a process reads at a time.
 CHUNK = 1000
-#: Shapes of the fields of an annotation that must be there.
-HAND_FIELDS: dict[ListName, dict[str, tuple[int, ...]]] = {
-    "train": {"handJoints3D": (21, 3), "handPose": (48,), "handBeta": (10,), "camMat": (3, 3)},
-    "evaluation": {"handBoundingBox": (4,), "camMat": (3, 3)},
-}
-#: Shapes of the fields about the object; a frame without them has no labels of the object.
-OBJECT_FIELDS: dict[str, tuple[int, ...]] = {"objCorners3D": (8, 3), "objRot": (3,), "objTrans": (3,)}
 
 
-def read_list(root: Path, split: ListName) -> list[str]:
+def read_list(root: Path, split: HO3DSplit) -> list[str]:
     """Names ``SEQ/FRAME`` of a split, in the order of a submission.
 
     Raises:
@@ -77,19 +88,19 @@ def read_list(root: Path, split: ListName) -> list[str]:
     return list(lines)
 
 
-def annotation_identity(root: Path, split: ListName, version: Version, masks_root: Path) -> str:
-    """What the table of a split depends on: its list, its annotations, and which pictures there are."""
+def annotation_identity(root: Path, split: HO3DSplit, version: Version, masks_root: Path) -> str:
+    """What the table of a split depends on: its list, its annotations, and which images there are."""
     sequences = sorted({name.split("/")[0] for name in read_list(root, split)})
     folders = [root / split / sequence for sequence in sequences]
-    # a folder's own time changes when files come or go: that is all that matters of pictures
-    pictures = [folder / kind for folder in folders for kind in ("rgb", "depth")]
+    # a folder's own time changes when files come or go: that is all that matters of images
+    images = [folder / kind for folder in folders for kind in ("rgb", "depth")]
     masks = [masks_root / split / sequence / "seg" for sequence in sequences]
-    files = [root / f"{split}.txt", *pictures, *masks]
+    files = [root / f"{split}.txt", *images, *masks]
     return fingerprint(root, files, [folder / "meta" for folder in folders], f"{version} {masks_root}")
 
 
 def read_frames(
-    root: Path, split: ListName, version: Version, masks_root: Path | None = None, workers: int | None = None
+    root: Path, split: HO3DSplit, version: Version, masks_root: Path | None = None, workers: int | None = None
 ) -> FrameTable:
     """Read every annotation of a split.
 
@@ -98,16 +109,16 @@ def read_frames(
     Args:
         root: Folder with ``train.txt`` and ``evaluation.txt``.
         split: ``"train"`` (all labels) or ``"evaluation"`` (box and root, camera and object).
-        version: Decides the image files' ending.
+        version: Decides the suffix of the image files.
         masks_root: Folder whose ``train/SEQ/seg`` holds the segmentation; None for `root`.
         workers: Processes; None for one a core, 0 for this one.
 
     Raises:
-        FileNotFoundError: The list, an annotation or a picture is missing.
+        FileNotFoundError: The list, an annotation or an image is missing.
         InputError: The list or an annotation is damaged; the message names the file and, in a list, the line.
     """
     names = read_list(root, split)
-    files = _picture_files(root, split, version, masks_root or root, names)
+    files = _image_files(root, split, version, masks_root or root, names)
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     parts = in_processes(partial(_read_chunk, root, split), chunks, f"HO-3D {split} annotations", workers)
     table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
@@ -128,11 +139,12 @@ def read_frames(
     return frames.select(annotated) if skipped else frames
 
 
-def _picture_files(
-    root: Path, split: ListName, version: Version, masks_root: Path, names: Iterable[str]
+def _image_files(
+    root: Path, split: HO3DSplit, version: Version, masks_root: Path, names: Iterable[str]
 ) -> dict[str, np.ndarray]:
     """Images, depths and masks of the frames, found by listing each folder once."""
     prefix = "" if masks_root == root else f"{masks_root.absolute()}/"
+    image_suffix = VERSIONS[version].image_suffix
     present: dict[tuple[str, str], set[str]] = {}
     rows: dict[str, list[str]] = {"images": [], "depths": [], "masks": []}
     missing = []
@@ -141,7 +153,7 @@ def _picture_files(
         if ("rgb", sequence) not in present:
             for kind, base in (("rgb", root), ("depth", root), ("seg", masks_root)):
                 present[kind, sequence] = _listing(base / split / sequence / kind)
-        image = f"{frame}{IMAGE_SUFFIX[version]}"
+        image = f"{frame}{image_suffix}"
         if image not in present["rgb", sequence]:
             missing.append(f"{split}/{sequence}/rgb/{image}")
         mask = next((frame + suffix for suffix in MASK_SUFFIXES if frame + suffix in present["seg", sequence]), "")
@@ -152,7 +164,7 @@ def _picture_files(
     if missing:
         raise FileNotFoundError(
             f"{len(missing)} images that {root / split}.txt lists are missing, {root / missing[0]} first: complete the "
-            f"dataset's folder or take them off the list; version {version} has {IMAGE_SUFFIX[version]} images"
+            f"dataset's folder or take them off the list; version {version} has {image_suffix} images"
         )
     return {kind: np.array(values) for kind, values in rows.items() if any(values)}
 
@@ -161,143 +173,126 @@ def _listing(folder: Path) -> set[str]:
     return set(os.listdir(folder)) if folder.is_dir() else set()
 
 
-def _read_chunk(root: Path, split: ListName, names: list[str]) -> dict[str, np.ndarray]:
+def _read_chunk(root: Path, split: HO3DSplit, names: list[str]) -> dict[str, np.ndarray]:
     """Labels of some frames; those without a hand annotation have ``annotated`` False and zeros."""
     return annotation_arrays([read_annotation(annotation_file(root, split, name), split) for name in names], split)
 
 
-def annotation_file(root: Path, split: ListName, name: str) -> Path:
+def annotation_file(root: Path, split: HO3DSplit, name: str) -> Path:
     """The annotation of the frame ``SEQ/FRAME``."""
     sequence, frame = name.split("/")
     return root / split / sequence / "meta" / f"{frame}.pkl"
 
 
-def annotation_arrays(rows: Sequence[Mapping[str, Any]], split: ListName) -> dict[str, np.ndarray]:
-    """Columns of a `FrameTable` in handlit's conventions, and ``annotated`` (N,) bool.
-
-    Args:
-        rows: At least one result of `read_annotation`.
-        split: Of the frames.
-    """
-    stacked = {key: np.stack([row[key] for row in rows]) for key in rows[0]}
-    annotated = stacked["annotated"]
-    root_gl = stacked["root"]
-    intrinsics = stacked["camMat"]
-    table = {
-        "annotated": annotated,
-        "intrinsics": intrinsics,
-        "root_cam": _single(root_gl * FLIP),
-        "object_boxes": _bounds(_project(stacked["objCorners3D"] * FLIP, intrinsics)),
-        "object_pose": _single(np.concatenate([turned(stacked["objRot"]), stacked["objTrans"] * FLIP], axis=1)),
-        "object_names": stacked["objName"],
-    }
-    if split == "evaluation":
-        return table | {"boxes": stacked["handBoundingBox"]}
-    joints = (stacked["handJoints3D"] * FLIP)[:, reorder("ho3d", "handlit")]
-    pose = stacked["handPose"]
-    return table | {
-        "boxes": _bounds(_project(joints, intrinsics)),
-        "joints_cam": _single(joints),
-        "pose": _single(np.concatenate([turned(pose[:, :3]), pose[:, 3:]], axis=1)),
-        "betas": _single(stacked["handBeta"]),
-    }
-
-
-def read_annotation(path: Path, split: ListName, in_front: bool = True) -> dict[str, Any]:
-    """The checked fields of one file, as they are stored, in float64.
-
-    Args:
-        path: The annotation.
-        split: Decides which fields must be there.
-        in_front: Refuse a hand that is not in front of the camera.
-
-    Raises:
-        FileNotFoundError: The file is missing.
-        InputError: It is damaged.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"annotation {path} is missing: is the dataset's folder complete?")
-    meta = restricted_load(path)
-    if not isinstance(meta, dict):
-        raise InputError(f"annotation {path} holds a {type(meta).__name__}, expected a dict: download it again")
-    needed = HAND_FIELDS[split]
-    if meta.get("handJoints3D") is None or (split == "train" and meta.get("handPose") is None):
-        # a place holder that projects: a row of it is never used
-        row: dict[str, Any] = {name: np.ones(shape) for name, shape in needed.items()}
-        return row | _no_object() | {"root": -np.ones(3), "annotated": False}
-    row = {name: _field(meta, name, shape, path) for name, shape in needed.items()}
-    _check_camera(row["camMat"], path)
-    if split == "train":
-        row["root"] = row["handJoints3D"][0]
-    else:
-        # the root alone, or a copy of the dataset with all joints filled in
-        joints = np.asarray(meta["handJoints3D"], dtype=np.float64)
-        if joints.size not in (3, 63) or not np.isfinite(joints).all():
-            raise InputError(f"annotation {path}: 'handJoints3D' must be the finite root (3,), got {joints.shape}")
-        row["root"] = joints.ravel()[:3]
-    if in_front and (row.get("handJoints3D", row["root"])[..., 2] >= 0).any():
-        raise InputError(f"annotation {path}: the hand is behind the camera; expected OpenGL axes (negative z), metres")
-    if any(meta.get(name) is None for name in OBJECT_FIELDS):
-        row |= _no_object()
-    else:
-        row |= {name: _field(meta, name, shape, path) for name, shape in OBJECT_FIELDS.items()}
-        row["objName"] = str(meta.get("objName") or "")
-    row["annotated"] = True
-    return row
-
-
-def _no_object() -> dict[str, Any]:
-    return {name: np.full(shape, np.nan) for name, shape in OBJECT_FIELDS.items()} | {"objName": ""}
-
-
-def _field(meta: dict[str, Any], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
-    if meta.get(name) is None:
-        raise InputError(f"annotation {path} has no '{name}'; it holds {', '.join(sorted(map(str, meta)))}")
-    try:
-        value = np.asarray(meta[name], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"annotation {path}: '{name}' holds no numbers ({error}): download it again") from error
-    # the same numbers come as columns and as rows
-    if value.size != np.prod(shape) or (len(shape) == 2 and value.shape != shape):
-        raise InputError(f"annotation {path}: '{name}' has shape {value.shape}, expected {shape}")
-    if not np.isfinite(value).all():
-        raise InputError(f"annotation {path}: '{name}' holds NaN or infinity: take the frame off the list or repair it")
-    return value.reshape(shape)
-
-
-def _check_camera(intrinsics: np.ndarray, path: Path) -> None:
-    (fx, _, cx), (shear, fy, cy), bottom = intrinsics.tolist()
-    width, height = IMAGE_SIZE
-    central = -width / 2 <= cx <= 1.5 * width and -height / 2 <= cy <= 1.5 * height
-    if not (fx > 0 and fy > 0 and shear == 0 and bottom == [0, 0, 1] and central):
-        raise InputError(
-            f"annotation {path}: 'camMat' is no camera of a {width}x{height} image: expected rows (fx, s, cx), "
-            f"(0, fy, cy), (0, 0, 1) in pixels, fx and fy positive, got {intrinsics.tolist()}"
-        )
-
-
-def turned(rotations: np.ndarray) -> np.ndarray:
-    """Rotations into OpenGL axes as rotations into OpenCV axes: half a turn about x is put in front.
-
-    Args:
-        rotations: (N, 3) axis-angle, radians.
+def read_depth(path: Path) -> np.ndarray:
+    """Decode a depth image: ``R + 256 G`` units of `DEPTH_SCALE`.
 
     Returns:
-        (N, 3) axis-angle, radians, at most half a turn each.
+        (H, W) float64 metres, 0 where nothing was measured.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged or no depth image.
     """
-    half_turn = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
-    quaternions = roma.rotvec_to_unitquat(torch.from_numpy(rotations))
-    return roma.unitquat_to_rotvec(roma.quat_product(half_turn.expand_as(quaternions), quaternions)).numpy()
+    image = decode(read_bytes(path), path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"depth image {path}: expected 3 channels of 8 bits, got {image.shape} of {image.dtype}")
+    # OpenCV's channels are blue, green, red; in 8 bits the sum would overflow
+    return (image[..., 2].astype(np.int32) + 256 * image[..., 1].astype(np.int32)) * DEPTH_SCALE
 
 
-def _single(values: np.ndarray) -> np.ndarray:
-    return values.astype(np.float32)
+def read_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a segmentation file: the hand is blue, the object green.
+
+    Returns:
+        Masks of hand and object, (h, w) bool each, at the file's resolution: 160x120 or 640x480.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged or no segmentation.
+    """
+    image = decode(read_bytes(path), path)
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise InputError(f"segmentation {path}: expected 3 channels of 8 bits, got {image.shape} of {image.dtype}")
+    return image[..., 0] > MASK_THRESHOLD, image[..., 1] > MASK_THRESHOLD
 
 
-def _project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
-    homogeneous = points @ intrinsics.transpose(0, 2, 1)
-    return homogeneous[..., :2] / homogeneous[..., 2:]
+class HO3DScenes(Scenes):
+    """Images, cameras and objects of the evaluation split.
+
+    Without ``evaluation.txt`` the images have no names, and nothing is found.
+    """
+
+    def image_file(self, number: int) -> Path | None:
+        """``evaluation/SEQ/rgb/FRAME``."""
+        return existing(self._file(number, "rgb"), [item.image_suffix for item in VERSIONS.values()])
+
+    def intrinsics(self, number: int) -> np.ndarray | None:
+        """(3, 3) ``camMat``, pixels, or None."""
+        meta = self._meta(number)
+        return None if meta is None else read_field(meta, "camMat", (3, 3), self._file(number, "meta"))
+
+    def has_all_cameras(self) -> bool:
+        """Whether every image has an annotation."""
+        return all(self._file(number, "meta").is_file() for number in range(len(self.names)))
+
+    def object_pose(self, number: int) -> ObjectPose | None:
+        """The YCB object in the hand, or None."""
+        meta = self._meta(number)
+        if meta is None or meta.get("objName") is None:
+            return None
+        path = self._file(number, "meta")
+        rotation, _ = cv2.Rodrigues(read_field(meta, "objRot", (3,), path))
+        translation = read_field(meta, "objTrans", (3,), path)
+        return ObjectPose(str(meta["objName"]), np.diag(FLIP) @ rotation, FLIP * translation)
+
+    def object_mesh(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
+        """Vertices (V, 3), metres, and faces (F, 3) of ``models/NAME/textured_simple.obj``, or None."""
+        # the name comes from a file: it must stay inside the folder
+        path = self.root / "models" / Path(name).name / MODEL_FILE
+        return read_obj(path) if path.is_file() else None
+
+    def _file(self, number: int, kind: Literal["rgb", "meta"]) -> Path:
+        """The annotation, or the image without its suffix."""
+        sequence, _, frame = self.names[number].partition("/")
+        return self.root / "evaluation" / sequence / kind / (f"{frame}.pkl" if kind == "meta" else frame)
+
+    def _meta(self, number: int) -> dict[str, Any] | None:
+        path = self._file(number, "meta")
+        return read_meta(path) if path.is_file() else None
 
 
-def _bounds(points_2d: np.ndarray) -> np.ndarray:
-    return np.concatenate([points_2d.min(axis=1), points_2d.max(axis=1)], axis=1)
+def _benchmark(version: Version, image_suffix: str, released: dict[str, int]) -> Benchmark:
+    return Benchmark(
+        name=f"ho3d_{version}",
+        title=f"HO-3D {version}",
+        page="https://www.tugraz.at/index.php?id=40231",
+        marks=("train.txt", "evaluation.txt", "*/*/meta"),
+        data="handlit.data.ho3d.HO3D",
+        settings={"version": version},
+        image_folders="*/*/rgb",
+        image_suffix=image_suffix,
+        tips="ho3d",
+        read_masks=read_masks,
+        read_depth=read_depth,
+        axes="opengl",
+        joint_order=ORDERS["ho3d"],
+        image_size=IMAGE_SIZE,
+        released=released,
+        error_keys={
+            "joints": "xyz",
+            "joints_procrustes": "xyz_procrustes_al",
+            "joints_scale_translation": "xyz_scale_trans_al",
+            "vertices": "mesh",
+            "vertices_procrustes": "mesh_al",
+        },
+        scale_joint=ORDERS["ho3d"].index("middle_1"),
+        scenes=HO3DScenes,
+    )
+
+
+# frames of the official releases; other counts are in circulation, too
+HO3D_V2 = _benchmark("v2", ".png", {"train": 66_034, "evaluation": 11_524})
+HO3D_V3 = _benchmark("v3", ".jpg", {"train": 83_325, "evaluation": 20_137})
+#: The benchmark of each version.
+VERSIONS: dict[Version, Benchmark] = {"v2": HO3D_V2, "v3": HO3D_V3}

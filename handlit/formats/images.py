@@ -1,5 +1,6 @@
 """Decode image files, and bring a part of an image to a crop in one warp."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -7,6 +8,12 @@ import numpy as np
 
 from handlit.errors import InputError
 from handlit.geometry import crops
+
+#: Decodes a dataset's segmentation file to the masks of hand and object, (h, w) bool, at the file's own resolution;
+#: None in place of an object that the dataset does not segment.
+MaskReader = Callable[[Path], tuple[np.ndarray, np.ndarray | None]]
+#: Decodes a dataset's depth image to (H, W) metres, 0 where nothing was measured.
+DepthReader = Callable[[Path], np.ndarray]
 
 #: OpenCV's flags for decoding at a part of the size; a JPEG is then decoded at that size in the first place.
 _REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
@@ -59,12 +66,12 @@ def _is_whole(data: np.ndarray) -> bool:
     head, tail = data[:4].tobytes(), data[-12:].tobytes()
     if head == b"\x89PNG":
         return b"IEND" in tail or b"IEND" in data.tobytes()
-    # some cameras append to a picture: then its end mark is inside
+    # some cameras append to an image: then its end mark is inside
     return head[:2] != b"\xff\xd8" or tail.endswith(b"\xff\xd9") or _has_end_mark(data.tobytes())
 
 
 def _has_end_mark(jpeg: bytes) -> bool:
-    """Whether the end mark follows the pixels; that of a preview picture in the header does not count."""
+    """Whether the end mark follows the pixels; that of a preview in the header does not count."""
     position = 2
     while jpeg[position : position + 1] == b"\xff":
         if jpeg[position + 1] == 0xDA:

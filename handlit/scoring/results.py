@@ -14,7 +14,6 @@ from handlit.scoring.official.error_statistics import CURVE_THRESHOLDS
 from handlit.scoring.official.measures import HEADLINES
 from handlit.scoring.official.result_card import card_content
 from handlit.scoring.scores import Difference, Scores
-from handlit.skeleton import ORDERS
 
 
 def write_results(scores: Scores, report: str, out: Path) -> list[Path]:
@@ -53,7 +52,7 @@ def scores_as_json(scores: Scores) -> dict[str, Any]:
     truth = scores.ground_truth
     return {
         "handlit": handlit.__version__,
-        "protocol": truth.protocol.name,
+        "protocol": truth.benchmark.name,
         "ground_truth": str(truth.source),
         "num_images": len(truth),
         "reference": scores.reference,
@@ -79,7 +78,7 @@ def scores_as_json(scores: Scores) -> dict[str, Any]:
 def _prediction(scores: Scores, position: int) -> dict[str, Any]:
     prediction = scores.predictions[position]
     errors = prediction.evaluation.errors
-    order = ORDERS[scores.ground_truth.protocol.joint_order]
+    order = scores.ground_truth.benchmark.joint_order
     by_joint = {kind: (1000 * errors[kind].per_point()).tolist() for kind in errors if kind.startswith("joints")}
     by_visibility = {
         kind: {row.group.split()[0]: _value(row.cells[position].estimate) for row in scores.visibility_table(kind).rows}

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from rich.console import Console
@@ -12,7 +11,6 @@ from rich.progress import track
 
 from handlit.errors import InputError
 from handlit.files import sha256
-from handlit.formats.benchmark import ProtocolName
 from handlit.formats.ground_truth import GroundTruth, read_ground_truth
 from handlit.formats.scenes import Scenes, faces_fit
 from handlit.hand.loading import load_hand
@@ -37,7 +35,7 @@ QUICK_VISIBILITY = 2000
 def score(
     predictions: Sequence[str | Path],
     ground_truth: str | Path,
-    protocol: ProtocolName | Literal["auto"] = "auto",
+    protocol: str = "auto",
     out: str | Path | None = None,
     reference: str | None = None,
     console: Console | None = None,
@@ -77,7 +75,7 @@ def score(
         raise InputError(f"the reference '{reference}' is none of the predictions: {', '.join(paths)}")
     faces = load_hand(mano_path).faces
     truth = read_ground_truth(ground_truth, protocol)
-    scenes = Scenes(truth)
+    scenes = truth.open_scenes()
 
     scored, frames = _score_files(paths, truth)
     visible = None
@@ -97,7 +95,7 @@ def score(
 def lint_files(
     predictions: Sequence[str | Path],
     ground_truth: str | Path,
-    protocol: ProtocolName | Literal["auto"] = "auto",
+    protocol: str = "auto",
     console: Console | None = None,
 ) -> bool:
     """Look for the usual mistakes in submissions, print what is found and score nothing.
@@ -119,7 +117,7 @@ def lint_files(
     truth = read_ground_truth(ground_truth, protocol)
     passed = True
     for label, path in paths.items():
-        findings = lint_file(path, truth.protocol, len(truth))
+        findings = lint_file(path, truth.benchmark, len(truth))
         print_findings(label, findings, console)
         errors = sum(finding.severity == "error" for finding in findings)
         verdict = f"{errors} errors, {len(findings) - errors} warnings" if findings else "nothing found"
@@ -158,7 +156,7 @@ def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[Score
     frames: dict[int, str] = {}
     for label, path in paths.items():
         submission, findings = _read(path, truth)
-        evaluation = evaluate(submission.joints, submission.vertices, truth.joints, truth.vertices, truth.protocol)
+        evaluation = evaluate(submission.joints, submission.vertices, truth.joints, truth.vertices, truth.benchmark)
         frames = frames or choose_frames(evaluation, truth.names)
         digest = sha256(submission.source)
         scored.append(
@@ -169,7 +167,7 @@ def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[Score
                 evaluation,
                 findings,
                 submission.joints,
-                read_joint_scale(scale_file(submission.source), len(truth), truth.protocol),
+                read_joint_scale(scale_file(submission.source), len(truth), truth.benchmark),
                 read_card(submission.source, digest),
                 shown_vertices={number: submission.vertices[number].copy() for number in frames},
             )
@@ -179,13 +177,13 @@ def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[Score
 
 def _zero_prediction(truth: GroundTruth) -> ScoredPrediction:
     joints, vertices = np.zeros_like(truth.joints), np.zeros_like(truth.vertices)
-    evaluation = evaluate(joints, vertices, truth.joints, truth.vertices, truth.protocol)
+    evaluation = evaluate(joints, vertices, truth.joints, truth.vertices, truth.benchmark)
     return ScoredPrediction(ZERO_LABEL, None, None, evaluation, [], joints)
 
 
 def _read(path: Path, truth: GroundTruth) -> tuple[Submission, list[Finding]]:
     submission = read_submission(path)
-    findings = lint(submission.joints, submission.vertices, truth.protocol, len(truth))
+    findings = lint(submission.joints, submission.vertices, truth.benchmark, len(truth))
     for finding in findings:
         if finding.name == "wrong_count":
             raise InputError(f"{submission.source}: {finding.message} (ground truth {truth.source}). {finding.fix}")

@@ -139,11 +139,11 @@ class Scores:
             notes.append(f"±: half of a 95 % bootstrap interval over {over}")
         if self.reference:
             notes.append(f"×: ratio to {self.reference}")
-        return Table(f"{truth.protocol.title}, {len(truth):,} images", self.labels, rows, notes)
+        return Table(f"{truth.benchmark.title}, {len(truth):,} images", self.labels, rows, notes)
 
     def official_table(self) -> Table:
         """The official numbers, in the order of ``scores.txt``."""
-        benchmark = self.ground_truth.protocol
+        benchmark = self.ground_truth.benchmark
         return self._table(
             "official numbers",
             [official_measure(benchmark, key) for key in benchmark.keys],

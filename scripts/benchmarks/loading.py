@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from torch.utils.data import default_collate
 
-from handlit.data.ho3d import HO3D, read_frames
+from handlit.data.ho3d import HO3D
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.dataset import HandDataset, collate_read
 from handlit.data.loading.sampling import Ticket
@@ -31,6 +31,7 @@ from handlit.data.packed import PackedData
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.ho3d import DEPTH_SCALE, read_frames
 from handlit.geometry import crops
 from scripts.benchmarks.measure import Figure
 
@@ -39,8 +40,6 @@ SIZE = 224
 #: What handlit's training configurations change.
 AUGMENTATION = Augmentation(rotation_deg=30, scale=0.2, translation=0.1, colour=0.2)
 OCCLUSION = Augmentation(rotation_deg=30, scale=0.2, translation=0.1, colour=0.2, occlusion=0.5)
-#: Metres per unit of HO-3D's depth images.
-DEPTH_SCALE = 0.00012498664727900177
 
 #: Makes the batch of some rows of the table.
 Loader = Callable[[list[int]], Any]
@@ -73,7 +72,7 @@ def handlit(root: Path, frames: FrameTable, rule: crops.CropRule, augmentation: 
 def packed(root: Path, out: Path) -> Loader:
     """The same samples as handlit's without augmentation, from the packed form that is written here."""
     pack(HO3D(str(root), val_fraction=0.0), out, ("fit",))
-    module = PackedData(str(out), SIZE)
+    module = PackedData(str(out), image_size=SIZE)
     module.setup("fit")
     dataset = module.datasets["train"]
     return lambda rows: collate_read([dataset[row] for row in rows])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from handlit.data.folder import HandFolder, read_label_mask
+from handlit.data.folder import HandFolder
 from handlit.errors import InputError
+from handlit.formats.folder import read_label_mask
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand

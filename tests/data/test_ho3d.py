@@ -13,11 +13,13 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from handlit.data.ho3d import HO3D, captures, hold_out_captures, mhentropy_rows, read_masks
+from handlit.data.ho3d import HO3D
 from handlit.data.synthesis import PRESETS, synthesise
 from handlit.errors import InputError
-from handlit.formats import ho3d as ho3d_annotations
-from handlit.formats.ho3d import Version, read_frames, turned
+from handlit.formats import ho3d as ho3d_format
+from handlit.formats.ho3d import Version, read_frames, read_masks
+from handlit.formats.ho3d_annotations import turned
+from handlit.formats.ho3d_splits import captures, hold_out_captures, mhentropy_rows
 from handlit.geometry.cameras import project
 from handlit.render import TorchRasterizer
 from handlit.skeleton import JOINTS
@@ -127,7 +129,7 @@ def test_turned_rotations(angle: float) -> None:
 
 def test_processes_read_the_same_table(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = read_frames(tree, "train", "v3").columns()
-    monkeypatch.setattr(ho3d_annotations, "CHUNK", 10)
+    monkeypatch.setattr(ho3d_format, "CHUNK", 10)
     there = read_frames(tree, "train", "v3", workers=1).columns()
     assert here.keys() == there.keys()
     for name, values in here.items():

@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from handlit.errors import InputError
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.benchmark import Benchmark
 from handlit.formats.ground_truth import read_ground_truth
+from handlit.formats.registry import benchmark_named, recognise
 from tests.scoring.hands import make_hands
 
 
 def write_truth(root: Path, protocol_name: str, count: int = 6) -> Path:
     """The files that the benchmarks publish."""
-    protocol = PROTOCOLS[protocol_name]
+    protocol = benchmark_named(protocol_name)
     hands = make_hands(count, protocol)
     root.mkdir(parents=True, exist_ok=True)
     (root / "evaluation_xyz.json").write_text(json.dumps(hands.joints.tolist()))
@@ -26,15 +27,16 @@ def write_truth(root: Path, protocol_name: str, count: int = 6) -> Path:
     return root
 
 
-@pytest.mark.parametrize(
-    ("name", "folder"), [("ho3d_v2", "HO3D_v2"), ("ho3d_v3", "HO3D_v3"), ("freihand", "FreiHAND_pub_v2")]
-)
-def test_the_benchmark_is_told_from_the_files(tmp_path: Path, name: str, folder: str) -> None:
-    root = write_truth(tmp_path / folder, name)
+@pytest.mark.parametrize("name", ["ho3d_v2", "ho3d_v3", "freihand"])
+def test_the_benchmark_is_recognised_by_the_files(tmp_path: Path, name: str) -> None:
+    root = write_truth(tmp_path / "data", name)
+    if name == "ho3d_v2":
+        (root / "evaluation" / "SM1" / "rgb").mkdir(parents=True)
+        (root / "evaluation" / "SM1" / "rgb" / "0000.png").touch()
     for path in (root, root / "evaluation_xyz.json"):
         truth = read_ground_truth(path)
-        assert truth.protocol.name == name
-        hands = make_hands(6, PROTOCOLS[name])
+        assert truth.benchmark.name == name
+        hands = make_hands(6, benchmark_named(name))
         np.testing.assert_array_equal(truth.joints, hands.joints)
         np.testing.assert_array_equal(truth.vertices, hands.vertices)
     if name == "freihand":
@@ -45,24 +47,36 @@ def test_the_benchmark_is_told_from_the_files(tmp_path: Path, name: str, folder:
         assert truth.sequences == ["SM1"] * 3 + ["AP10"] * 3
 
 
-def test_image_type_and_count_tell_the_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    root = write_truth(tmp_path / "data", "ho3d_v2")
-    assert read_ground_truth(root).protocol.name == "ho3d_v3"
-    frame = root / "evaluation" / "SM1" / "rgb" / "0000.png"
-    frame.parent.mkdir(parents=True)
-    frame.touch()
-    assert read_ground_truth(root).protocol.name == "ho3d_v2"
-    assert read_ground_truth(root, "ho3d_v3").protocol.name == "ho3d_v3"
+def test_images_and_else_the_number_of_samples_decide_the_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = write_truth(tmp_path / "HO3D_v2", "ho3d_v2")
+    assert read_ground_truth(root).benchmark.name == "ho3d_v3"
+    assert "may be HO-3D v2 or HO-3D v3" in caplog.text
+    caplog.clear()
+    monkeypatch.setattr(Benchmark, "num_samples", property(lambda self: {"ho3d_v2": 6}.get(self.name, 7)))
+    assert read_ground_truth(root).benchmark.name == recognise(root).name == "ho3d_v2"
+    (root / "evaluation.txt").unlink()
+    assert read_ground_truth(root / "evaluation_xyz.json").benchmark.name == "ho3d_v2"
+    # images are the better witness; the first folder that has some decides, and a stray file does not
+    folder = root / "evaluation" / "SM1" / "rgb"
+    folder.mkdir(parents=True)
+    for name in ("0000.jpg", "0001.jpg", "0002.png"):
+        (folder / name).touch()
+    for path in (root, root / "evaluation_xyz.json"):
+        assert read_ground_truth(path).benchmark.name == "ho3d_v3"
+    assert read_ground_truth(root, "ho3d_v2").benchmark.name == "ho3d_v2"
+    assert not caplog.text
 
 
 def test_zip_archives(tmp_path: Path) -> None:
-    root = write_truth(tmp_path / "HO3D_v2", "ho3d_v2")
-    archive_path = tmp_path / "HO3D_v2_truth.zip"
+    root = write_truth(tmp_path / "data", "ho3d_v2")
+    archive_path = tmp_path / "truth.zip"
     with zipfile.ZipFile(archive_path, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in root.iterdir():
             archive.write(file, f"inner/{file.name}")
     truth = read_ground_truth(archive_path)
-    assert truth.protocol.name == "ho3d_v2"
+    assert truth.benchmark.name == "ho3d_v3"
     assert truth.names == read_ground_truth(root).names
     archive_path.write_bytes(archive_path.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"neither a folder nor a zip archive|not a readable zip"):
@@ -76,10 +90,10 @@ def test_errors_name_what_is_missing_or_contradicts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no evaluation_xyz\.json and no evaluation_verts\.json"):
         read_ground_truth(tmp_path / "empty")
     root = write_truth(tmp_path / "HO3D_v2", "ho3d_v2")
-    with pytest.raises(InputError, match=r"looks like the ground truth of HO-3D v2 .* protocol is freihand"):
+    with pytest.raises(InputError, match=r"expected the ground truth of FreiHAND .* like the ground truth of HO-3D"):
         read_ground_truth(root, "freihand")
-    with pytest.raises(InputError, match="unknown protocol 'rhd'"):
-        read_ground_truth(root, "rhd")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="unknown benchmark 'rhd'"):
+        read_ground_truth(root, "rhd")
     (root / "evaluation.txt").write_text("SM1/0000\n")
     with pytest.raises(InputError, match="names 1 images"):
         read_ground_truth(root)

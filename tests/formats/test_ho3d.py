@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from handlit.data import ho3d
-from handlit.data.ho3d import HO3D, mhentropy_rows, read_masks
+from handlit.data.ho3d import HO3D
 from handlit.data.synthesis import synthesise
 from handlit.errors import InputError
-from handlit.formats.ho3d import read_frames, read_list
+from handlit.formats.ho3d import read_frames, read_list, read_masks
+from handlit.formats.ho3d_splits import mhentropy_rows
 from tests.processes import server
 
 
@@ -214,7 +215,7 @@ def test_two_processes_build_the_index_at_once(copy: Path) -> None:
     processes = [context.Process(target=_open, args=(copy, gate, results)) for _ in range(2)]
     for process in processes:
         process.start()
-    counts = [results.get(timeout=60) for _ in processes]
+    counts = [results.get(timeout=300) for _ in processes]
     for process in processes:
         process.join(timeout=60)
     assert counts == [8, 8]

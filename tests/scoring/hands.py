@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from handlit.formats.benchmark import Protocol
+from handlit.formats.benchmark import Benchmark
 from handlit.skeleton import BONES, FINGERS, JOINTS, TIP_VERTICES
 
 #: Right hand seen from its back, fingers along +y, thumb on the left: base of each finger, metres from the wrist.
@@ -34,7 +34,7 @@ class Hands:
     vertices_cam: np.ndarray
 
 
-def make_hands(count: int, protocol: Protocol, seed: int = 0) -> Hands:
+def make_hands(count: int, protocol: Benchmark, seed: int = 0) -> Hands:
     rng = np.random.default_rng(seed)
     joints = np.stack([_stick_hand(rng) for _ in range(count)])
     vertices = np.stack([_skin(hand, TIP_VERTICES[protocol.tips]) for hand in joints])

@@ -12,7 +12,7 @@ from handlit.scoring.official.evaluation import Evaluation, evaluate
 
 
 def score(joints: np.ndarray, vertices: np.ndarray, truth: GroundTruth) -> Evaluation:
-    return evaluate(joints, vertices, truth.joints, truth.vertices, truth.protocol)
+    return evaluate(joints, vertices, truth.joints, truth.vertices, truth.benchmark)
 
 
 def score_zero(truth: GroundTruth) -> dict[str, float]:

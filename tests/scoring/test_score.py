@@ -10,7 +10,7 @@ from rich.console import Console
 
 from handlit.cli import main
 from handlit.errors import InputError
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.submission_writer import SubmissionWriter
 from handlit.scoring.score import score
 from tests.formats.test_ground_truth import write_truth
@@ -21,7 +21,7 @@ COUNT = 6
 
 
 def write_prediction(path: Path, protocol_name: str, noise: float, count: int = COUNT) -> Path:
-    protocol = PROTOCOLS[protocol_name]
+    protocol = benchmark_named(protocol_name)
     hands = make_hands(count, protocol)
     rng = np.random.default_rng(int(1e4 * noise))
     with SubmissionWriter(path, count, protocol, decimals=8) as writer:
@@ -40,7 +40,11 @@ def quiet() -> Console:
 
 @pytest.fixture
 def truth(tmp_path: Path) -> Path:
-    return write_truth(tmp_path / "HO3D_v2", "ho3d_v2", COUNT)
+    root = write_truth(tmp_path / "HO3D_v2", "ho3d_v2", COUNT)
+    (root / "evaluation" / "AP10" / "rgb").mkdir(parents=True)
+    # what a png says of the version; no image of these hands
+    (root / "evaluation" / "AP10" / "rgb" / "none.png").touch()
+    return root
 
 
 def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
@@ -66,11 +70,11 @@ def test_several_predictions_side_by_side(tmp_path: Path, truth: Path) -> None:
     assert files == results
 
     lines = (out / "scores.txt").read_text().splitlines()
-    assert [line.split(": ")[0] for line in lines] == list(PROTOCOLS["ho3d_v2"].keys)
+    assert [line.split(": ")[0] for line in lines] == list(benchmark_named("ho3d_v2").keys)
     assert all(re.fullmatch(r"\w+: -?\d+\.\d{6}", line) for line in lines)
     with zipfile.ZipFile(model) as archive:
         xyz, verts = json.loads(archive.read("pred.json"))
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     expected = frame_by_frame.evaluate(np.array(xyz), np.array(verts), hands.joints, hands.vertices, ho3d=True)
     for line in lines:
         key, value = line.split(": ")
@@ -107,7 +111,7 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path, truth: Path) -> None:
     assert max(map(len, printed.splitlines())) <= 80
     assert "…" not in printed
     first = printed.index("RA-MPJPE")
-    for name in (*PROTOCOLS["ho3d_v2"].keys, "PA-MPJPE mm", "RA-MPVPE mm", "PA-MPVPE mm", "F@5", "F@15"):
+    for name in (*benchmark_named("ho3d_v2").keys, "PA-MPJPE mm", "RA-MPVPE mm", "PA-MPVPE mm", "F@5", "F@15"):
         assert first <= printed.index(name)
     # every prediction's number is there once in each table
     value = score([model], truth, console=quiet()).headline_table().rows[0].value(0)
@@ -117,7 +121,7 @@ def test_the_table_fits_a_narrow_terminal(tmp_path: Path, truth: Path) -> None:
 
 def test_lint_only(tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good = write_prediction(tmp_path / "good.zip", "ho3d_v2", 0.001)
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     bad = tmp_path / "bad.json"
     bad.write_text(json.dumps([(1000 * hands.joints).tolist(), (1000 * hands.vertices).tolist()]))
     main(["score", str(good), str(truth), "--lint"])
@@ -131,7 +135,7 @@ def test_lint_only(tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[st
 
 def test_freihand_and_another_topology(tmp_path: Path) -> None:
     truth = write_truth(tmp_path / "frei", "freihand", COUNT)
-    hands = make_hands(COUNT, PROTOCOLS["freihand"])
+    hands = make_hands(COUNT, benchmark_named("freihand"))
     path = tmp_path / "coarse.json"
     path.write_text(json.dumps([hands.joints.tolist(), hands.vertices[:, ::3].tolist()]))
     console = quiet()

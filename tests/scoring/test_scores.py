@@ -3,8 +3,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handlit.formats.benchmark import PROTOCOLS
 from handlit.formats.ground_truth import GroundTruth
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.bootstrap import Bootstrap, Statistic
 from handlit.scoring.official.evaluation import evaluate
 from handlit.scoring.official.joint_errors import joint_errors
@@ -13,7 +13,7 @@ from handlit.scoring.scores import ScoredPrediction, Scores
 from tests.scoring.hands import make_hands
 
 COUNT = 12
-PROTOCOL = PROTOCOLS["ho3d_v3"]
+PROTOCOL = benchmark_named("ho3d_v3")
 
 
 def predicted(label: str, noise: float, mirror: bool = False) -> ScoredPrediction:

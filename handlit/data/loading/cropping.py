@@ -10,9 +10,7 @@ from handlit.data.loading.augmentation import Draw
 from handlit.errors import InputError
 from handlit.formats.images import enlargement, warp_to_crop
 from handlit.geometry import crops
-
-#: Mirrors the camera frame, for left hands.
-MIRROR = np.diag([-1.0, 1.0, 1.0])
+from handlit.geometry.mirroring import MIRROR
 
 
 @dataclass(frozen=True)
@@ -90,8 +88,7 @@ class Crop:
 
     def inside(self, points_2d: np.ndarray) -> np.ndarray:
         """Which points (..., 2) in crop pixels count as inside the crop: (...) bool."""
-        within = (points_2d >= -0.5) & (points_2d < self.size - 0.5)
-        return within[..., 0] & within[..., 1]
+        return crops.inside(points_2d, self.size)
 
 
 def place_crop(rule: crops.SquareRule, view: View, size: int, change: Draw) -> Crop:

@@ -2,28 +2,27 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import override
 
 from handlit.data.loading.augmentation import Augmentation
-from handlit.data.loading.dataset import ErrorPolicy, HandDataset, MaskReader, collate_read, start_worker
+from handlit.data.loading.dataset import ErrorPolicy, HandDataset, collate_read, start_worker
 from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, TrainingSampler
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import MaskReader
 from handlit.geometry.cameras import project
-from handlit.geometry.crops import CropRule
+from handlit.geometry.crops import CropRule, inside
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample
-
-#: Which official submission format a dataset's predictions are written in; None where there is none.
-SubmissionProtocol = Literal["ho3d_v2", "ho3d_v3", "freihand"]
 
 
 class HandDataModule(pl.LightningDataModule):
@@ -33,8 +32,8 @@ class HandDataModule(pl.LightningDataModule):
     dataset's own hand conventions: cheaper than per sample in the workers, and always consistent with augmentation.
 
     Args:
-        image_size: Side of the square crops, pixels.
         crop: Rule that puts the square around the hand: a published method's or a plain centred one.
+        image_size: Side of the square crops, pixels.
         batch_size: Samples per process and step.
         num_workers: Loader processes.
         augmentation: Random changes of the training samples.
@@ -47,8 +46,8 @@ class HandDataModule(pl.LightningDataModule):
 
     #: Decodes the dataset's segmentation files; None for a dataset without.
     mask_reader: MaskReader | None = None
-    #: Official submission format, for the callback that writes it.
-    protocol: SubmissionProtocol | None = None
+    #: Name of the benchmark whose submission format predictions are written in; None where there is none.
+    protocol: str | None = None
     #: Where the hand boxes of the evaluation split come from, for the card beside a prediction.
     box_source: str = "given with the dataset"
     #: Which vertices are finger tips in this dataset's labels.
@@ -56,12 +55,12 @@ class HandDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        image_size: int,
         crop: CropRule,
-        batch_size: int,
-        num_workers: int,
-        augmentation: Augmentation | None,
-        mano_path: str | None,
+        image_size: int = 224,
+        batch_size: int = 16,
+        num_workers: int = 8,
+        augmentation: Augmentation | None = None,
+        mano_path: str | None = None,
         masks: bool = False,
         on_error: ErrorPolicy = "raise",
         max_errors: int = 100,
@@ -105,6 +104,7 @@ class HandDataModule(pl.LightningDataModule):
         """The order of the training samples."""
         return TrainingSampler([length(self.datasets["train"])])
 
+    @override
     def train_dataloader(self) -> DataLoader:
         """Shuffled training batches; the last, smaller one is dropped."""
         dataset = self._dataset("train")
@@ -117,6 +117,7 @@ class HandDataModule(pl.LightningDataModule):
         self._training_loader = loader
         return loader
 
+    @override
     def state_dict(self) -> dict[str, int]:
         """Where in its epoch the training is, for checkpoints.
 
@@ -125,18 +126,22 @@ class HandDataModule(pl.LightningDataModule):
         """
         return self._position if self._training_loader is None else self._training_loader.state_dict()
 
+    @override
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Let the next training loader begin there."""
         self._position = state
 
+    @override
     def val_dataloader(self) -> DataLoader:
         """Validation batches in dataset order."""
         return self._evaluation_loader("val")
 
+    @override
     def test_dataloader(self) -> DataLoader:
         """Evaluation split with its public ground truth, in dataset order."""
         return self._evaluation_loader("test")
 
+    @override
     def predict_dataloader(self) -> DataLoader:
         """Evaluation split in dataset order: the order of a submission."""
         return self._evaluation_loader("predict")
@@ -167,6 +172,7 @@ class HandDataModule(pl.LightningDataModule):
             "persistent_workers": self.num_workers > 0,
         }
 
+    @override
     def on_after_batch_transfer(self, batch: HandBatch, dataloader_idx: int) -> HandBatch:
         """Fill in ground-truth vertices from pose and shape, on the batch's device."""
         return add_vertices(batch, self.hand.to(batch.image.device))
@@ -195,8 +201,8 @@ def add_vertices(batch: HandBatch, hand: HandLayer) -> HandBatch:
     batch.vertices_cam = _where(computable, vertices, batch.vertices_cam)
     batch.valid["vertices_cam"] = batch.valid["vertices_cam"] | computable
     # whoever made the sample did not know the vertices, and so not which of them lie outside the crop
-    inside = ((points >= -0.5) & (points <= batch.image.shape[-1] - 0.5)).all(-1)
-    batch.vertices_visible = batch.vertices_visible & (inside | ~computable[:, None])
+    in_crop = inside(points, batch.image.shape[-1])
+    batch.vertices_visible = batch.vertices_visible & (in_crop | ~computable[:, None])
     return batch
 
 

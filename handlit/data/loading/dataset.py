@@ -4,7 +4,7 @@ import logging
 import math
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal, cast
@@ -15,21 +15,18 @@ import torch
 from torch.utils.data import Dataset, get_worker_info
 
 from handlit.data.loading.augmentation import NO_CHANGE, Augmentation, Draw, draw, paste, recolour
-from handlit.data.loading.cropping import MIRROR, Crop, View, check_mask, place_crop
+from handlit.data.loading.cropping import Crop, View, check_mask, place_crop
 from handlit.data.loading.reference_crops import REFERENCE_CROPS
 from handlit.data.loading.sampling import Ticket
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.images import read_bytes
+from handlit.formats.images import MaskReader, read_bytes
 from handlit.geometry import crops
 from handlit.geometry.crops import CropRule, SquareRule
+from handlit.geometry.mirroring import MIRROR, mirrored_rotation_vectors
 from handlit.types import HandBatch, HandSample, collate
 
 log = logging.getLogger(__name__)
-
-#: Decodes a dataset's segmentation file to the masks of hand and object, (h, w) bool, at the file's own resolution;
-#: None in place of an object that the dataset does not segment.
-MaskReader = Callable[[Path], tuple[np.ndarray, np.ndarray | None]]
 
 #: What to do about a sample whose files cannot be read.
 ErrorPolicy = Literal["raise", "skip"]
@@ -236,8 +233,7 @@ def moved_pose(pose: np.ndarray, scene: np.ndarray) -> np.ndarray:
     """
     turn, mirrored = scene, scene[0, 0] * scene[1, 1] < scene[0, 1] * scene[1, 0]
     if mirrored:
-        # a rotation vector is a pseudo-vector: mirroring x keeps its x and turns y and z round
-        pose = (pose.reshape(16, 3) * (1.0, -1.0, -1.0)).ravel()
+        pose = mirrored_rotation_vectors(pose)
         turn = scene @ MIRROR
     if turn[1, 0]:
         rotation, _ = cv2.Rodrigues(pose[:3])

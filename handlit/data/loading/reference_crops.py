@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 
 from handlit.data.loading.augmentation import Draw
-from handlit.data.loading.cropping import MIRROR, Crop, View
+from handlit.data.loading.cropping import Crop, View
 from handlit.errors import InputError
 from handlit.formats.images import decode_sized
 from handlit.geometry import crops
 from handlit.geometry.crops import CropRule
+from handlit.geometry.mirroring import MIRROR
 
 #: Grey that MHEntropy puts beside the picture.
 GREY = 127

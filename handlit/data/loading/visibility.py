@@ -1,25 +1,27 @@
 """Which joints and vertices of a whole dataset the pictures show: from depth images, or from the hands' meshes."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
-from handlit.data.loading.cropping import MIRROR, check_mask
-from handlit.data.loading.dataset import MaskReader
+from handlit.data.loading.cropping import check_mask
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import DepthReader, MaskReader
 from handlit.formats.worker_pool import in_processes
+from handlit.geometry.mirroring import MIRROR, mirrored_rotation_vectors
 from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
 from handlit.render import point_visibility
 from handlit.render.visibility import joints_seen
+from handlit.skeleton import NUM_JOINTS
 
-#: Decodes a dataset's depth image to (H, W) metres, 0 where nothing was measured.
-DepthReader = Callable[[Path], np.ndarray]
+#: From what the visibility of joints and vertices is found.
+VisibilitySource = Literal["none", "depth", "mesh"]
 
 #: Pixels around a joint in which its surface is looked for, to each side.
 WINDOW = 4
@@ -96,7 +98,7 @@ def _depth_block(root: Path, read_depth: DepthReader, read_masks: MaskReader, fr
     assert frames.joints_cam is not None
     assert frames.depths is not None
     assert frames.masks is not None
-    visible = np.full((len(frames), 21), -1, dtype=np.int8)
+    visible = np.full((len(frames), NUM_JOINTS), -1, dtype=np.int8)
     for row in range(len(frames)):
         joints = frames.joints_cam[row].astype(np.float64)
         if not (frames.depths[row] and frames.masks[row]) or np.isnan(joints).any():
@@ -142,7 +144,7 @@ def visibility_from_mesh(
 def _mesh_block(
     root: Path, hand: HandLayer, read_masks: MaskReader | None, frames: FrameTable
 ) -> tuple[np.ndarray, np.ndarray]:
-    joints_visible = np.full((len(frames), 21), -1, dtype=np.int8)
+    joints_visible = np.full((len(frames), NUM_JOINTS), -1, dtype=np.int8)
     vertices_visible = np.full((len(frames), NUM_VERTICES), -1, dtype=np.int8)
     joints, vertices, intrinsics = right_hands(frames, hand)
     known = np.isfinite(vertices).all(axis=(1, 2)) & np.isfinite(joints).all(axis=(1, 2))
@@ -175,14 +177,13 @@ def right_hands(frames: FrameTable, hand: HandLayer) -> tuple[np.ndarray, np.nda
     count = len(frames)
     mirrored = np.zeros(count, dtype=bool) if frames.mirrored is None else np.asarray(frames.mirrored)
     mirror = np.where(mirrored[:, None, None], MIRROR, np.eye(3))
-    joints = _rows(frames.joints_cam, (count, 21, 3)) @ mirror
+    joints = _rows(frames.joints_cam, (count, NUM_JOINTS, 3)) @ mirror
     vertices = _rows(frames.vertices_cam, (count, NUM_VERTICES, 3)) @ mirror
     pose, betas = _rows(frames.pose, (count, 48)), _rows(frames.betas, (count, 10))
-    # a rotation vector is a pseudo-vector: mirroring x keeps its x and turns y and z round
-    pose = np.where(mirrored[:, None, None], (1.0, -1.0, -1.0), 1.0) * pose.reshape(count, 16, 3)
+    pose = np.where(mirrored[:, None], mirrored_rotation_vectors(pose), pose)
     wrist = _rows(frames.root_cam, (count, 3))[:, None] @ mirror
     with torch.no_grad():
-        turns = torch.from_numpy(pose.reshape(count, 48)).float()
+        turns = torch.from_numpy(pose).float()
         mesh = hand(turns[:, 3:], torch.from_numpy(betas).float(), turns[:, :3])
         offset = torch.from_numpy(wrist) - mesh.joints[:, :1]
     joints = np.where(np.isnan(joints), (mesh.joints + offset).numpy(), joints)

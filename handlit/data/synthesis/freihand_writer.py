@@ -13,22 +13,21 @@ import numpy as np
 from handlit.data.synthesis.appearance import sample_colour, sample_light, to_linear
 from handlit.data.synthesis.collage import sample_background
 from handlit.data.synthesis.drawing import PAN_MARGIN, Backdrop, Frame, Painter, paint_backdrop
-from handlit.data.synthesis.ho3d_writer import JPEG_OPTIONS, Split, write_truth
+from handlit.data.synthesis.ho3d_writer import JPEG_OPTIONS, write_truth
 from handlit.data.synthesis.motion import rotation_vectors
 from handlit.data.synthesis.renderer import HAND, SceneRenderer
 from handlit.data.synthesis.scene import one_of, to_float32
 from handlit.data.synthesis.sequence import Sequence
 from handlit.files import write_bytes
+from handlit.formats.freihand import IMAGE_SIZE, VERSIONS, FreiHANDSplit, list_file
+from handlit.formats.ho3d_annotations import HO3DSplit
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS
 
 #: Kinds of labels, each in a list of its own: ``training_K.json`` and so on.
 LabelKind = Literal["K", "scale", "mano", "xyz", "verts"]
 Labels = dict[LabelKind, np.ndarray]
 
-FOLDERS: dict[Split, str] = {"train": "training", "evaluation": "evaluation"}
-IMAGE_SIZE = 224
-#: Colourings of a training sample: green screen, harmonised, and two recoloured ones. Evaluation images have one.
-VERSIONS = ("gs", "hom", "sample", "auto")
+FOLDERS: dict[HO3DSplit, FreiHANDSplit] = {"train": "training", "evaluation": "evaluation"}
 #: Side of the crop over the larger side of the hand's box.
 CROP_MARGIN = 1.4
 #: Green screen, sRGB.
@@ -37,7 +36,7 @@ _TIPS = [JOINTS.index(tip) for tip in TIPS]
 
 
 def coloured_versions(
-    renderer: SceneRenderer, sequence: Sequence, split: Split, rng: np.random.Generator
+    renderer: SceneRenderer, sequence: Sequence, split: HO3DSplit, rng: np.random.Generator
 ) -> list[Painter]:
     """Painters of the same hand and object before other backgrounds and in other light.
 
@@ -102,7 +101,7 @@ def frame_labels(sequence: Sequence, frame: int, intrinsics: np.ndarray, pose_me
     }
 
 
-def frame_files(root: Path, split: Split, sample: int, total: int) -> list[Path]:
+def frame_files(root: Path, split: HO3DSplit, sample: int, total: int) -> list[Path]:
     """The images of one sample, in the order of `coloured_versions`; in training its mask follows them.
 
     Args:
@@ -127,9 +126,9 @@ def write_frame(files: list[Path], frames: list[Frame]) -> None:
         write_bytes(path, cv2.imencode(".jpg", image, JPEG_OPTIONS)[1].tobytes(), durable=False)
 
 
-def write_labels(root: Path, split: Split, samples: Iterable[Labels]) -> None:
+def write_labels(root: Path, split: HO3DSplit, samples: Iterable[Labels]) -> None:
     """Write ``training_K.json`` and its kin; for the evaluation split those that were released later, too."""
     rows = list(samples)
     kinds: tuple[LabelKind, ...] = ("mano", "xyz", "verts", "scale", "K")
     for kind in kinds:
-        write_truth(root / f"{FOLDERS[split]}_{kind}.json", (row[kind] for row in rows))
+        write_truth(list_file(root, FOLDERS[split], kind), (row[kind] for row in rows))

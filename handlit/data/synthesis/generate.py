@@ -14,12 +14,13 @@ from handlit.data.synthesis import freihand_writer, ho3d_writer
 from handlit.data.synthesis.drawing import Painter, paint_backdrop
 from handlit.data.synthesis.freihand_writer import coloured_versions
 from handlit.data.synthesis.grasp import HandModel
-from handlit.data.synthesis.ho3d_writer import FLIP, SegmentationSize, Split
+from handlit.data.synthesis.ho3d_writer import SegmentationSize
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.data.synthesis.renderer import SceneRenderer
 from handlit.data.synthesis.sequence import IMAGE_HEIGHT, IMAGE_WIDTH, Sequence, sample_sequence
 from handlit.errors import InputError
 from handlit.files import write_text
+from handlit.formats.ho3d_annotations import FLIP, HO3DSplit
 from handlit.formats.worker_pool import as_completed_in_processes
 from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
@@ -29,7 +30,7 @@ Layout = Literal["ho3d_v2", "ho3d_v3", "freihand"]
 SETTINGS_FILE = "synthesis.json"
 #: Goes up when the same settings give other files.
 FORMAT = 3
-_PREFIX: dict[Split, str] = {"train": "SYN", "evaluation": "SYE"}
+_PREFIX: dict[HO3DSplit, str] = {"train": "SYN", "evaluation": "SYE"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class _Task:
 
     out: Path
     settings: _Settings
-    split: Split
+    split: HO3DSplit
     number: int
     first: int
     frames: int
@@ -142,18 +143,18 @@ def synthesise(
             _write_lists(out, settings, split, of_split, [labels for task in of_split for labels in truth[task]])
 
 
-def _plan(out: Path, settings: _Settings, split: Split) -> list[_Task]:
+def _plan(out: Path, settings: _Settings, split: HO3DSplit) -> list[_Task]:
     """The sequences of a split."""
     total, step = _frames(settings, split), settings.preset.frames_per_sequence
     starts = range(0, total, step)
     return [_Task(out, settings, split, i, first, min(step, total - first)) for i, first in enumerate(starts)]
 
 
-def _frames(settings: _Settings, split: Split) -> int:
+def _frames(settings: _Settings, split: HO3DSplit) -> int:
     return settings.train if split == "train" else settings.evaluation
 
 
-def _write_lists(out: Path, settings: _Settings, split: Split, tasks: list[_Task], truth: "_Truth") -> None:
+def _write_lists(out: Path, settings: _Settings, split: HO3DSplit, tasks: list[_Task], truth: "_Truth") -> None:
     """The files that are about a whole split."""
     if settings.layout == "freihand":
         freihand_writer.write_labels(out, split, truth)

@@ -15,7 +15,6 @@ from handlit.hand.layer import HandLayer
 from handlit.skeleton import JOINTS
 
 #: The five chains of the hand model, in its order of joints.
-CHAINS = ("index", "middle", "pinky", "ring", "thumb")
 #: Flexion of base, middle and end joint of an opened and of a closed finger, radians.
 OPEN_FINGER = np.deg2rad([-8.0, 6.0, 4.0])
 CLOSED_FINGER = np.deg2rad([78.0, 98.0, 60.0])

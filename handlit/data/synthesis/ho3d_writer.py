@@ -17,33 +17,31 @@ from handlit.data.synthesis.motion import rotation_vectors
 from handlit.data.synthesis.sequence import Sequence
 from handlit.data.synthesis.solids import to_obj
 from handlit.files import whole, write_bytes, write_text
-from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.formats.benchmark import Benchmark
+from handlit.formats.ho3d import DEPTH_SCALE, HAND_COLOUR, HO3D_V2, HO3D_V3, MODEL_FILE, OBJECT_COLOUR
+from handlit.formats.ho3d_annotations import FLIP, HO3DSplit
 from handlit.skeleton import reorder
 
 Layout = Literal["ho3d_v2", "ho3d_v3"]
-Split = Literal["train", "evaluation"]
 #: Width and height of the segmentation images; both were published.
 SegmentationSize = Literal["640x480", "160x120"]
 
-#: Metres per unit of a depth image.
-DEPTH_SCALE = 0.00012498664727900177
 #: Hand vertices nearer to the object than this touch it (HO-3D v3's definition), metres.
 CONTACT_DISTANCE = 0.004
 #: Colours of the segmentation, RGB, by `Frame.parts`: nothing, hand, arm (not a part of the hand model), object.
-SEGMENTATION_COLOURS = np.array([(0, 0, 0), (0, 0, 255), (0, 0, 0), (0, 255, 0)], dtype=np.uint8)
+SEGMENTATION_COLOURS = np.array([(0, 0, 0), HAND_COLOUR, (0, 0, 0), OBJECT_COLOUR], dtype=np.uint8)
 #: Blue, green and red, of every byte that parts may have.
 _COLOUR_TABLES = np.pad(SEGMENTATION_COLOURS[:, ::-1].T, ((0, 0), (0, 256 - len(SEGMENTATION_COLOURS))))
-IMAGE_SUFFIX: dict[Layout, str] = {"ho3d_v2": ".png", "ho3d_v3": ".jpg"}
+BENCHMARKS: dict[Layout, Benchmark] = {"ho3d_v2": HO3D_V2, "ho3d_v3": HO3D_V3}
 JPEG_OPTIONS = [cv2.IMWRITE_JPEG_QUALITY, 92]
 #: Run-length coding: on these images twice as fast as the lowest compression level, and hardly larger.
 PNG_OPTIONS = [cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
-FLIP = np.array(OPENGL_TO_OPENCV)
 
 
-def frame_files(root: Path, split: Split, sequence: str, frame: int, layout: Layout) -> dict[str, Path]:
+def frame_files(root: Path, split: HO3DSplit, sequence: str, frame: int, layout: Layout) -> dict[str, Path]:
     """The files of one frame: ``rgb``, ``depth``, ``seg`` and ``meta``."""
     folder = root / split / sequence
-    suffix = {"rgb": IMAGE_SUFFIX[layout], "depth": ".png", "seg": ".png", "meta": ".pkl"}
+    suffix = {"rgb": BENCHMARKS[layout].image_suffix, "depth": ".png", "seg": ".png", "meta": ".pkl"}
     return {kind: folder / kind / f"{frame:04d}{ending}" for kind, ending in suffix.items()}
 
 
@@ -61,7 +59,7 @@ def encode_depth(depth: np.ndarray) -> np.ndarray:
     return cv2.merge([np.zeros(depth.shape, np.uint8), *cv2.split(units.view(np.uint8).reshape(*depth.shape, 2))[::-1]])
 
 
-def annotations(sequence: Sequence, split: Split, layout: Layout) -> list[dict[str, Any]]:
+def annotations(sequence: Sequence, split: HO3DSplit, layout: Layout) -> list[dict[str, Any]]:
     """The annotations of a sequence's frames.
 
     Args:
@@ -169,8 +167,8 @@ def write_model(root: Path, sequence: Sequence, texture: np.ndarray) -> None:
     folder = root / "models" / sequence.object_name
     encoded = cv2.imencode(".png", cv2.cvtColor(texture, cv2.COLOR_RGB2BGR))[1]
     write_bytes(folder / "texture_map.png", encoded.tobytes())
-    write_bytes(folder / "textured_simple.obj.mtl", b"newmtl material_0\nKd 1 1 1\nmap_Kd texture_map.png\n")
-    write_bytes(folder / "textured_simple.obj", to_obj(sequence.solid).encode())
+    write_bytes(folder / f"{MODEL_FILE}.mtl", b"newmtl material_0\nKd 1 1 1\nmap_Kd texture_map.png\n")
+    write_bytes(folder / MODEL_FILE, to_obj(sequence.solid).encode())
 
 
 def write_list(path: Path, names: Iterable[str]) -> None:

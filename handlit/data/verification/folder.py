@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from handlit.data.folder import NUMBERS, check_hand, read_hands, read_label_mask
 from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
+from handlit.formats.folder import NUMBERS, check_hand, read_hands, read_label_mask
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
 from handlit.formats.worker_pool import in_processes

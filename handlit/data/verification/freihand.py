@@ -7,27 +7,35 @@ from typing import get_args
 
 import numpy as np
 
-from handlit.data.freihand import IMAGE_BOX, IMAGE_SIZE, VERSIONS, ListName, read_entries, read_mask
 from handlit.data.verification.labels import check_tips
 from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.freihand import (
+    FREIHAND,
+    IMAGE_BOX,
+    IMAGE_SIZE,
+    LISTS,
+    VERSIONS,
+    FreiHANDSplit,
+    list_file,
+    read_entries,
+    read_mask,
+)
 from handlit.formats.point_lists import read_point_lists
 from handlit.hand.asset import HandAsset
 from handlit.skeleton import JOINTS, reorder
 
 #: Shapes of the entries of the lists; those of the meshes are read apart, being large.
-SHAPES: dict[str, tuple[int, ...]] = {"K": (3, 3), "scale": (), "xyz": (21, 3), "mano": (1, 61)}
-#: Samples of the official release, for information.
-RELEASED: dict[ListName, int] = {"training": 32560, "evaluation": 3960}
+SHAPES = {name: shape for name, shape in LISTS.items() if name != "verts"}
 #: The scale is a bone's length, stored with enough digits to agree up to this, metres.
 SCALE_TOLERANCE = 1e-4
 
 
 def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
     """The splits of a FreiHAND tree; what is wrong with its files goes into the report."""
-    for split in get_args(ListName):
+    for split in get_args(FreiHANDSplit):
         if not (root / f"{split}_K.json").is_file() and not (root / split).is_dir():
             report.add("missing lists", split, f"there is neither {split}_K.json nor {split}/", severity="note")
             continue
@@ -35,8 +43,8 @@ def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
         if not lists:
             continue
         count = max(len(values) for values in lists.values())
-        if count != RELEASED[split]:
-            text = f"{count:,} samples are listed; the official release has {RELEASED[split]:,}"
+        if count != FREIHAND.released[split]:
+            text = f"{count:,} samples are listed; the official release has {FREIHAND.released[split]:,}"
             report.add("size", split, text, severity="note")
         lists = {name: values for name, values in lists.items() if len(values) == count}
         keys = np.array([f"{sample:08d}" for sample in range(count)])
@@ -51,15 +59,15 @@ def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
             **files,
             **{name: np.concatenate([values] * repeats) for name, values in labels.items()},
         )
-        yield Split(split, frames, "freihand", read_mask if split == "training" else None, labelled=count)
+        yield Split(split, frames, FREIHAND.tips, read_mask if split == "training" else None, labelled=count)
 
 
-def _lists(root: Path, split: ListName, report: Report) -> dict[str, np.ndarray]:
+def _lists(root: Path, split: FreiHANDSplit, report: Report) -> dict[str, np.ndarray]:
     """The lists that can be read, NaN for damaged entries; their lengths are compared."""
     counts = report.counts.setdefault(split, {})
     lists: dict[str, np.ndarray] = {}
     for name, shape in SHAPES.items():
-        path = root / f"{split}_{name}.json"
+        path = list_file(root, split, name)
         if not path.is_file():
             # of the evaluation split these came years later
             optional = split == "evaluation" and name in ("xyz", "mano")
@@ -113,7 +121,7 @@ def _labels(lists: dict[str, np.ndarray], count: int, asset: HandAsset) -> dict[
     return labels
 
 
-def _files(root: Path, split: ListName, count: int, report: Report) -> dict[str, np.ndarray]:
+def _files(root: Path, split: FreiHANDSplit, count: int, report: Report) -> dict[str, np.ndarray]:
     """Columns of the pictures that are there, version by version; missing, empty and extra ones are reported."""
     counts = report.counts[split]
     sizes = {kind: _sizes(root / split / kind) for kind in ("rgb", "mask")}
@@ -167,8 +175,10 @@ def _check_scale(report: Report, split: str, keys: np.ndarray, lists: dict[str, 
         report.add("scale", split, text, keys[wrong].tolist())
 
 
-def _check_vertices(root: Path, report: Report, split: str, keys: np.ndarray, labels: dict[str, np.ndarray]) -> None:
-    path = root / f"{split}_verts.json"
+def _check_vertices(
+    root: Path, report: Report, split: FreiHANDSplit, keys: np.ndarray, labels: dict[str, np.ndarray]
+) -> None:
+    path = list_file(root, split, "verts")
     if not path.is_file():
         report.add("missing lists", split, f"{path.name} is missing", severity="note")
         return
@@ -180,7 +190,7 @@ def _check_vertices(root: Path, report: Report, split: str, keys: np.ndarray, la
     report.counts[split]["entries of verts"] = len(vertices)
     if len(vertices) != len(keys):
         _compare_lengths(report, split, {path.name: len(vertices), "the other lists": len(keys)})
-    elif vertices.shape[1:] != (778, 3):
+    elif vertices.shape[1:] != LISTS["verts"]:
         report.add("damaged lists", split, f"{path} holds {vertices.shape[1]} vertices a hand, expected 778")
     elif "joints_cam" in labels:
         known = np.isfinite(labels["joints_cam"]).all(axis=(1, 2))

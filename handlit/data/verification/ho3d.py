@@ -9,73 +9,49 @@ from typing import Any, get_args
 
 import numpy as np
 
-from handlit.data.ho3d import read_depth, read_masks
 from handlit.data.verification.labels import TOLERANCE_MM, check_tips
 from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
+from handlit.formats.benchmark import Benchmark
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.ground_truth import VERTS_FILE, XYZ_FILE, read_ground_truth
-from handlit.formats.ho3d import (
-    FLIP,
-    IMAGE_SIZE,
-    IMAGE_SUFFIX,
-    MASK_SUFFIXES,
-    NAME,
-    ListName,
-    Version,
-    annotation_arrays,
-    annotation_file,
-    read_annotation,
-)
+from handlit.formats.ground_truth import read_ground_truth
+from handlit.formats.ho3d import MASK_SUFFIXES, NAME, annotation_file, read_depth, read_masks
+from handlit.formats.ho3d_annotations import HO3DSplit, annotation_arrays, read_annotation
+from handlit.formats.truth_files import VERTS_FILE, XYZ_FILE
 from handlit.formats.worker_pool import in_processes
-from handlit.skeleton import reorder
 
-#: Frames of the official releases, for information: other counts are in circulation, too.
-RELEASED: dict[tuple[Version, ListName], int] = {
-    ("v2", "train"): 66034,
-    ("v2", "evaluation"): 11524,
-    ("v3", "train"): 83325,
-    ("v3", "evaluation"): 20137,
-}
 #: Annotations that a process reads at a time.
 CHUNK = 500
 #: Endings of the files in a sequence's folders.
 _SUFFIXES = {"rgb": (".png", ".jpg"), "depth": (".png",), "seg": MASK_SUFFIXES, "meta": (".pkl",)}
 
 
-def find_version(root: Path) -> Version:
-    """By the ending of most images of the first sequence that has any."""
-    for folder in sorted(root.glob("*/*/rgb")):
-        suffixes = [os.path.splitext(name)[1] for name in os.listdir(folder)]
-        if suffixes:
-            return "v2" if suffixes.count(".png") > suffixes.count(".jpg") else "v3"
-    return "v3"
-
-
-def inspect(root: Path, report: Report, workers: int | None) -> Iterator[Split]:
+def inspect(root: Path, benchmark: Benchmark, report: Report, workers: int | None) -> Iterator[Split]:
     """The splits of an HO-3D tree; what is wrong with its files goes into the report."""
-    version = find_version(root)
-    for split in get_args(ListName):
+    for split in get_args(HO3DSplit):
         names = _list(root, split, report)
         if not names:
             continue
         report.counts[split] = {"listed": len(names)}
-        released = RELEASED[version, split]
+        released = benchmark.released[split]
         if len(names) != released:
-            text = f"{len(names):,} frames are listed; the official release of {version} has {released:,}"
+            text = f"{len(names):,} frames are listed; the official release of {benchmark.title} has {released:,}"
             report.add("size", split, text, severity="note")
-        files = _files(root, split, version, names, report)
+        files = _files(root, split, benchmark, names, report)
         labels = _annotations(root, split, names, report, workers)
         frames = FrameTable(
-            keys=np.array(names), image_sizes=np.tile(np.array(IMAGE_SIZE), (len(names), 1)), **files, **labels
+            keys=np.array(names),
+            image_sizes=np.tile(np.array(benchmark.image_size), (len(names), 1)),
+            **files,
+            **labels,
         )
         if split == "evaluation":
-            frames = _with_truth(root, frames, version, report)
-        yield Split(split, frames, "ho3d", read_masks, read_depth)
+            frames = _with_truth(root, frames, benchmark, report)
+        yield Split(split, frames, benchmark.tips, read_masks, read_depth)
 
 
-def _list(root: Path, split: ListName, report: Report) -> list[str]:
+def _list(root: Path, split: HO3DSplit, report: Report) -> list[str]:
     path = root / f"{split}.txt"
     if not path.is_file():
         severity: Severity = "problem" if split == "train" or (root / split).is_dir() else "note"
@@ -95,7 +71,9 @@ def _list(root: Path, split: ListName, report: Report) -> list[str]:
     return unique
 
 
-def _files(root: Path, split: ListName, version: Version, names: list[str], report: Report) -> dict[str, np.ndarray]:
+def _files(
+    root: Path, split: HO3DSplit, benchmark: Benchmark, names: list[str], report: Report
+) -> dict[str, np.ndarray]:
     """Columns of the files that are there; missing, empty and extra ones are reported."""
     present: dict[tuple[str, str], dict[str, int]] = {}
     sequences = dict.fromkeys(name.split("/")[0] for name in names)
@@ -106,7 +84,7 @@ def _files(root: Path, split: ListName, version: Version, names: list[str], repo
     for name in names:
         sequence, frame = name.split("/")
         for kind, suffixes in _SUFFIXES.items():
-            wanted = (IMAGE_SUFFIX[version],) if kind == "rgb" else suffixes
+            wanted = (benchmark.image_suffix,) if kind == "rgb" else suffixes
             files = present[sequence, kind]
             file = next((frame + suffix for suffix in wanted if frame + suffix in files), "")
             found[kind].append(file and f"{split}/{sequence}/{kind}/{file}")
@@ -133,7 +111,7 @@ def _files(root: Path, split: ListName, version: Version, names: list[str], repo
 
 def _report_extra(
     root: Path,
-    split: ListName,
+    split: HO3DSplit,
     present: dict[tuple[str, str], dict[str, int]],
     found: dict[str, list[str]],
     report: Report,
@@ -162,7 +140,7 @@ def _sizes(folder: Path) -> dict[str, int]:
 
 
 def _annotations(
-    root: Path, split: ListName, names: list[str], report: Report, workers: int | None
+    root: Path, split: HO3DSplit, names: list[str], report: Report, workers: int | None
 ) -> dict[str, np.ndarray]:
     """Columns of the labels, NaN where there are none."""
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
@@ -191,7 +169,7 @@ def _annotations(
 
 
 def _read_chunk(
-    root: Path, split: ListName, names: list[str]
+    root: Path, split: HO3DSplit, names: list[str]
 ) -> tuple[dict[str, np.ndarray], dict[str, str], list[str]]:
     """Labels of the frames at ``rows``; messages of the damaged ones; names of those without a hand."""
     rows: list[int] = []
@@ -222,7 +200,7 @@ def _read_chunk(
     return arrays, damaged, without
 
 
-def _with_truth(root: Path, frames: FrameTable, version: Version, report: Report) -> FrameTable:
+def _with_truth(root: Path, frames: FrameTable, benchmark: Benchmark, report: Report) -> FrameTable:
     """The evaluation frames with the joints of the ground truth, which is checked against them and itself."""
     present = [name for name in (XYZ_FILE, VERTS_FILE) if (root / name).is_file()]
     if not present:
@@ -230,7 +208,7 @@ def _with_truth(root: Path, frames: FrameTable, version: Version, report: Report
         report.add("ground truth", "evaluation", text, severity="note")
         return frames
     try:
-        truth = read_ground_truth(root, "ho3d_v2" if version == "v2" else "ho3d_v3")
+        truth = read_ground_truth(root, benchmark.name)
     except DAMAGE as error:
         report.add("ground truth", "evaluation", str(error))
         return frames
@@ -238,8 +216,8 @@ def _with_truth(root: Path, frames: FrameTable, version: Version, report: Report
         text = f"{XYZ_FILE} has {len(truth)} entries, evaluation.txt {len(frames)}: they must be as many"
         report.add("ground truth", "evaluation", text)
         return frames
-    joints = truth.joints[:, reorder("ho3d", "handlit")] * FLIP
-    check_tips(report, "evaluation", frames.keys, joints, truth.vertices * FLIP, "ho3d")
+    joints, vertices = benchmark.joints_from_official(truth.joints), benchmark.points_to_official(truth.vertices)
+    check_tips(report, "evaluation", frames.keys, joints, vertices, benchmark.tips)
     if frames.root_cam is not None:
         off_mm = 1000 * np.linalg.norm(joints[:, 0] - frames.root_cam, axis=-1)
         wrong = off_mm > TOLERANCE_MM

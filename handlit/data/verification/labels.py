@@ -10,6 +10,7 @@ import numpy as np
 
 from handlit.data.verification.report import Report
 from handlit.formats.frame_table import FrameTable
+from handlit.geometry.crops import inside
 from handlit.skeleton import BONES, JOINTS, TIP_VERTICES, TIPS, TipConvention, permutation
 
 #: Lengths that bones of a hand have, from wrist to knuckle too, metres.
@@ -83,8 +84,8 @@ def in_image(joints: np.ndarray, intrinsics: np.ndarray, image_sizes: np.ndarray
     homogeneous = joints @ intrinsics.transpose(0, 2, 1)
     with np.errstate(divide="ignore", invalid="ignore"):
         points = homogeneous[..., :2] / homogeneous[..., 2:]
-        inside = (points >= -0.5) & (points < image_sizes[:, None] - 0.5)
-    return inside.all(axis=-1) & (joints[..., 2] > 0)
+        within = inside(points, image_sizes[:, None])
+    return within & (joints[..., 2] > 0)
 
 
 def _palms(joints: np.ndarray) -> np.ndarray:

@@ -5,12 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from handlit.data.loading.cropping import MIRROR
 from handlit.data.loading.visibility import right_hands
 from handlit.data.verification.labels import AXES, TOLERANCE_MM, with_exchanged_fingers, with_joints
 from handlit.data.verification.report import Report
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.ho3d import turned
+from handlit.formats.ho3d_annotations import turned
+from handlit.geometry.mirroring import mirrored_points
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
 from handlit.skeleton import JOINTS, KINEMATIC_JOINTS, TIP_VERTICES, TipConvention
@@ -66,7 +66,7 @@ def _distances_mm(frames: FrameTable, hand: HandLayer) -> np.ndarray:
     parts = [np.arange(start, min(start + BATCH, len(frames))) for start in range(0, len(frames), BATCH)]
     joints = np.concatenate([right_hands(bare.select(part), hand)[0] for part in parts]).astype(np.float64)
     if frames.mirrored is not None:
-        joints[frames.mirrored] = joints[frames.mirrored] @ MIRROR
+        joints[frames.mirrored] = mirrored_points(joints[frames.mirrored])
     return 1000 * np.linalg.norm(joints - frames.joints_cam, axis=-1)
 
 

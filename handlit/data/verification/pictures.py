@@ -9,13 +9,12 @@ import cv2
 import numpy as np
 
 from handlit.data.loading.cropping import check_mask
-from handlit.data.loading.dataset import MaskReader
-from handlit.data.loading.visibility import BEHIND_SURFACE_MM, DepthReader
+from handlit.data.loading.visibility import BEHIND_SURFACE_MM
 from handlit.data.verification.labels import in_image, with_joints
 from handlit.data.verification.report import Report
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.images import decode_sized, read_bytes
+from handlit.formats.images import DepthReader, MaskReader, decode_sized, read_bytes
 from handlit.formats.worker_pool import in_processes
 
 #: What reading a damaged file may raise; anything else is a defect of this program.

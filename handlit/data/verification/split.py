@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from handlit.data.loading.dataset import MaskReader
-from handlit.data.loading.visibility import DepthReader
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.images import DepthReader, MaskReader
 from handlit.skeleton import TipConvention
 
 

@@ -6,59 +6,23 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
-from handlit.data.folder import NAMES
-from handlit.data.packing.read import MANIFEST
 from handlit.data.synthesis.generate import SETTINGS_FILE
-from handlit.data.verification import folder, freihand, ho3d, packed
+from handlit.data.verification import folder, freihand, ho3d, packed, strict
 from handlit.data.verification.labels import check_labels
 from handlit.data.verification.meshes import check_meshes
 from handlit.data.verification.pictures import check_pictures, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
+from handlit.formats.benchmark import Benchmark, DatasetFormat
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.registry import recognise
 from handlit.hand.asset import HandAsset
 from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
-
-Dataset = Literal["HO-3D v2", "HO-3D v3", "FreiHAND", "own pictures", "packed dataset"]
-
-
-def recognise(root: Path) -> Dataset:
-    """Tell a dataset by the files in its root.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-        InputError: It is none of the datasets that are known; the message says what each is told by.
-    """
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is missing: expected the folder of a dataset")
-    found = _told_by_files(root)
-    if found is not None:
-        return found
-    inner = [path for path in sorted(root.iterdir()) if path.is_dir() and _told_by_files(path) is not None]
-    hint = f"; {inner[0]} is one ({_told_by_files(inner[0])}): give that folder" if inner else ""
-    raise InputError(
-        f"{root} is no dataset that is known: HO-3D has train.txt or evaluation.txt, FreiHAND training_K.json, own "
-        f"pictures have {NAMES[0]}, a packed dataset has {MANIFEST}{hint}"
-    )
-
-
-def _told_by_files(root: Path) -> Dataset | None:
-    def has(*names: str) -> bool:
-        return any((root / name).is_file() for name in names)
-
-    if has(MANIFEST):
-        return "packed dataset"
-    if has("training_K.json", "training_xyz.json", "training_mano.json", "evaluation_K.json"):
-        return "FreiHAND"
-    if has("train.txt", "evaluation.txt") or next(root.glob("*/*/meta"), None) is not None:
-        return "HO-3D v2" if ho3d.find_version(root) == "v2" else "HO-3D v3"
-    return "own pictures" if has(*NAMES) else None
 
 
 def verify(
@@ -95,7 +59,7 @@ def verify(
         raise InputError(f"the sample must have at least one frame, got {sample}; --full decodes all")
     dataset = recognise(root)
     asset = load_hand(mano_path)
-    report = Report(str(root), dataset, asset.name, "full" if full else "sample")
+    report = Report(str(root), dataset.title, asset.name, "full" if full else "sample")
     why_not = "" if mano_path is not None else _why_not(root, asset)
     wanted = None if full else sample
     for split in _splits(dataset, root, report, asset, tips, wanted, seed, workers):
@@ -110,7 +74,7 @@ def verify(
 
 
 def _splits(
-    dataset: Dataset,
+    dataset: DatasetFormat,
     root: Path,
     report: Report,
     asset: HandAsset,
@@ -119,13 +83,16 @@ def _splits(
     seed: int,
     workers: int | None,
 ) -> Iterator[Split]:
-    if dataset == "packed dataset":
+    if dataset.read is not None:
+        return strict.inspect(root, dataset, dataset.read, report)
+    if dataset.name == "packed":
         return packed.inspect(root, report, sample, seed, workers)
-    if dataset == "FreiHAND":
+    if dataset.name == "freihand":
         return freihand.inspect(root, asset, report)
-    if dataset == "own pictures":
+    if dataset.name == "folder":
         return folder.inspect(root, report, tips, workers)
-    return ho3d.inspect(root, report, workers)
+    assert isinstance(dataset, Benchmark)
+    return ho3d.inspect(root, dataset, report, workers)
 
 
 def _with_labels(frames: FrameTable, labelled: FrameTable) -> FrameTable:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from handlit.formats.benchmark import F_THRESHOLDS, Protocol
+from handlit.formats.benchmark import F_THRESHOLDS, Benchmark
 from handlit.hand.asset import NUM_VERTICES
 from handlit.scoring.official.error_statistics import ErrorStatistics
 from handlit.scoring.official.frame_errors import FrameErrors, frame_errors
@@ -38,7 +38,7 @@ class Evaluation:
             centimetres, areas and F-scores in [0, 1].
         papers: What papers print, with the unit in the name: mean errors in millimetres, and ``mirrored_share``, the
             share of frames whose best Procrustes fit of the joints is a mirror image.
-        errors: Per kind of error (keys of `Protocol.error_keys` and `EXTRA_ERRORS`) its statistics.
+        errors: Per kind of error (keys of `Benchmark.error_keys` and `EXTRA_ERRORS`) its statistics.
         frame_scores: (N,) F-scores of each frame under their official keys, e.g. ``"f_al_score_5"``.
     """
 
@@ -53,7 +53,7 @@ def evaluate(
     predicted_vertices: np.ndarray,
     true_joints: np.ndarray,
     true_vertices: np.ndarray,
-    protocol: Protocol,
+    protocol: Benchmark,
 ) -> Evaluation:
     """All official numbers of a benchmark, equal to its own script's.
 
@@ -109,7 +109,7 @@ def evaluate(
 
 
 def _official_numbers(
-    errors: dict[str, ErrorStatistics], frame_scores: dict[str, np.ndarray], protocol: Protocol
+    errors: dict[str, ErrorStatistics], frame_scores: dict[str, np.ndarray], protocol: Benchmark
 ) -> dict[str, float]:
     """Under the keys of ``scores.txt``, in their order."""
     official: dict[str, float] = {}

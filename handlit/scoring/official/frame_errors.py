@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from handlit.formats.benchmark import F_THRESHOLDS, Protocol
+from handlit.formats.benchmark import F_THRESHOLDS, Benchmark
 from handlit.geometry.alignment import Similarity, align_root, align_scale_translation, fit_similarity, procrustes
 from handlit.scoring.official.f_score import f_scores
 
@@ -29,7 +29,7 @@ def frame_errors(
     vertices: torch.Tensor,
     true: torch.Tensor,
     true_mesh: torch.Tensor,
-    protocol: Protocol,
+    protocol: Benchmark,
     kinds: Sequence[str],
 ) -> FrameErrors:
     """Compare predictions with the truth.

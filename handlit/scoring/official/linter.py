@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from handlit.errors import InputError
-from handlit.formats.benchmark import Protocol
+from handlit.formats.benchmark import Benchmark
 from handlit.hand.asset import NUM_VERTICES
 from handlit.scoring.official.submission import read_submission
 from handlit.skeleton import BONES, FINGERS, JOINTS, KINEMATIC_JOINTS, ORDERS, TIP_VERTICES, permutation
@@ -79,7 +79,7 @@ class Finding:
 def lint(
     joints: np.ndarray,
     vertices: np.ndarray,
-    protocol: Protocol,
+    protocol: Benchmark,
     expected_count: int | None = None,
     mesh_frames: np.ndarray | None = None,
 ) -> list[Finding]:
@@ -146,7 +146,7 @@ def lint(
     return sorted(findings, key=lambda finding: finding.severity)
 
 
-def lint_file(path: str | Path, protocol: Protocol, expected_count: int | None = None) -> list[Finding]:
+def lint_file(path: str | Path, protocol: Benchmark, expected_count: int | None = None) -> list[Finding]:
     """Check a submission file as it is, structure and content, without looking at the ground truth.
 
     Args:
@@ -170,7 +170,7 @@ def sample_frames(frames: np.ndarray) -> np.ndarray:
 
 
 def _check_counts(
-    num_joints: int, num_vertices: int, vertices: np.ndarray, protocol: Protocol, expected_count: int | None
+    num_joints: int, num_vertices: int, vertices: np.ndarray, protocol: Benchmark, expected_count: int | None
 ) -> list[Finding]:
     findings = []
     expected = protocol.num_samples if expected_count is None else expected_count
@@ -213,7 +213,7 @@ def _check_repeats(joints: np.ndarray) -> list[Finding]:
     ]
 
 
-def _check_depth(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
+def _check_depth(joints: np.ndarray, protocol: Benchmark) -> list[Finding]:
     depth = joints[:, :, 2].mean(axis=1) * (-1 if protocol.axes == "opengl" else 1)
     wrists = np.linalg.norm(joints[:, 0], axis=1)
     spread = np.linalg.norm(joints - joints[:, :1], axis=2).max(axis=1)
@@ -269,13 +269,13 @@ def _check_distance(joints: np.ndarray, numbers: np.ndarray) -> list[Finding]:
     ]
 
 
-def _check_handedness(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
+def _check_handedness(joints: np.ndarray, protocol: Benchmark) -> list[Finding]:
     """Both benchmarks show right hands: on which side of the palm do the fingers bend?
 
     With the palm spanned by wrist, index base and pinky base, fingers bend towards the palm's inner side and never far
     the other way; a mirrored hand bends backwards.
     """
-    hand = joints[:, permutation(ORDERS[protocol.joint_order], JOINTS)]
+    hand = joints[:, permutation(protocol.joint_order, JOINTS)]
     at = {name: hand[:, JOINTS.index(name)] for name in JOINTS}
     normal = np.cross(at["index_1"] - at["wrist"], at["pinky_1"] - at["wrist"])
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-12)
@@ -337,13 +337,11 @@ def _skeleton_length(joints: np.ndarray, order: tuple[str, ...]) -> np.ndarray:
     return np.linalg.norm(hand[:, links[:, 0]] - hand[:, links[:, 1]], axis=2).sum(axis=1)
 
 
-def _check_order(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
-    declared_order = ORDERS[protocol.joint_order]
+def _check_order(joints: np.ndarray, protocol: Benchmark) -> list[Finding]:
+    declared_order = protocol.joint_order
     candidates = _candidate_orders()
     for first, second in combinations(FINGERS, 2):
-        candidates[f"{protocol.joint_order} with {first} and {second} swapped"] = _swap_fingers(
-            declared_order, first, second
-        )
+        candidates[f"{protocol.title} with {first} and {second} swapped"] = _swap_fingers(declared_order, first, second)
     declared = _skeleton_length(joints, declared_order)
     gains = {}
     for name, order in candidates.items():
@@ -363,9 +361,9 @@ def _check_order(joints: np.ndarray, protocol: Protocol) -> list[Finding]:
     ]
 
 
-def _check_mesh(joints: np.ndarray, vertices: np.ndarray, protocol: Protocol) -> list[Finding]:
+def _check_mesh(joints: np.ndarray, vertices: np.ndarray, protocol: Benchmark) -> list[Finding]:
     """Do joints and meshes belong together? Finger tips lie on the skin."""
-    tips = [ORDERS[protocol.joint_order].index(f"{finger}_4") for finger in FINGERS]
+    tips = [protocol.joint_order.index(f"{finger}_4") for finger in FINGERS]
     size = np.linalg.norm(joints - joints.mean(axis=1, keepdims=True), axis=2).mean(axis=1)
     distance = np.stack([cKDTree(mesh).query(hand[tips])[0] for mesh, hand in zip(vertices, joints, strict=True)])
     # Relative to the hand's size, so that a wrong unit is reported once and not here again.

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from handlit.formats.benchmark import Protocol
+from handlit.formats.benchmark import Benchmark
 from handlit.metrics.measure import Measure
 from handlit.scoring.official.evaluation import Evaluation, paper_key
 
@@ -55,7 +55,7 @@ def paper_measure(key: str) -> Measure:
     return _PAPER_MEASURES[key]
 
 
-def official_measure(benchmark: Protocol, key: str) -> Measure:
+def official_measure(benchmark: Benchmark, key: str) -> Measure:
     """The measure of an official key, as in ``scores.txt``."""
     stem, _, ending = key.rpartition("_")
     kinds = {official: kind for kind, official in benchmark.error_keys.items()}

@@ -9,8 +9,8 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from handlit.errors import InputError
-from handlit.formats.benchmark import Protocol
-from handlit.skeleton import NUM_JOINTS, reorder
+from handlit.formats.benchmark import Benchmark
+from handlit.skeleton import JOINTS, NUM_JOINTS, permutation
 
 #: Groups of equal size that joints are sorted into by their predicted scale.
 NUM_BINS = 10
@@ -37,7 +37,7 @@ def scale_file(prediction: Path) -> Path:
     return prediction.with_name(f"{prediction.stem}.scale.npz")
 
 
-def read_joint_scale(path: Path, num_frames: int, protocol: Protocol) -> np.ndarray | None:
+def read_joint_scale(path: Path, num_frames: int, protocol: Benchmark) -> np.ndarray | None:
     """Read ``index`` (N,) and ``joint_scale_m`` (N, 21), handlit's joint order, in any order of frames.
 
     Args:
@@ -67,7 +67,7 @@ def read_joint_scale(path: Path, num_frames: int, protocol: Protocol) -> np.ndar
         raise InputError(f"{path}: joint_scale_m holds NaN, infinity or negative numbers; predict again")
     ordered = np.empty((num_frames, NUM_JOINTS))
     ordered[index] = scale
-    return ordered[:, reorder("handlit", protocol.joint_order)]
+    return ordered[:, permutation(JOINTS, protocol.joint_order)]
 
 
 def scale_curve(scale: np.ndarray, errors: np.ndarray) -> ScaleCurve:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handlit.errors import InputError
 from handlit.files import whole
-from handlit.formats.benchmark import Protocol
+from handlit.formats.benchmark import Benchmark
 from handlit.hand.asset import NUM_VERTICES
 from handlit.scoring.official.linter import Finding, lint, sample_frames
 from handlit.scoring.official.record_files import RECORD, RecordReader, RecordWriter
@@ -57,7 +57,7 @@ class SubmissionWriter:
         self,
         path: str | Path,
         num_samples: int,
-        protocol: Protocol,
+        protocol: Benchmark,
         decimals: int = 5,
         rank: int = 0,
         world_size: int = 1,

@@ -7,7 +7,7 @@ import torch
 
 from handlit.errors import InputError
 from handlit.formats.ground_truth import GroundTruth
-from handlit.formats.scenes import ObjectPose, Scenes, faces_fit, true_vertices_cam
+from handlit.formats.scenes import ObjectPose, Scenes, faces_fit
 from handlit.render import joints_seen, point_visibility
 
 #: Frames of one object that are looked at together.
@@ -56,16 +56,16 @@ def joint_visibility(truth: GroundTruth, scenes: Scenes, faces: np.ndarray, prog
     for batch in progress(batches):
         poses = [objects[number] for number in batch]
         mesh = meshes.get(poses[0].name) if poses[0] else None
-        hand = true_vertices_cam(truth, batch)
+        hand = truth.benchmark.points_to_official(truth.vertices[batch])
         scene, scene_faces = _with_object(hand, faces, mesh, poses)
         seen = point_visibility(
             torch.from_numpy(hand),
             torch.from_numpy(scene),
             torch.tensor(scene_faces),
             torch.from_numpy(np.stack([cameras[number] for number in batch])),
-            scenes.image_size,
+            truth.benchmark.image_size[::-1],
         )
-        joints = torch.from_numpy(truth.protocol.points_to_official(truth.joints[batch]))
+        joints = torch.from_numpy(truth.benchmark.points_to_official(truth.joints[batch]))
         visible[batch] = joints_seen(joints, torch.from_numpy(hand), torch.tensor(faces), seen).numpy()
     return visible
 

@@ -83,7 +83,7 @@ def draw_gallery(scores: Scores, scenes: Scenes, frames: dict[int, str], faces: 
         image, camera = scenes.image(number), scenes.intrinsics(number)
         if image is None or camera is None:
             continue
-        to_handlit = truth.protocol.joints_from_official
+        to_handlit = truth.benchmark.joints_from_official
         crop, camera = crop_to_hand(image, camera, to_handlit(truth.joints[number]))
         hands = {"ground truth": (truth.joints[number], truth.vertices[number], TRUE_COLOUR)}
         errors = {}
@@ -95,7 +95,7 @@ def draw_gallery(scores: Scores, scenes: Scenes, frames: dict[int, str], faces: 
         images = {"image": _data_uri(crop)}
         for label, (joints, vertices, colour) in hands.items():
             has_mesh = has_faces and len(vertices) == len(truth.vertices[number])
-            mesh = truth.protocol.points_to_official(vertices)
+            mesh = truth.benchmark.points_to_official(vertices)
             drawn = _overlay(crop, to_handlit(joints), mesh, faces if has_mesh else None, camera, colour)
             images[label] = _data_uri(drawn)
         rows.append(GalleryRow(title, truth.names[number], errors, images))

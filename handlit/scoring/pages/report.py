@@ -19,7 +19,7 @@ from handlit.scoring.pages.hand_chart import hand_chart
 from handlit.scoring.pages.rendering import render
 from handlit.scoring.scores import Difference, ScoredPrediction, Scores
 from handlit.scoring.table import format_number
-from handlit.skeleton import JOINTS, ORDERS, permutation
+from handlit.skeleton import JOINTS, permutation
 
 #: Kinds of error that are drawn, with the heading of the drawing.
 _CURVES = {
@@ -50,7 +50,7 @@ def render_report(scores: Scores, gallery: Sequence[GalleryRow] = ()) -> str:
     cards = [prediction.card or ResultCard() for prediction, _ in from_files]
     return render(
         "report",
-        title=f"{truth.protocol.title}: scores of {len(truth):,} images",
+        title=f"{truth.benchmark.title}: scores of {len(truth):,} images",
         scores=scores,
         colours=_colours(scores),
         headlines=headlines,
@@ -128,7 +128,7 @@ def _curve_charts(scores: Scores) -> list[Markup]:
 
 
 def _to_handlit(scores: Scores) -> list[int]:
-    return permutation(ORDERS[scores.ground_truth.protocol.joint_order], JOINTS)
+    return permutation(scores.ground_truth.benchmark.joint_order, JOINTS)
 
 
 def _joint_charts(scores: Scores) -> dict[str, list]:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from handlit.callbacks.output.predicted_scale import PredictedScale
 from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.files import sha256
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
 from handlit.scoring.official.result_card import read_card
 from handlit.scoring.official.submission import read_submission
@@ -25,7 +25,7 @@ from tests.processes import ddp
 from tests.scoring.hands import make_hands
 
 COUNT = 7
-HANDS = make_hands(COUNT, PROTOCOLS["ho3d_v3"])
+HANDS = make_hands(COUNT, benchmark_named("ho3d_v3"))
 JOINTS = torch.from_numpy(HANDS.joints_cam).float()
 VERTICES = torch.from_numpy(HANDS.vertices_cam).float()
 SCALES = 0.001 * torch.arange(1.0, 1 + COUNT * 21 * 3).view(COUNT, 21, 3)
@@ -97,7 +97,7 @@ def test_one_and_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     for path in (one, two):
         written = sorted(file.name for file in path.parent.iterdir())
         assert written == ["pred.card.json", "pred.scale.npz", "pred.zip"]
-        scale = read_joint_scale(scale_file(path), COUNT, PROTOCOLS["freihand"])
+        scale = read_joint_scale(scale_file(path), COUNT, benchmark_named("freihand"))
         np.testing.assert_allclose(scale, SCALES.norm(dim=-1).numpy(), rtol=1e-6)
 
 

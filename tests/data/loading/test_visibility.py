@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from handlit.data.ho3d import DEPTH_SCALE, HO3D, read_depth, read_masks
+from handlit.data.ho3d import HO3D
 from handlit.data.loading.visibility import joints_in_depth, right_hands, visibility_from_depth, visibility_from_mesh
 from handlit.data.synthesis import PRESETS, synthesise
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.ho3d import read_frames
+from handlit.formats.ho3d import DEPTH_SCALE, read_depth, read_frames, read_masks
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 

@@ -15,9 +15,10 @@ import torch
 
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
-from handlit.data.verification import Finding, Report, recognise, verify
+from handlit.data.verification import Finding, Report, verify
 from handlit.data.verification.pictures import spread_rows
 from handlit.errors import InputError
+from handlit.formats.registry import recognise
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, reorder
@@ -98,7 +99,7 @@ def test_whole_trees_are_recognised_and_have_no_problem(trees: Path, layout: str
 def test_folders_that_are_no_dataset_are_refused_with_a_hint(trees: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"freihand is one \(FreiHAND\): give that folder"):
         recognise(trees)
-    with pytest.raises(InputError, match=r"HO-3D has train\.txt"):
+    with pytest.raises(InputError, match=r"HO-3D v3 has train\.txt or evaluation\.txt"):
         recognise(tmp_path)
     with pytest.raises(FileNotFoundError):
         recognise(tmp_path / "none")

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named, benchmarks
 from handlit.scoring.official.evaluation import evaluate
 from handlit.skeleton import JOINTS, ORDERS
 from tests.scoring.hands import Hands, make_hands
@@ -52,7 +52,7 @@ SPOILED = ["noisy", "mirrored", "millimetres", "zero", "flat", "exact", "shifted
 @pytest.mark.parametrize("how", [*SPOILED, "coarse mesh", "fine mesh"])
 @pytest.mark.parametrize("name", ["ho3d_v2", "freihand"])
 def test_equals_the_documented_definition(how: str, name: str) -> None:
-    protocol = PROTOCOLS[name]
+    protocol = benchmark_named(name)
     hands = make_hands(7, protocol)
     joints, vertices = spoil(hands, how)
     copies = joints.copy(), vertices.copy()
@@ -65,17 +65,17 @@ def test_equals_the_documented_definition(how: str, name: str) -> None:
 
 
 def test_keys_and_their_order() -> None:
-    assert list(PROTOCOLS["ho3d_v2"].keys) == list(PROTOCOLS["ho3d_v3"].keys) == HO3D_KEYS
-    assert list(PROTOCOLS["freihand"].keys) == FREIHAND_KEYS
+    assert list(benchmark_named("ho3d_v2").keys) == list(benchmark_named("ho3d_v3").keys) == HO3D_KEYS
+    assert list(benchmark_named("freihand").keys) == FREIHAND_KEYS
 
 
 def test_more_frames_than_a_chunk_and_a_low_precision_matmul_setting() -> None:
-    hands = make_hands(70, PROTOCOLS["ho3d_v3"])
+    hands = make_hands(70, benchmark_named("ho3d_v3"))
     joints, vertices = spoil(hands, "noisy")
     before = torch.get_float32_matmul_precision()
     try:
         torch.set_float32_matmul_precision("medium")
-        result = evaluate(joints, vertices, hands.joints, hands.vertices, PROTOCOLS["ho3d_v3"])
+        result = evaluate(joints, vertices, hands.joints, hands.vertices, benchmark_named("ho3d_v3"))
     finally:
         torch.set_float32_matmul_precision(before)
     expected = frame_by_frame.evaluate(joints, vertices, hands.joints, hands.vertices, ho3d=True)
@@ -84,8 +84,8 @@ def test_more_frames_than_a_chunk_and_a_low_precision_matmul_setting() -> None:
 
 
 def test_zero_prediction() -> None:
-    hands = make_hands(5, PROTOCOLS["ho3d_v2"])
-    result = evaluate(0 * hands.joints, 0 * hands.vertices, hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(5, benchmark_named("ho3d_v2"))
+    result = evaluate(0 * hands.joints, 0 * hands.vertices, hands.joints, hands.vertices, benchmark_named("ho3d_v2"))
     centred = hands.joints - hands.joints.mean(1, keepdims=True)
     assert result.official["xyz_mean3d"] == pytest.approx(100 * np.linalg.norm(hands.joints, axis=2).mean())
     assert result.official["xyz_procrustes_al_mean3d"] == pytest.approx(100 * np.linalg.norm(centred, axis=2).mean())
@@ -95,11 +95,11 @@ def test_zero_prediction() -> None:
 
 
 def test_paper_numbers() -> None:
-    hands = make_hands(6, PROTOCOLS["freihand"])
+    hands = make_hands(6, benchmark_named("freihand"))
     joints, vertices = spoil(hands, "noisy")
     joints[0] *= [-1, 1, 1]
     vertices[0] *= [-1, 1, 1]
-    result = evaluate(joints, vertices, hands.joints, hands.vertices, PROTOCOLS["freihand"])
+    result = evaluate(joints, vertices, hands.joints, hands.vertices, benchmark_named("freihand"))
     papers = result.papers
     rooted = np.linalg.norm((joints - joints[:, :1]) - (hands.joints - hands.joints[:, :1]), axis=2)
     mesh = np.linalg.norm((vertices - joints[:, :1]) - (hands.vertices - hands.joints[:, :1]), axis=2)
@@ -112,28 +112,28 @@ def test_paper_numbers() -> None:
 
 
 def test_paper_numbers_leave_out_what_another_mesh_does_not_have() -> None:
-    hands = make_hands(3, PROTOCOLS["ho3d_v2"])
-    result = evaluate(*spoil(hands, "coarse mesh"), hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(3, benchmark_named("ho3d_v2"))
+    result = evaluate(*spoil(hands, "coarse mesh"), hands.joints, hands.vertices, benchmark_named("ho3d_v2"))
     assert result.official["mesh_mean3d"] == result.official["mesh_al_auc3d"] == -1
     assert not [name for name in result.papers if "mpvpe" in name]
 
 
 def test_official_conventions_go_there_and_back() -> None:
     joints = np.random.default_rng(0).normal(size=(2, 21, 3)).astype(np.float32)
-    for protocol in PROTOCOLS.values():
+    for protocol in benchmarks().values():
         np.testing.assert_array_equal(protocol.joints_from_official(protocol.joints_to_official(joints)), joints)
-    ho3d = PROTOCOLS["ho3d_v2"].joints_to_official(joints)
+    ho3d = benchmark_named("ho3d_v2").joints_to_official(joints)
     ring = ORDERS["ho3d"].index("ring_1")
     np.testing.assert_array_equal(ho3d[:, ring], joints[:, JOINTS.index("ring_1")] * np.float32([1, -1, -1]))
-    np.testing.assert_array_equal(PROTOCOLS["freihand"].joints_to_official(joints), joints)
-    assert ORDERS["ho3d"][PROTOCOLS["ho3d_v2"].scale_joint or 0] == "middle_1"
+    np.testing.assert_array_equal(benchmark_named("freihand").joints_to_official(joints), joints)
+    assert ORDERS["ho3d"][benchmark_named("ho3d_v2").scale_joint or 0] == "middle_1"
 
 
 def test_shapes_are_checked() -> None:
-    hands = make_hands(3, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(3, benchmark_named("ho3d_v2"))
     with pytest.raises(ValueError, match="predicted joints"):
-        evaluate(hands.joints[:, :20], hands.vertices, hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])
+        evaluate(hands.joints[:, :20], hands.vertices, hands.joints, hands.vertices, benchmark_named("ho3d_v2"))
     with pytest.raises(ValueError, match="predicted vertices"):
-        evaluate(hands.joints, hands.vertices[:2], hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])
+        evaluate(hands.joints, hands.vertices[:2], hands.joints, hands.vertices, benchmark_named("ho3d_v2"))
     with pytest.raises(ValueError, match="no frame"):
-        evaluate(hands.joints[:0], hands.vertices[:0], hands.joints[:0], hands.vertices[:0], PROTOCOLS["ho3d_v2"])
+        evaluate(hands.joints[:0], hands.vertices[:0], hands.joints[:0], hands.vertices[:0], benchmark_named("ho3d_v2"))

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.linter import lint
 from handlit.skeleton import JOINTS, ORDERS, TIP_VERTICES, permutation
 from tests.scoring.hands import make_hands
@@ -13,13 +13,13 @@ Arrays = tuple[np.ndarray, np.ndarray]
 
 
 def names(joints: np.ndarray, vertices: np.ndarray, protocol="ho3d_v2", count: int = COUNT) -> list[str]:
-    return [finding.name for finding in lint(joints, vertices, PROTOCOLS[protocol], count)]
+    return [finding.name for finding in lint(joints, vertices, benchmark_named(protocol), count)]
 
 
 @pytest.mark.parametrize("protocol", ["ho3d_v2", "ho3d_v3", "freihand"])
 @pytest.mark.parametrize("seed", range(3))
 def test_good_submissions_have_no_finding(protocol, seed: int) -> None:
-    hands = make_hands(COUNT, PROTOCOLS[protocol], seed)
+    hands = make_hands(COUNT, benchmark_named(protocol), seed)
     assert names(hands.joints, hands.vertices, protocol) == []
     noise = np.random.default_rng(seed).normal(0, 0.003, hands.joints.shape)
     assert names(hands.joints + noise, hands.vertices, protocol) == []
@@ -67,7 +67,7 @@ MISTAKES: dict[str, tuple[str, Callable[[np.ndarray, np.ndarray], Arrays]]] = {
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_each_mistake_is_named(mistake: str) -> None:
     expected, inject = MISTAKES[mistake]
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     found = names(*inject(hands.joints, hands.vertices))
     assert expected in found
     side_effects = {"padded": {"repeated_predictions"}, "zeros": {"repeated_predictions"}}
@@ -75,26 +75,26 @@ def test_each_mistake_is_named(mistake: str) -> None:
 
 
 def test_what_to_do_is_said() -> None:
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
-    (finding,) = lint(1000 * hands.joints, 1000 * hands.vertices, PROTOCOLS["ho3d_v2"], COUNT)
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
+    (finding,) = lint(1000 * hands.joints, 1000 * hands.vertices, benchmark_named("ho3d_v2"), COUNT)
     assert finding.fix == "Divide by 1000."
     assert finding.severity == "error"
-    padded = lint(*MISTAKES["padded"][1](hands.joints, hands.vertices), PROTOCOLS["ho3d_v2"], COUNT)
+    padded = lint(*MISTAKES["padded"][1](hands.joints, hands.vertices), benchmark_named("ho3d_v2"), COUNT)
     assert "sampler" in padded[0].fix
-    assert "expected 11524" in lint(hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"])[0].message
+    assert "expected 11524" in lint(hands.joints, hands.vertices, benchmark_named("ho3d_v2"))[0].message
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_not_finite(value: float) -> None:
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     hands.vertices[7, 3, 1] = value
-    (finding,) = lint(hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"], COUNT)
+    (finding,) = lint(hands.joints, hands.vertices, benchmark_named("ho3d_v2"), COUNT)
     assert finding.name == "not_finite"
     assert "number 7" in finding.message
 
 
 def test_freihand_in_opengl_axes() -> None:
-    hands = make_hands(COUNT, PROTOCOLS["freihand"])
+    hands = make_hands(COUNT, benchmark_named("freihand"))
     assert names(hands.joints * [1, -1, -1], hands.vertices * [1, -1, -1], "freihand") == ["wrong_axes"]
     hands.joints[3] *= [1, -1, -1]
     hands.vertices[3] *= [1, -1, -1]
@@ -106,10 +106,10 @@ def test_freihand_in_opengl_axes() -> None:
     [("ho3d_v2", "handlit"), ("ho3d_v2", "rhd"), ("freihand", "ho3d"), ("freihand", "rhd")],
 )
 def test_joints_in_another_known_order(protocol, written) -> None:
-    order = PROTOCOLS[protocol].joint_order
-    hands = make_hands(COUNT, PROTOCOLS[protocol])
-    joints = hands.joints[:, permutation(ORDERS[order], ORDERS[written])]
-    findings = [f for f in lint(joints, hands.vertices, PROTOCOLS[protocol], COUNT) if f.name == "joint_order"]
+    order = benchmark_named(protocol).joint_order
+    hands = make_hands(COUNT, benchmark_named(protocol))
+    joints = hands.joints[:, permutation(order, ORDERS[written])]
+    findings = [f for f in lint(joints, hands.vertices, benchmark_named(protocol), COUNT) if f.name == "joint_order"]
     assert len(findings) == 1
     assert ORDERS[written] == ORDERS[findings[0].message.split("'")[-2]]
 
@@ -119,30 +119,30 @@ def test_joints_in_another_known_order(protocol, written) -> None:
     ("first", "second"), [("ring", "pinky"), ("index", "middle"), ("thumb", "pinky"), ("index", "pinky")]
 )
 def test_swapped_fingers(protocol, first: str, second: str) -> None:
-    order = ORDERS[PROTOCOLS[protocol].joint_order]
-    hands = make_hands(COUNT, PROTOCOLS[protocol])
+    order = benchmark_named(protocol).joint_order
+    hands = make_hands(COUNT, benchmark_named(protocol))
     joints = hands.joints[:, swap(order, first, second)]
-    (finding,) = lint(joints, hands.vertices, PROTOCOLS[protocol], COUNT)
+    (finding,) = lint(joints, hands.vertices, benchmark_named(protocol), COUNT)
     assert finding.name == "joint_order"
     assert first in finding.message
     assert second in finding.message
 
 
 def test_tips_in_the_finger_order_of_mano() -> None:
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     written = ORDERS["ho3d"][:16] + tuple(f"{f}_4" for f in ("index", "middle", "pinky", "ring", "thumb"))
     joints = hands.joints[:, permutation(ORDERS["ho3d"], written)]
-    (finding,) = lint(joints, hands.vertices, PROTOCOLS["ho3d_v2"], COUNT)
+    (finding,) = lint(joints, hands.vertices, benchmark_named("ho3d_v2"), COUNT)
     assert finding.name == "joint_order"
     assert "tips in MANO's finger order" in finding.message
 
 
 def test_tips_of_another_convention() -> None:
-    hands = make_hands(COUNT, PROTOCOLS["ho3d_v2"])
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     tips = permutation(ORDERS["ho3d"], JOINTS)[4::4]
     hands.joints[:, tips] += 0.003
     hands.vertices[:, list(TIP_VERTICES["manopth"])] = hands.joints[:, tips]
-    (finding,) = lint(hands.joints, hands.vertices, PROTOCOLS["ho3d_v2"], COUNT)
+    (finding,) = lint(hands.joints, hands.vertices, benchmark_named("ho3d_v2"), COUNT)
     assert finding.name == "tip_convention"
     assert finding.severity == "warning"
     assert "'manopth'" in finding.message

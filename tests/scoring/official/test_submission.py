@@ -15,14 +15,14 @@ from torch.utils.data import BatchSampler, DistributedSampler
 
 from handlit.errors import InputError
 from handlit.formats import archives
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.evaluation import evaluate
 from handlit.scoring.official.submission import read_submission
 from handlit.scoring.official.submission_writer import SubmissionWriter
 from tests.processes import ranks
 from tests.scoring.hands import Hands, make_hands
 
-PROTOCOL = PROTOCOLS["ho3d_v2"]
+PROTOCOL = benchmark_named("ho3d_v2")
 
 
 @pytest.fixture(scope="module")
@@ -43,8 +43,8 @@ def write(path: Path, hands: Hands, order=range(7), **options) -> list:
 
 @pytest.mark.parametrize("name", ["ho3d_v2", "freihand"])
 def test_round_trip_converts_to_the_benchmark_and_rounds(tmp_path: Path, name: str) -> None:
-    hands = make_hands(7, PROTOCOLS[name])
-    with SubmissionWriter(tmp_path / "deep" / "pred.zip", 7, PROTOCOLS[name]) as writer:
+    hands = make_hands(7, benchmark_named(name))
+    with SubmissionWriter(tmp_path / "deep" / "pred.zip", 7, benchmark_named(name)) as writer:
         writer.write(np.arange(7), hands.joints_cam, hands.vertices_cam)
         assert writer.finalise() == []
     submission = read_submission(tmp_path / "deep" / "pred.zip")
@@ -125,10 +125,10 @@ KILLED_RUN = """
 import os, signal, sys
 import numpy as np
 from handlit import files
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.submission_writer import SubmissionWriter
 
-writer = SubmissionWriter(sys.argv[1], 7, PROTOCOLS["ho3d_v2"])
+writer = SubmissionWriter(sys.argv[1], 7, benchmark_named("ho3d_v2"))
 writer.write(np.arange(4), np.full((4, 21, 3), 9.0), np.full((4, 778, 3), 9.0))
 if sys.argv[2] == "finalise":
     writer.write(np.arange(4, 7), np.full((3, 21, 3), 9.0), np.full((3, 778, 3), 9.0))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from handlit.errors import InputError
-from handlit.formats.benchmark import PROTOCOLS
+from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_curve
 from handlit.scoring.score import score
 from handlit.skeleton import reorder
@@ -98,7 +98,7 @@ def test_without_images_scales_and_sequences(tmp_path: Path) -> None:
 
 def test_predicted_scales(tmp_path: Path) -> None:
     path = tmp_path / "pred.scale.npz"
-    protocol = PROTOCOLS["ho3d_v2"]
+    protocol = benchmark_named("ho3d_v2")
     assert read_joint_scale(path, 4, protocol) is None
     scale = np.arange(84).reshape(4, 21) / 1000
     index = np.array([2, 0, 3, 1])

@@ -1,0 +1,292 @@
+"""Own images on disk: a folder with an ``annotations.json`` that lists the hands of each image; see docs/own_data.md.
+
+    {"image.jpg": [{"hand": "right", "box": [x0, y0, x1, y1], "camera": [fx, fy, cx, cy]}]}
+
+Only ``hand`` and a box, or joints to put one around, are needed. Labels are for fitting and testing.
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import cv2
+import numpy as np
+import orjson
+
+from handlit.errors import InputError
+from handlit.formats.benchmark import DatasetFormat
+from handlit.formats.images import decode, read_bytes, read_image
+from handlit.geometry.crops import inside
+from handlit.hand.asset import NUM_VERTICES
+from handlit.skeleton import NUM_JOINTS, WRIST
+
+FolderSplit = Literal["train", "val", "test"]
+
+#: The list of hands; the second name is for folders of images that have nothing but boxes.
+NAMES = ("annotations.json", "boxes.json")
+EXAMPLE = '{"image.jpg": [{"hand": "right", "box": [x0, y0, x1, y1]}]}'
+
+#: Shapes of the numbers that a hand may have.
+NUMBERS: dict[str, tuple[int, ...]] = {
+    "box": (4,),
+    "camera": (4,),
+    "joints_2d": (NUM_JOINTS, 2),
+    "joints_cam": (NUM_JOINTS, 3),
+    "root_cam": (3,),
+    "vertices_cam": (NUM_VERTICES, 3),
+    "pose": (48,),
+    "betas": (10,),
+}
+KEYS = ("hand", *NUMBERS, "visible", "mask", "split")
+#: Labels in the camera frame, which mean nothing without a camera.
+IN_CAMERA = ("joints_cam", "root_cam", "vertices_cam", "pose")
+#: A hand is at most this large, and at most this far away, in metres.
+MAX_REACH, MAX_DEPTH = 0.5, 20.0
+#: Given 2D and 3D joints may differ by this share of the hand's box.
+MAX_DISAGREEMENT = 0.1
+#: Values of a mask's pixels.
+HAND_VALUE, OBJECT_VALUE = 1, 2
+
+
+def read_annotations(root: Path) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
+    """Read the list of hands; its entries are checked by `check_hand`.
+
+    Returns:
+        The file, and the hands of each image.
+
+    Raises:
+        FileNotFoundError: The folder, its list or an image is missing.
+        InputError: The file is not as documented.
+    """
+    path, images = read_hands(root)
+    for name, hands in images.items():
+        if not (root / name).is_file():
+            raise FileNotFoundError(f"{path} names {name}, which is not in {root}")
+        if not isinstance(hands, list):
+            raise InputError(f"{path}: {name} must hold a list of hands, as in {EXAMPLE}")
+    return path, images
+
+
+def read_hands(root: Path) -> tuple[Path, dict[str, Any]]:
+    """Read the list of hands as it is: neither the images nor the hands are looked at.
+
+    Raises:
+        FileNotFoundError: The folder or its list is missing.
+        InputError: The file is no list of images.
+    """
+    present = [root / name for name in NAMES if (root / name).is_file()]
+    if not present:
+        raise FileNotFoundError(f"{root / NAMES[0]} is missing: list the hands of each image there, as in {EXAMPLE}")
+    if len(present) > 1:
+        raise InputError(f"{root} has both {NAMES[0]} and {NAMES[1]}: keep one of them, the format is the same")
+    (path,) = present
+    try:
+        images = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"{path} is not valid JSON ({error}): expected {EXAMPLE}") from error
+    if not isinstance(images, dict) or not images:
+        raise InputError(f"{path} must map at least one file name to its hands, as in {EXAMPLE}")
+    return path, images
+
+
+def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, np.ndarray]:
+    """Check one hand of an image.
+
+    Args:
+        hand: As it came from the JSON.
+        image_size: Width and height of its image, pixels.
+        where: File, image and number of the hand, for messages.
+
+    Returns:
+        Its numbers by key, and always ``box``.
+
+    Raises:
+        InputError: A key is unknown, a value is not as documented, or two of them contradict each other.
+    """
+    if not isinstance(hand, dict) or hand.get("hand") not in ("right", "left"):
+        raise InputError(f"{where}: each hand needs 'hand': 'right' or 'left', got {str(hand)[:200]}")
+    unknown = sorted(set(hand) - set(KEYS))
+    if unknown:
+        raise InputError(f"{where}: unknown key '{unknown[0]}'; a hand may have {', '.join(KEYS)}")
+    if hand.get("split") not in (None, *get_args(FolderSplit)):
+        raise InputError(f"{where}: 'split' must be one of {', '.join(get_args(FolderSplit))}, got {hand['split']!r}")
+    visible = hand.get("visible")
+    if visible is not None and not (
+        isinstance(visible, list) and len(visible) == 21 and all(isinstance(flag, bool) for flag in visible)
+    ):
+        raise InputError(f"{where}: 'visible' must be 21 times true or false, got {visible}")
+    values = {key: _numbers(hand[key], key, where) for key in NUMBERS if hand.get(key) is not None}
+    if "camera" in values and not (values["camera"][:2] > 10).all():
+        raise InputError(f"{where}: 'camera' must be fx, fy, cx, cy in pixels, got {hand['camera']}")
+    _check_space(values, where)
+    joints_2d = _project(values["joints_cam"], values["camera"]) if "joints_cam" in values else values.get("joints_2d")
+    if joints_2d is not None and not inside(joints_2d, np.array(image_size)).any():
+        raise InputError(
+            f"{where}: all joints lie outside the {image_size[0]}x{image_size[1]} image, the wrist at "
+            f"{joints_2d[WRIST].round(1).tolist()}: are joints and camera of this image, in pixels and OpenCV axes?"
+        )
+    if "box" not in values:
+        if joints_2d is None:
+            raise InputError(f"{where}: a hand needs 'box': [x0, y0, x1, y1], or joints to put one around")
+        values["box"] = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
+    x0, y0, x1, y1 = values["box"]
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(
+            f"{where}: box {values['box'].tolist()} is empty, expected x0, y0, x1, y1 with x1 > x0 and y1 > y0"
+        )
+    if "joints_cam" in values and "joints_2d" in values:
+        off = float(np.abs(joints_2d - values["joints_2d"]).max())
+        if off > MAX_DISAGREEMENT * max(x1 - x0, y1 - y0):
+            raise InputError(
+                f"{where}: 'camera' shows 'joints_cam' up to {off:.1f} px away from 'joints_2d': check the joints' "
+                "order, the axes (x right, y down, z forward) and the camera"
+            )
+    return values
+
+
+def _numbers(value: Any, key: str, where: str) -> np.ndarray:
+    shape = NUMBERS[key]
+    words = "four finite numbers" if shape == (4,) else f"finite numbers of shape {' x '.join(map(str, shape))}"
+    try:
+        array = np.array(value)
+    except ValueError as error:
+        raise InputError(f"{where}: '{key}' must be {words}, got rows of different lengths") from error
+    if array.dtype.kind not in "iuf" or array.shape != shape or not np.isfinite(array).all():
+        raise InputError(f"{where}: '{key}' must be {words}, got {str(value)[:100]}")
+    return array.astype(np.float64)
+
+
+def _check_space(values: Mapping[str, np.ndarray], where: str) -> None:
+    """Units and axes of what is in the camera frame."""
+    for key in IN_CAMERA:
+        if key in values and "camera" not in values:
+            raise InputError(
+                f"{where}: '{key}' is in the camera's frame and needs 'camera': [fx, fy, cx, cy] in pixels"
+            )
+    for key in ("joints_cam", "root_cam", "vertices_cam"):
+        if key not in values:
+            continue
+        points = values[key].reshape(-1, 3)
+        if (points[:, 2] < 0).any():
+            raise InputError(
+                f"{where}: '{key}' has negative z, behind the camera: expected OpenCV axes (x right, y down, z "
+                "forward); from OpenGL axes change the signs of y and z"
+            )
+        reach, depth = float(np.ptp(points, axis=0).max()), float(points[:, 2].max())
+        if reach > MAX_REACH or depth > MAX_DEPTH:
+            raise InputError(
+                f"{where}: '{key}' spans {reach:.4g} and reaches a depth of {depth:.4g}, too much for a hand in "
+                "metres: are these millimetres? Divide by 1000"
+            )
+        if not (points[:, 2] > 0).all():
+            raise InputError(
+                f"{where}: '{key}' has a point at z = 0: expected absolute camera coordinates, not "
+                "relative to the wrist"
+            )
+    if {"joints_cam", "root_cam"} <= values.keys() and np.abs(
+        values["joints_cam"][WRIST] - values["root_cam"]
+    ).max() > 0.001:
+        raise InputError(f"{where}: 'root_cam' is not the wrist, the first of 'joints_cam': leave it out")
+    if "pose" in values and np.linalg.norm(values["pose"].reshape(16, 3), axis=1).max() > 2 * math.pi + 1e-6:
+        raise InputError(f"{where}: 'pose' turns by more than a whole turn: expected 16 rotation vectors in radians")
+
+
+def _project(points: np.ndarray, camera: np.ndarray) -> np.ndarray:
+    return points[:, :2] / points[:, 2:] * camera[:2] + camera[2:]
+
+
+def read_label_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """Decode a mask of one channel: 0 is neither, 1 the hand, 2 an object that may hide it.
+
+    Returns:
+        Masks of hand and object, (h, w) bool.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The file is damaged or has other values.
+    """
+    image = decode(read_bytes(path), path, cv2.IMREAD_UNCHANGED)
+    if image.ndim != 2 or image.max() > OBJECT_VALUE:
+        got = f"{image.shape[2]} channels" if image.ndim != 2 else f"values up to {image.max()}"
+        raise InputError(f"mask {path}: expected a png of one channel with 0, 1 (hand) and 2 (object), got {got}")
+    return image == HAND_VALUE, image == OBJECT_VALUE
+
+
+def read_folder(root: Path, assumed_fov_deg: float) -> dict[str, np.ndarray]:
+    """Read and check the annotations of a folder.
+
+    Args:
+        root: Folder with the images and their list.
+        assumed_fov_deg: Field of view across the longer side of an image without a camera, degrees.
+
+    Returns:
+        The columns of a `FrameTable`; ``camera_assumed`` (N,) bool; ``splits`` (N,), "" where none is given.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        InputError: An annotation is not as documented; the message names it.
+    """
+    path, images = read_annotations(root)
+    labels = [key for key in NUMBERS if key not in ("box", "camera")]
+    rows: dict[str, list[Any]] = {}
+
+    def add(**cells: Any) -> None:
+        for column, cell in cells.items():
+            rows.setdefault(column, []).append(cell)
+
+    for name, hands in images.items():
+        height, width = read_image(root / name).shape[:2]
+        for number, hand in enumerate(hands):
+            values = check_hand(hand, (width, height), f"{path}: {name}, hand {number}")
+            if "joints_cam" in values:
+                values["root_cam"] = values["joints_cam"][WRIST]
+            mask = hand.get("mask") or ""
+            if mask and not (isinstance(mask, str) and (root / mask).is_file()):
+                raise FileNotFoundError(f"{path}: {name}, hand {number} names the mask {mask}, which is not in {root}")
+            add(
+                keys=f"{name}#{number}",
+                images=name,
+                image_sizes=(width, height),
+                intrinsics=_intrinsics(values.get("camera"), (width, height), assumed_fov_deg),
+                boxes=values["box"],
+                mirrored=hand["hand"] == "left",
+                masks=mask,
+                visible=np.full(NUM_JOINTS, -1)
+                if hand.get("visible") is None
+                else np.array(hand["visible"], dtype=int),
+                camera_assumed="camera" not in values,
+                splits=hand.get("split") or "",
+                **{key: values.get(key, np.full(NUMBERS[key], np.nan)) for key in labels},
+            )
+    if not rows:
+        raise InputError(f"{path} lists no hand in any of its {len(images)} images, expected {EXAMPLE}")
+    columns = {column: np.array(cells) for column, cells in rows.items()}
+    columns["visible"] = columns["visible"].astype(np.int8)
+    # what no hand has takes no space
+    known = {key for key in labels if not np.isnan(columns[key]).all()}
+    return {column: values for column, values in columns.items() if column not in labels or column in known}
+
+
+def _flags(visible: list[bool] | None) -> np.ndarray:
+    return np.full(NUM_JOINTS, -1) if visible is None else np.array(visible, dtype=int)
+
+
+def _intrinsics(camera: np.ndarray | None, image_size: tuple[int, int], assumed_fov_deg: float) -> np.ndarray:
+    width, height = image_size
+    if camera is not None:
+        fx, fy, cx, cy = camera
+    else:
+        fx = fy = max(width, height) / 2 / math.tan(math.radians(assumed_fov_deg) / 2)
+        cx, cy = (width - 1) / 2, (height - 1) / 2
+    return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
+
+
+FOLDER = DatasetFormat(
+    name="folder",
+    title="own images",
+    page="docs/own_data.md",
+    marks=NAMES,
+    data="handlit.data.folder.HandFolder",
+    read_masks=read_label_mask,
+)
