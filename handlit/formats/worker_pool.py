@@ -1,11 +1,18 @@
-"""Work on a whole dataset in worker processes, with a progress bar."""
+"""Work on a whole dataset in worker processes, with a progress bar.
 
-import multiprocessing
+It works from a plain script, ``python -c`` and a notebook, too: the worker processes do not import the program that
+started them, as multiprocessing's would, so that a script needs no ``if __name__ == "__main__":`` around its code.
+"""
+
 import os
+import pickle
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from typing import TypeVar
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
+from typing import Any, TypeVar
 
 import cv2
 import torch
@@ -21,7 +28,8 @@ def in_processes(
     """Call a function on each task.
 
     Args:
-        function: A module's own function, or a `functools.partial` of one: it travels to the processes by name.
+        function: A module's own function, or a `functools.partial` of one: it is sent to the processes by name. One
+            of the script or notebook itself runs in this process instead.
         tasks: What it is called on; also sent to the processes.
         description: Stands beside the progress bar.
         workers: Processes; None for one a core; 0 calls the function here, without a bar.
@@ -32,7 +40,7 @@ def in_processes(
     Raises:
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
-    if workers == 0 or len(tasks) < 2:
+    if workers == 0 or len(tasks) < 2 or _is_of_main(function):
         return [function(task) for task in tasks]
     with _pool(workers, len(tasks)) as pool:
         futures = [pool.submit(function, task) for task in tasks]
@@ -42,7 +50,7 @@ def in_processes(
 def as_completed_in_processes(
     function: Callable[[Task], Result], tasks: Sequence[Task], workers: int | None = None
 ) -> Iterator[tuple[Task, Result]]:
-    """Call a function on each task, and give each result when it is there.
+    """Call a function on each task, and yield each result as soon as it is there.
 
     Args:
         function: As for `in_processes`.
@@ -55,7 +63,7 @@ def as_completed_in_processes(
     Raises:
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
-    if workers == 0:
+    if workers == 0 or _is_of_main(function):
         with one_thread():
             for task in tasks:
                 yield task, function(task)
@@ -78,12 +86,33 @@ def one_thread() -> Iterator[None]:
         cv2.setNumThreads(before[1])
 
 
+class _Process(SpawnProcess):
+    """A fresh process that does not import the program's main module: forking one with running threads can hang."""
+
+    @staticmethod
+    def _Popen(process_obj: Any) -> Any:
+        # the new process is told what to import as __main__ by this module's attributes
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+        finally:
+            sys.modules["__main__"] = main
+
+
+class _Context(SpawnContext):
+    Process = _Process  # type: ignore[assignment]
+
+
+def _is_of_main(function: Callable[[Any], Any]) -> bool:
+    """Whether a function needs what the main module defines, which worker processes do not have."""
+    return b"__main__" in pickle.dumps(function)
+
+
 @contextmanager
 def _pool(workers: int | None, num_tasks: int) -> Iterator[ProcessPoolExecutor]:
-    # fresh processes: forking one whose libraries have running threads can hang
-    context = multiprocessing.get_context("spawn")
     count = max(1, min(workers or os.cpu_count() or 1, num_tasks))
-    pool = ProcessPoolExecutor(count, context, initializer=_limit_threads)
+    pool = ProcessPoolExecutor(count, _Context(), initializer=_limit_threads)
     try:
         yield pool
     finally:
