@@ -1,8 +1,10 @@
 """What all data modules share: the loaders around a dataset's splits, and what is computed for a whole batch."""
 
+import atexit
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import pytorch_lightning as pl
@@ -23,6 +25,19 @@ from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample
+
+_LOADERS: WeakSet[DataLoader] = WeakSet()
+
+
+@atexit.register
+def _end_workers() -> None:
+    """End the workers of loaders that were left within an epoch, as a script or notebook leaves them.
+
+    They ignore SIGTERM (`start_worker`), by which multiprocessing would end them, and then wait for, at the end.
+    """
+    for loader in list(_LOADERS):
+        if loader._iterator is not None:
+            loader._iterator._shutdown_workers()  # type: ignore[attr-defined]
 
 
 class HandDataModule(pl.LightningDataModule):
@@ -111,6 +126,7 @@ class HandDataModule(pl.LightningDataModule):
         sampler = self.training_sampler()
         drop_last = len(sampler) >= self.batch_size
         loader = ResumableLoader(dataset, sampler=sampler, drop_last=drop_last, **self._loader_options())
+        _LOADERS.add(loader)
         if self._position:
             loader.load_state_dict(self._position)
         self._position = {}
@@ -154,7 +170,9 @@ class HandDataModule(pl.LightningDataModule):
                 f"the {split} split has fewer images ({length(dataset)}) than there are processes ({processes}): use "
                 "fewer processes"
             )
-        return DataLoader(dataset, sampler=EvaluationSampler(length(dataset)), **self._loader_options())
+        loader = DataLoader(dataset, sampler=EvaluationSampler(length(dataset)), **self._loader_options())
+        _LOADERS.add(loader)
+        return loader
 
     def _dataset(self, split: str) -> Dataset[HandSample | None]:
         dataset = self.datasets[split]
