@@ -28,7 +28,8 @@ class Source(HandDataModule):
 
     def __init__(self, root: Path, name: str, count: int, tips: TipConvention = "ho3d", posed: bool = True) -> None:
         self.tips = tips
-        super().__init__(64, "plain", 4, 0, Augmentation(rotation_deg=30, colour=0.2), None)
+        augmentation = Augmentation(rotation_deg=30, colour=0.2)
+        super().__init__(crop="plain", image_size=64, batch_size=4, num_workers=0, augmentation=augmentation)
         self.root, self.name, self.count, self.posed = root, name, count, posed
 
     def setup(self, stage: str) -> None:

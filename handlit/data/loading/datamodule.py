@@ -70,6 +70,7 @@ class HandDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
+        *,
         crop: CropRule,
         image_size: int = 224,
         batch_size: int = 16,

@@ -27,7 +27,7 @@ class Small(HandDataModule):
     def __init__(
         self, root: Path, augmentation: Augmentation | None = CHANGES, crop: CropRule = "plain", image_size: int = 48
     ) -> None:
-        super().__init__(image_size, crop, 4, 0, augmentation, None)
+        super().__init__(crop=crop, image_size=image_size, batch_size=4, num_workers=0, augmentation=augmentation)
         self.root = root
 
     def setup(self, stage: str) -> None:

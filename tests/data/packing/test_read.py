@@ -9,6 +9,7 @@ import threading
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,6 +39,10 @@ def packed_copy(trees: tuple[Path, Path], folder: Path) -> Path:
     return Path(shutil.copytree(trees[1], folder / "copy"))
 
 
+def options(workers: int = 0) -> dict[str, Any]:
+    return {"image_size": 48, "batch_size": 4, "num_workers": workers, "augmentation": CHANGES}
+
+
 def batches(module: Small | PackedData, split: str) -> list[HandBatch]:
     module.setup("predict" if split == "predict" else "fit")
     return list(getattr(module, f"{split}_dataloader")())
@@ -47,7 +52,7 @@ def batches(module: Small | PackedData, split: str) -> list[HandBatch]:
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_are_those_of_the_original(trees: tuple[Path, Path], split: str, workers: int) -> None:
     original = batches(Small(trees[0]), split)
-    packed = batches(PackedData(str(trees[1]), 48, None, 4, workers, CHANGES), split)
+    packed = batches(PackedData(str(trees[1]), **options(workers)), split)
     assert len(original) == len(packed) > 0
     for first, second in zip(original, packed, strict=True):
         assert first.key == second.key
@@ -102,7 +107,7 @@ def test_other_crops_and_wider_changes_are_refused(trees: tuple[Path, Path]) -> 
 
 
 def test_dataset_travels_by_its_files_names(trees: tuple[Path, Path]) -> None:
-    module = PackedData(str(trees[1]), 48)
+    module = PackedData(str(trees[1]), image_size=48)
     module.setup("fit")
     dataset = module.datasets["train"]
     twin = pickle.loads(pickle.dumps(dataset))
@@ -116,13 +121,13 @@ def test_labels_of_this_machine_suffice_without_network(trees: tuple[Path, Path]
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        remote = PackedData(url, 48, None, 4, 0, CHANGES, cache=str(tmp_path))
+        remote = PackedData(url, cache=str(tmp_path), **options())
         assert not list(tmp_path.rglob("*.tar"))
         streamed = batches(remote, "val")
     finally:
         server.shutdown()
         server.server_close()
-    local = batches(PackedData(str(trees[1]), 48, None, 4, 0, CHANGES), "val")
+    local = batches(PackedData(str(trees[1]), **options()), "val")
     assert torch.equal(streamed[0].image, local[0].image)
     # only the chunk that was needed; no half of one under any name
     chunks = [path.name for path in (tmp_path / remote.pack.manifest["identity"] / "images").iterdir()]
