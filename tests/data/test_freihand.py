@@ -176,7 +176,7 @@ def test_visibility_from_the_mesh(tree: Path) -> None:
 
 def test_the_jsons_are_read_once_until_they_change(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module(copy).setup("fit")
-    monkeypatch.setattr("handlit.data.freihand.read_json", None)
+    monkeypatch.setattr("handlit.formats.freihand.read_json", None)
     module(copy).setup("fit")
     monkeypatch.undo()
     edit(copy / "training_K.json", lambda entries: entries[:-1])
@@ -239,7 +239,7 @@ def test_bad_settings_are_explained(tree: Path) -> None:
     for options, message in (
         ({"versions": []}, "versions must be some of gs, hom, sample, auto"),
         ({"versions": ["gs", "gs"]}, "each once"),
-        ({"visibility": "depth"}, "visibility must be one of none, mesh"),
+        ({"visibility": "depth"}, "visibility must be none or mesh"),
         ({"val_fraction": 1.0}, "val_fraction"),
     ):
         with pytest.raises(InputError, match=message):

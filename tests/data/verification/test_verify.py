@@ -420,7 +420,7 @@ def test_own_pictures(tmp_path: Path) -> None:
     hands = {"a.jpg": [hand, labelled], "b.jpg": [{**hand, "mask": "none.png"}]}
     (tmp_path / "annotations.json").write_text(json.dumps({"a.jpg": [hand], "b.jpg": [hand]}))
     report = check(tmp_path)
-    assert report.dataset == "own pictures"
+    assert report.dataset == "own images"
     assert report.problems == []
     bad = {**labelled, "joints_cam": (1000 * joints).tolist()}
     hands |= {"cut.jpg": [hand], "gone.jpg": [hand]}
