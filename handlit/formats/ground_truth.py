@@ -105,7 +105,9 @@ def _contradiction(path: Path, points: TruePoints, expected: list[Benchmark]) ->
     axes = {"opencv": "OpenCV axes (z > 0)", "opengl": "OpenGL axes (z < 0)"}
     depth = points.joints[:, :, 2].mean(axis=1)
     expectation = " or ".join(f"{item.title} in {axes[item.axes]}" for item in expected)
-    others = [item for item in benchmarks().values() if item not in expected and item.is_in_front(points.joints)]
+    # those that have such files
+    others = [item for item in benchmarks().values() if item.read_truth is expected[0].read_truth]
+    others = [item for item in others if item not in expected and item.is_in_front(points.joints)]
     hint = f"; this looks like the ground truth of {most_likely(others, path, len(depth)).title}" if others else ""
     return (
         f"expected the ground truth of {expectation}, but {(depth > 0).mean():.0%} of the hands are at z > 0 (median "
