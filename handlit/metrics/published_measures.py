@@ -45,14 +45,15 @@ def _published_columns() -> list[DrawnMeasure]:
         column(
             "mpjpe_best_mm",
             "MHEntropy MPJPE",
-            "MHEntropy's MPJPE: best hypothesis, one bone's length aligned",
-            "best hypothesis of S, mean over 21 joints, the 0 of the middle finger's base included",
+            "MHEntropy's MPJPE (best hypothesis)",
+            "error of the best hypothesis after one bone's length is aligned, mean over 21 joints, the 0 of the middle "
+            "finger's base included",
         ),
         column(
             "ah_px",
             "MHEntropy AH",
-            "MHEntropy's AH: 2D error over hypotheses, visible joints, 256-pixel crop",
-            "2D error of visible joints, averaged over hypotheses",
+            "MHEntropy's AH (2D, visible joints)",
+            "2D error of visible joints in a 256-pixel crop, averaged over hypotheses",
         ),
         column("pjd_2d_visible_px", "MHEntropy PJD, 2D vis.", "MHEntropy's PJD, 2D, visible joints", pjd, target=False),
         column(
@@ -81,7 +82,7 @@ def _all() -> list[Measure]:
     diversity = CombinedMeasure(
         key="published_rd",
         short="MHEntropy RD",
-        title="MHEntropy's RD: PJD 2D visible / PJD 3D occluded",
+        title="MHEntropy's RD",
         unit="px/mm",
         target="low",
         explanation="the mean of MHEntropy PJD, 2D vis., over the mean of MHEntropy PJD, 3D occ.",
@@ -107,7 +108,7 @@ def _batched(measure: DrawnMeasure | CombinedMeasure) -> PooledMeasure:
     return PooledMeasure(
         key=f"{measure.key}_batched",
         short=f"{measure.short}*",
-        title=f"{measure.title}; mean of batches of {PUBLISHED_BATCH}, as published",
+        title=f"{measure.title}, averaged as published",
         unit=measure.unit,
         target=measure.target,
         explanation=f"{measure.short} averaged as the published code does: the mean over batches of {PUBLISHED_BATCH} "

@@ -17,6 +17,7 @@ from scipy.stats import chisquare, kstest, lognorm, norm
 
 from handlit.errors import InputError
 from handlit.sweeps import LocalSweep, Trial, load_sweep, render_sweep
+from tests.scoring.pages.reading import check_page
 
 _PROGRAM = """
 import pathlib, sys
@@ -358,6 +359,7 @@ def test_the_page_shows_each_finished_trial(tmp_path: Path) -> None:
     sweep = load_sweep(write(tmp_path, _GRID))
     trials = [Trial(k, point, "finished", 10.0 - k) for k, point in enumerate(sweep.grid(), start=1)]
     html = render_sweep(sweep, [*trials, Trial(7, trials[0].parameters, "failed")])
+    check_page(html)
     assert html.count("<polyline") == 6
     assert "trial 7:" not in html
     for trial in trials:

@@ -138,7 +138,7 @@ def _overlay(
     if faces is not None:
         points = torch.from_numpy(vertices)
         colours = torch.tensor(colour).expand(len(points), 3)
-        image = draw_mesh(image, points, torch.from_numpy(faces), torch.from_numpy(camera), colours, OPACITY)
+        image = draw_mesh(image, points, torch.tensor(faces), torch.from_numpy(camera), colours, OPACITY)
     with np.errstate(all="ignore"):
         projected = joints @ camera.T
         joints_2d = np.where(joints[:, 2:] > 0, projected[:, :2] / projected[:, 2:], np.nan)

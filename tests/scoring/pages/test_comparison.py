@@ -47,7 +47,7 @@ def test_the_numbers_are_those_of_the_summaries(text: str) -> None:
 
 
 def test_clear_differences_are_marked(text: str) -> None:
-    rows = dict(re.findall(r"<tr><td [^>]*>([^<]+) <span.*?</td>(.*?)</tr>", text, re.DOTALL))
+    rows = dict(re.findall(r"<tr[^>]*><td [^>]*>([^<]+) <span.*?</td>(.*?)</tr>", text, re.DOTALL))
     assert rows["CRPS per coordinate"].rstrip().endswith(" *</td>")
     again = render_comparison([Summary(run("a")), Summary(run("b"))])
     assert " *</td>" not in again
