@@ -11,7 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from torch import nn
 from torch.utils.data import DataLoader
 
-from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, Ticket, TrainingSampler
+from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, SeededIndex, TrainingSampler
 from handlit.hand.asset import HandAsset
 from handlit.losses.reduction import zero_of
 from handlit.methods import AMVUR, MHEntropy
@@ -53,10 +53,10 @@ class FixedStatistics(AMVUR):
 
 
 class Samples(list[HandSample]):
-    """A list that takes tickets."""
+    """A list that takes seeded indices."""
 
     def __getitem__(self, index: Any) -> Any:
-        return super().__getitem__(index.index if isinstance(index, Ticket) else index)
+        return super().__getitem__(index.index if isinstance(index, SeededIndex) else index)
 
 
 class Hands(pl.LightningDataModule):

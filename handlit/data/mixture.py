@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule, length
 from handlit.data.loading.dataset import HandDataset
-from handlit.data.loading.sampling import Ticket, TrainingSampler
+from handlit.data.loading.sampling import SeededIndex, TrainingSampler
 from handlit.errors import InputError
 from handlit.geometry.cameras import project
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, TipConvention
@@ -133,9 +133,9 @@ class Concatenation(Dataset[HandSample | None]):
     def __len__(self) -> int:
         return self.ends[-1]
 
-    def __getitem__(self, ticket: int | Ticket) -> HandSample | None:
-        index = ticket if isinstance(ticket, int) else ticket.index
+    def __getitem__(self, item: int | SeededIndex) -> HandSample | None:
+        index = item if isinstance(item, int) else item.index
         part = bisect_right(self.ends, index)
         own = index - (self.ends[part - 1] if part else 0)
-        sample = self.datasets[part][own if isinstance(ticket, int) else replace(ticket, index=own)]
+        sample = self.datasets[part][own if isinstance(item, int) else replace(item, index=own)]
         return None if sample is None else replace(sample, index=index)

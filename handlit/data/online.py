@@ -7,7 +7,7 @@ import numpy as np
 from torch.utils.data import Dataset, default_collate
 
 from handlit.data.loading.datamodule import HandDataModule
-from handlit.data.loading.sampling import Ticket
+from handlit.data.loading.sampling import SeededIndex
 from handlit.data.synthesis.appearance import SkinRegions, skin_regions
 from handlit.data.synthesis.grasp import HandModel
 from handlit.data.synthesis.online_renderer import NUM_OBJECTS, OnlineRenderer
@@ -28,7 +28,7 @@ VALIDATION_SOURCE = 7
 
 
 class OnlineScenes(Dataset[OnlineScene]):
-    """Random scenes; a `Ticket` carries its scene's seed, a bare index gives the fixed scene of that number.
+    """Random scenes; a `SeededIndex` carries its scene's seed, a bare index gives the fixed scene of that number.
 
     Args:
         count: Samples.
@@ -50,11 +50,11 @@ class OnlineScenes(Dataset[OnlineScene]):
     def __len__(self) -> int:
         return self.count
 
-    def __getitem__(self, ticket: int | Ticket) -> OnlineScene:
-        if isinstance(ticket, Ticket):
-            index, key, source = ticket.index, f"online/{ticket.seed}", [ticket.seed]
+    def __getitem__(self, item: int | SeededIndex) -> OnlineScene:
+        if isinstance(item, SeededIndex):
+            index, key, source = item.index, f"online/{item.seed}", [item.seed]
         else:
-            index, key, source = ticket, f"online/validation/{ticket}", [VALIDATION_SOURCE, ticket]
+            index, key, source = item, f"online/validation/{item}", [VALIDATION_SOURCE, item]
         rng = np.random.default_rng(source)
         return sample_online_scene(key, index, self.poses, self.regions, NUM_OBJECTS, self.preset, self.occlusion, rng)
 

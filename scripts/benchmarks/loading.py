@@ -26,7 +26,7 @@ from torch.utils.data import default_collate
 from handlit.data.ho3d import HO3D
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.dataset import HandDataset, collate_read
-from handlit.data.loading.sampling import Ticket
+from handlit.data.loading.sampling import SeededIndex
 from handlit.data.packed import PackedData
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
@@ -64,7 +64,7 @@ def handlit(root: Path, frames: FrameTable, rule: crops.CropRule, augmentation: 
     dataset = HandDataset(root, frames, rule, SIZE, augmentation)
 
     def load(rows: list[int]) -> Any:
-        return collate_read([dataset[row if augmentation is None else Ticket(row, row)] for row in rows])
+        return collate_read([dataset[row if augmentation is None else SeededIndex(row, row)] for row in rows])
 
     return load
 

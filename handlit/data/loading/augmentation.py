@@ -75,7 +75,7 @@ class Patch:
 
 
 @dataclass(frozen=True)
-class Draw:
+class Change:
     """One random change.
 
     Attributes:
@@ -95,33 +95,33 @@ class Draw:
     patches: tuple[Patch, ...] = ()
 
 
-NO_CHANGE = Draw()
+NO_CHANGE = Change()
 
 
-def draw(augmentation: Augmentation, rng: np.random.Generator) -> Draw:
-    """Draw one random change."""
+def sample_change(augmentation: Augmentation, rng: np.random.Generator) -> Change:
+    """Change one random change."""
     if augmentation.published == "amvur":
-        return Draw(shift_px=rng.normal(0, 5, 2))
+        return Change(shift_px=rng.normal(0, 5, 2))
     if augmentation.published == "mhentropy":
-        return _draw_mhentropy(rng)
-    return Draw(
+        return _mhentropy_change(rng)
+    return Change(
         angle=math.radians(rng.uniform(-1, 1) * augmentation.rotation_deg),
         scale=1 + rng.uniform(-1, 1) * augmentation.scale,
         shift=rng.uniform(-1, 1, 2) * augmentation.translation,
         gain=1 + rng.uniform(-1, 1, 3) * augmentation.colour,
-        patches=_draw_patches(rng) if rng.random() < augmentation.occlusion else (),
+        patches=_sample_patches(rng) if rng.random() < augmentation.occlusion else (),
     )
 
 
-def _draw_mhentropy(rng: np.random.Generator) -> Draw:
+def _mhentropy_change(rng: np.random.Generator) -> Change:
     gain = rng.uniform(0.6, 1.4, 3)
     # published as a change of the picture within the crop; here the crop's square changes, which is the inverse
     zoom, angle = rng.uniform(0.8, 1.0), rng.uniform(0, 2 * math.pi)
     translation = np.clip(rng.normal(0, 10, 2), -40, 40) / 256
-    return Draw(angle=angle, scale=1 / zoom, shift=-translation / zoom, gain=gain)
+    return Change(angle=angle, scale=1 / zoom, shift=-translation / zoom, gain=gain)
 
 
-def _draw_patches(rng: np.random.Generator) -> tuple[Patch, ...]:
+def _sample_patches(rng: np.random.Generator) -> tuple[Patch, ...]:
     return tuple(
         Patch(
             centre=rng.uniform(0, 1, 2),

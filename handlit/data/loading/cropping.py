@@ -6,7 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handlit.data.loading.augmentation import Draw
+from handlit.data.loading.augmentation import Change
 from handlit.errors import InputError
 from handlit.formats.images import enlargement, warp_to_crop
 from handlit.geometry import crops
@@ -91,7 +91,7 @@ class Crop:
         return crops.inside(points_2d, self.size)
 
 
-def place_crop(rule: crops.SquareRule, view: View, size: int, change: Draw) -> Crop:
+def place_crop(rule: crops.SquareRule, view: View, size: int, change: Change) -> Crop:
     """Crop by a rule, with a random change.
 
     The change is a similarity of the scene about the optical axis and another square, so the sample's camera,

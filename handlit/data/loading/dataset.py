@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from handlit.data.loading.augmentation import NO_CHANGE, Augmentation, Draw, draw, paste, recolour
+from handlit.data.loading.augmentation import NO_CHANGE, Augmentation, Change, paste, recolour, sample_change
 from handlit.data.loading.cropping import Crop, View, check_mask, place_crop
 from handlit.data.loading.reference_crops import REFERENCE_CROPS
-from handlit.data.loading.sampling import Ticket
+from handlit.data.loading.sampling import SeededIndex
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import MaskReader, read_bytes
@@ -42,7 +42,7 @@ class HandDataset(Dataset[HandSample | None]):
         frames: Labels.
         crop: Rule that puts the square around the hand.
         image_size: Side of the crops, pixels.
-        augmentation: Random changes of the samples that are asked for by a `Ticket`; None for none.
+        augmentation: Random changes of the samples that are asked for by a `SeededIndex`; None for none.
         rows: Positions of the samples in the table, so that a table that is mapped from files stays whole; None for
             all of them.
         read_masks: Decodes the table's segmentation files; None leaves the masks out.
@@ -87,11 +87,11 @@ class HandDataset(Dataset[HandSample | None]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, ticket: int | Ticket) -> HandSample | None:
+    def __getitem__(self, item: int | SeededIndex) -> HandSample | None:
         if self._errors is None:
-            return self._sample(ticket)
+            return self._sample(item)
         try:
-            return self._sample(ticket)
+            return self._sample(item)
         except (InputError, OSError) as error:
             worker = get_worker_info()
             self._errors[0 if worker is None else 1 + worker.id % (_COUNTERS - 1)] += 1
@@ -103,11 +103,11 @@ class HandDataset(Dataset[HandSample | None]):
             log.warning("sample left out (%d so far): %s", count, error)
             return None
 
-    def _sample(self, ticket: int | Ticket) -> HandSample:
-        position = ticket.index if isinstance(ticket, Ticket) else ticket
+    def _sample(self, item: int | SeededIndex) -> HandSample:
+        position = item.index if isinstance(item, SeededIndex) else item
         change = NO_CHANGE
-        if isinstance(ticket, Ticket) and self.augmentation is not None:
-            change = draw(self.augmentation, np.random.default_rng(ticket.seed))
+        if isinstance(item, SeededIndex) and self.augmentation is not None:
+            change = sample_change(self.augmentation, np.random.default_rng(item.seed))
         index = int(self.rows[position])
         crop = self._crop(index, change)
         picture = self._picture(index, crop)
@@ -138,7 +138,7 @@ class HandDataset(Dataset[HandSample | None]):
         path = os.path.join(self.root, str(self.frames.images[index]))
         return crop.picture(read_bytes(path), path)
 
-    def _crop(self, index: int, change: Draw) -> Crop:
+    def _crop(self, index: int, change: Change) -> Crop:
         frames = self.frames
         width, height = frames.image_sizes[index].tolist()
         mirrored = frames.mirrored is not None and bool(frames.mirrored[index])

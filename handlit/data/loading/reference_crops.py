@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from handlit.data.loading.augmentation import Draw
+from handlit.data.loading.augmentation import Change
 from handlit.data.loading.cropping import Crop, View
 from handlit.errors import InputError
 from handlit.formats.images import decode_sized
@@ -122,7 +122,7 @@ class MHEntropyReferenceCrop(_BoxCrop):
         return cv2.warpAffine(image, self.change, (self.size, self.size), flags=cv2.INTER_NEAREST)
 
 
-def amvur_reference(view: View, size: int, change: Draw) -> AmvurReferenceCrop:
+def amvur_reference(view: View, size: int, change: Change) -> AmvurReferenceCrop:
     """The crop of AMVUR's released code; of the change it knows a shift in source pixels.
 
     Its replacement of a hand's centre far outside the picture is not repeated.
@@ -156,7 +156,7 @@ def amvur_reference(view: View, size: int, change: Draw) -> AmvurReferenceCrop:
     )
 
 
-def mhentropy_reference(view: View, size: int, change: Draw) -> MHEntropyReferenceCrop:
+def mhentropy_reference(view: View, size: int, change: Change) -> MHEntropyReferenceCrop:
     """The crop of MHEntropy's published code, with its change as a similarity of the crop about its middle.
 
     Raises:
@@ -246,7 +246,7 @@ def _from_source(transform: np.ndarray, view: View) -> np.ndarray:
 
 
 #: The reference rules by their names.
-REFERENCE_CROPS: Mapping[CropRule, Callable[[View, int, Draw], Crop]] = {
+REFERENCE_CROPS: Mapping[CropRule, Callable[[View, int, Change], Crop]] = {
     "amvur_reference": amvur_reference,
     "mhentropy_reference": mhentropy_reference,
 }

@@ -14,7 +14,7 @@ from handlit.seeding import run_seed
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class SeededIndex:
     """A sample of a training epoch.
 
     Attributes:
@@ -26,14 +26,14 @@ class Ticket:
     seed: int
 
 
-def _place() -> tuple[int, int]:
+def _rank_and_world_size() -> tuple[int, int]:
     """This process's rank and the number of processes."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
 
 
-class TrainingSampler(DistributedSampler[Ticket]):
+class TrainingSampler(DistributedSampler[SeededIndex]):
     """Shuffled samples of one or several datasets, dealt out to the processes in turn.
 
     With W processes and batches of B, the processes' batches of a step are together the same W B samples that one
@@ -49,7 +49,7 @@ class TrainingSampler(DistributedSampler[Ticket]):
         lengths: Samples of each dataset; indices count through all of them in this order.
         weights: Share of each dataset in an epoch; None for their lengths.
         epoch_samples: Samples of an epoch; None for all of them.
-        seed: Of the order and of the tickets' seeds; None for the run's.
+        seed: Of the order and of the samples' seeds; None for the run's.
 
     Raises:
         InputError: A dataset is empty, or weights do not fit.
@@ -73,10 +73,10 @@ class TrainingSampler(DistributedSampler[Ticket]):
         self.counts = _shares(weights or lengths, epoch_samples or sum(lengths))
 
     def __len__(self) -> int:
-        return sum(self.counts) // _place()[1]
+        return sum(self.counts) // _rank_and_world_size()[1]
 
-    def __iter__(self) -> Iterator[Ticket]:
-        rank, world = _place()
+    def __iter__(self) -> Iterator[SeededIndex]:
+        rank, world = _rank_and_world_size()
         offsets = np.cumsum([0, *self.lengths[:-1]])
         parts = [offset + self._pass(dataset) for dataset, offset in enumerate(offsets)]
         rng = np.random.default_rng([self.seed, self.epoch])
@@ -84,7 +84,7 @@ class TrainingSampler(DistributedSampler[Ticket]):
         seeds = rng.integers(2**62, size=len(order))
         first, self.first = self.first, 0
         mine = slice(rank + first * world, len(self) * world, world)
-        return (Ticket(int(index), int(seed)) for index, seed in zip(order[mine], seeds[mine], strict=True))
+        return (SeededIndex(int(index), int(seed)) for index, seed in zip(order[mine], seeds[mine], strict=True))
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; Lightning calls it."""
@@ -135,7 +135,7 @@ class EvaluationSampler(DistributedSampler[int]):
         """Every epoch has the same order."""
 
     def _mine(self) -> range:
-        rank, world = _place()
+        rank, world = _rank_and_world_size()
         return range(rank, self.length, world)
 
 
@@ -168,7 +168,7 @@ class ResumableLoader(DataLoader[Any]):
 
     def _together(self) -> int:
         """Samples of a step of all processes."""
-        return self.batch_size * _place()[1]
+        return self.batch_size * _rank_and_world_size()[1]
 
     def state_dict(self) -> dict[str, int]:
         """How many batches of which epoch have been taken, and how many samples all processes take at a time."""

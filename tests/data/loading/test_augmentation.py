@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from handlit.data.loading.augmentation import Augmentation, Draw, Patch, draw, paste, recolour
+from handlit.data.loading.augmentation import Augmentation, Change, Patch, paste, recolour, sample_change
 from handlit.errors import InputError
 
 
-def draws(augmentation: Augmentation, count: int = 4000) -> list[Draw]:
-    return [draw(augmentation, np.random.default_rng(seed)) for seed in range(count)]
+def draws(augmentation: Augmentation, count: int = 4000) -> list[Change]:
+    return [sample_change(augmentation, np.random.default_rng(seed)) for seed in range(count)]
 
 
 def test_default_is_no_change() -> None:

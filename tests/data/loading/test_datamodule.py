@@ -9,7 +9,7 @@ import torch
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.datamodule import add_vertices
 from handlit.data.loading.dataset import HandDataset
-from handlit.data.loading.sampling import Ticket
+from handlit.data.loading.sampling import SeededIndex
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -24,7 +24,7 @@ def test_vertices_from_an_augmented_pose_are_the_augmented_vertices(tmp_path: Pa
     hand = HandLayer(load_hand())
     plain = add_vertices(collate([sample_of(HandDataset(tmp_path, frames, "plain", 64))]), hand)
     known = replace(frames, vertices_cam=plain.vertices_cam.numpy())
-    turned = collate([sample_of(HandDataset(tmp_path, known, "plain", 64, STRONG), Ticket(0, 0))])
+    turned = collate([sample_of(HandDataset(tmp_path, known, "plain", 64, STRONG), SeededIndex(0, 0))])
     expected = turned.vertices_cam.clone()
     assert (expected - plain.vertices_cam).abs().max() > 0.01
     turned.valid["vertices_cam"] = torch.tensor([False])

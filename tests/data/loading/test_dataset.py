@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.dataset import HandDataset, collate_read, moved_pose
-from handlit.data.loading.sampling import Ticket
+from handlit.data.loading.sampling import SeededIndex
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import decode, read_bytes
@@ -71,8 +71,8 @@ def make_frames(folder: Path, count: int = 1, mirrored: bool = False) -> FrameTa
     return FrameTable(**names, **{name: value[None].repeat(count, axis=0) for name, value in arrays.items()})
 
 
-def sample_of(dataset: HandDataset, ticket: int | Ticket = 0) -> HandSample:
-    sample = dataset[ticket]
+def sample_of(dataset: HandDataset, item: int | SeededIndex = 0) -> HandSample:
+    sample = dataset[item]
     assert sample is not None
     return sample
 
@@ -86,7 +86,7 @@ def test_picture_masks_and_labels_move_together(tmp_path: Path, rule: CropRule, 
     dataset = HandDataset(tmp_path, frames, rule, size, augmentation, read_masks=read_masks)
     seen = 0
     for seed in range(6):
-        sample = sample_of(dataset, Ticket(0, seed))
+        sample = sample_of(dataset, SeededIndex(0, seed))
         assert sample.joints_cam is not None
         assert sample.joints_2d is not None
         assert sample.hand_mask is not None
@@ -118,7 +118,7 @@ def test_amvur_reference_labels_stay_within_its_rounding_of_the_picture(tmp_path
     frames = make_frames(tmp_path, mirrored=mirrored)
     dataset = HandDataset(tmp_path, frames, "amvur_reference", 224, Augmentation(published="amvur"))
     for seed in range(4):
-        sample = sample_of(dataset, Ticket(0, seed))
+        sample = sample_of(dataset, SeededIndex(0, seed))
         assert sample.joints_2d is not None
         homogeneous = torch.from_numpy(frames.joints_cam[0] @ INTRINSICS.T)
         transform = sample.crop_transform.double()
@@ -133,26 +133,26 @@ def test_full_resolution_masks_match_the_picture_to_its_outline(tmp_path: Path) 
     frames = make_frames(tmp_path)
     frames = replace(frames, masks=frames.images)
     dataset = HandDataset(tmp_path, frames, "plain", 224, STRONG, read_masks=read_masks)
-    sample = sample_of(dataset, Ticket(0, 5))
+    sample = sample_of(dataset, SeededIndex(0, 5))
     assert sample.hand_mask is not None
     differs = sample.hand_mask != (sample.image[0] > 110)
     assert differs.float().mean() < 0.01
     assert sample.hand_mask.float().mean() > 0.05
 
 
-def test_a_sample_depends_on_its_ticket_alone(tmp_path: Path) -> None:
+def test_a_sample_depends_on_its_seed_alone(tmp_path: Path) -> None:
     frames = make_frames(tmp_path, count=3)
     dataset = HandDataset(tmp_path, frames, "amvur", 96, replace(STRONG, occlusion=1.0))
-    first, torch_state = sample_of(dataset, Ticket(1, 11)), torch.random.get_rng_state()
-    sample_of(dataset, Ticket(2, 5))
-    again, other = sample_of(dataset, Ticket(1, 11)), sample_of(dataset, Ticket(1, 12))
+    first, torch_state = sample_of(dataset, SeededIndex(1, 11)), torch.random.get_rng_state()
+    sample_of(dataset, SeededIndex(2, 5))
+    again, other = sample_of(dataset, SeededIndex(1, 11)), sample_of(dataset, SeededIndex(1, 12))
     assert torch.equal(first.image, again.image)
     assert torch.equal(first.joints_2d, again.joints_2d)
     assert not torch.equal(first.joints_2d, other.joints_2d)
     assert torch.equal(torch_state, torch.random.get_rng_state())
     plain = HandDataset(tmp_path, frames, "amvur", 96)
     assert torch.equal(sample_of(dataset, 1).image, sample_of(plain, 1).image)
-    assert torch.equal(sample_of(plain, Ticket(1, 11)).image, sample_of(plain, 1).image)
+    assert torch.equal(sample_of(plain, SeededIndex(1, 11)).image, sample_of(plain, 1).image)
     assert first.index == 1
     assert first.key == "a/1"
 
@@ -168,11 +168,11 @@ def test_patches_hide_joints_vertices_and_masks(tmp_path: Path) -> None:
     covered_dataset = HandDataset(tmp_path, frames, "plain", 224, PATCHES, read_masks=read_masks)
     hidden = 0
     for seed in range(8):
-        sample = sample_of(covered_dataset, Ticket(0, seed))
+        sample = sample_of(covered_dataset, SeededIndex(0, seed))
         # the same draw without its patches: the last of the numbers that are drawn
         free = sample_of(
             HandDataset(tmp_path, frames, "plain", 224, replace(PATCHES, occlusion=0.0), read_masks=read_masks),
-            Ticket(0, seed),
+            SeededIndex(0, seed),
         )
         assert torch.equal(sample.joints_2d, free.joints_2d)
         covered = (sample.image != free.image).any(dim=0)
@@ -221,7 +221,7 @@ def test_labels_that_are_not_known_for_a_frame_are_left_out(tmp_path: Path) -> N
     columns["visible"][1] = columns["vertices_visible"][1] = -1
     columns["masks"][1] = ""
     dataset = HandDataset(tmp_path, FrameTable(**columns), "mhentropy", 64, STRONG, read_masks=read_masks)
-    batch = collate_read([dataset[Ticket(0, 1)], dataset[Ticket(1, 1)]])
+    batch = collate_read([dataset[SeededIndex(0, 1)], dataset[SeededIndex(1, 1)]])
     assert {name: flag.tolist() for name, flag in batch.valid.items()} == {name: [True, False] for name in batch.valid}
     assert torch.isfinite(batch.joints_cam).all()
     assert not collate_read([HandDataset(tmp_path, frames, "plain", 64)[0]]).valid["hand_mask"].any()
@@ -229,8 +229,8 @@ def test_labels_that_are_not_known_for_a_frame_are_left_out(tmp_path: Path) -> N
 
 def test_visibility_under_patches_is_not_claimed_where_vertices_are_not_stored(tmp_path: Path) -> None:
     frames = replace(make_frames(tmp_path), vertices_cam=None)
-    assert sample_of(HandDataset(tmp_path, frames, "plain", 64, PATCHES), Ticket(0, 0)).vertices_visible is None
-    assert sample_of(HandDataset(tmp_path, frames, "plain", 64, STRONG), Ticket(0, 0)).vertices_visible is not None
+    assert sample_of(HandDataset(tmp_path, frames, "plain", 64, PATCHES), SeededIndex(0, 0)).vertices_visible is None
+    assert sample_of(HandDataset(tmp_path, frames, "plain", 64, STRONG), SeededIndex(0, 0)).vertices_visible is not None
 
 
 @pytest.mark.parametrize("mirrored", [False, True])

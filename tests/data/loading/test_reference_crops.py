@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from handlit.data.loading.augmentation import NO_CHANGE, Augmentation, Draw, draw
+from handlit.data.loading.augmentation import NO_CHANGE, Augmentation, Change, sample_change
 from handlit.data.loading.cropping import View
 from handlit.data.loading.reference_crops import amvur_reference, clipped_square, mhentropy_reference, mhentropy_square
 from handlit.errors import InputError
@@ -45,7 +45,7 @@ def literal_cut(image: np.ndarray, x0: int, y0: int, x1: int, y1: int, padding: 
 
 @pytest.mark.parametrize("jitter", [None, (7.3, -4.1), (-11.2, 6.6)])
 def test_amvur_is_the_published_crop(jitter: tuple[float, float] | None) -> None:
-    change = NO_CHANGE if jitter is None else Draw(shift_px=np.array(jitter))
+    change = NO_CHANGE if jitter is None else Change(shift_px=np.array(jitter))
     for joints, pixels, view in hands():
         crop = amvur_reference(view, 224, change)
         shift = (0.0, 0.0) if jitter is None else jitter
@@ -102,7 +102,7 @@ def literal_mhentropy_square(pixels: np.ndarray, object_box: np.ndarray | None) 
     return centre, longest / two
 
 
-def literal_similarity(change: Draw) -> np.ndarray:
+def literal_similarity(change: Change) -> np.ndarray:
     """The published augmentation as an OpenCV call about (128, 128)."""
     zoom = 1 / change.scale
     similarity = cv2.getRotationMatrix2D((128, 128), -np.rad2deg(change.angle), zoom)
@@ -119,7 +119,7 @@ def test_mhentropy_is_the_published_crop(seed: int | None) -> None:
             continue  # almost or wholly beyond the exchanged edges
         change = NO_CHANGE
         if seed is not None:
-            change = draw(Augmentation(published="mhentropy"), np.random.default_rng(seed))
+            change = sample_change(Augmentation(published="mhentropy"), np.random.default_rng(seed))
         crop = mhentropy_reference(view, 256, change)
         centre, own_half = mhentropy_square(view)
         assert centre.tolist() == [x, y]
@@ -147,7 +147,7 @@ def test_mhentropy_masks_go_with_the_picture() -> None:
     mask = np.zeros((120, 160), dtype=bool)
     mask[40:80, 60:110] = True
     large = mask.repeat(4, axis=0).repeat(4, axis=1)
-    change = draw(Augmentation(published="mhentropy"), np.random.default_rng(3))
+    change = sample_change(Augmentation(published="mhentropy"), np.random.default_rng(3))
     crop = mhentropy_reference(view, 256, change)
     picture = cv2.imencode(".png", np.dstack([large.astype(np.uint8) * 200] * 3))[1].ravel()
     cropped = crop.mask(mask)

@@ -9,16 +9,16 @@ import torch
 from torch.utils.data import Dataset
 
 from handlit.data.loading import sampling
-from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, Ticket, TrainingSampler
+from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, SeededIndex, TrainingSampler
 from handlit.errors import InputError
 
 
-def tickets(sampler: TrainingSampler, epoch: int = 0) -> list[Ticket]:
+def seeded_indices(sampler: TrainingSampler, epoch: int = 0) -> list[SeededIndex]:
     sampler.set_epoch(epoch)
     return list(sampler)
 
 
-def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make) -> list[list[Ticket]]:
+def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make) -> list[list[SeededIndex]]:
     """What every rank of a number of processes gets."""
     parts = []
     for rank in range(world):
@@ -29,18 +29,18 @@ def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make) -> list[list[Tic
 
 def test_every_sample_once_an_epoch_in_another_order_each_time() -> None:
     sampler = TrainingSampler([50], seed=3)
-    epochs = [tickets(sampler, epoch) for epoch in range(3)]
+    epochs = [seeded_indices(sampler, epoch) for epoch in range(3)]
     for epoch in epochs:
-        assert sorted(ticket.index for ticket in epoch) == list(range(50))
-    assert len({tuple(ticket.index for ticket in epoch) for epoch in epochs}) == 3
-    assert len({ticket.seed for epoch in epochs for ticket in epoch}) == 150
-    assert tickets(TrainingSampler([50], seed=3), 1) == epochs[1]
-    assert tickets(TrainingSampler([50], seed=4), 1) != epochs[1]
+        assert sorted(item.index for item in epoch) == list(range(50))
+    assert len({tuple(item.index for item in epoch) for epoch in epochs}) == 3
+    assert len({item.seed for epoch in epochs for item in epoch}) == 150
+    assert seeded_indices(TrainingSampler([50], seed=3), 1) == epochs[1]
+    assert seeded_indices(TrainingSampler([50], seed=4), 1) != epochs[1]
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
 def test_processes_share_the_batches_of_one(monkeypatch: pytest.MonkeyPatch, world: int) -> None:
-    alone = tickets(TrainingSampler([50], seed=0))
+    alone = seeded_indices(TrainingSampler([50], seed=0))
     parts = on_ranks(monkeypatch, world, lambda: TrainingSampler([50], seed=0))
     assert {len(part) for part in parts} == {50 // world}
     dealt = list(chain.from_iterable(zip(*parts, strict=True)))
@@ -60,7 +60,7 @@ def test_weights_decide_the_share_and_no_sample_is_favoured() -> None:
     assert sampler.counts == [20, 10, 10]
     drawn: Counter[int] = Counter()
     for epoch in range(6):
-        indices = [ticket.index for ticket in tickets(sampler, epoch)]
+        indices = [item.index for item in seeded_indices(sampler, epoch)]
         assert len(indices) == len(sampler) == 40
         assert sum(index < 1000 for index in indices) == 20
         drawn.update(indices)
@@ -90,8 +90,8 @@ class Echo(Dataset[int]):
     def __len__(self) -> int:
         return 23
 
-    def __getitem__(self, ticket: Ticket) -> torch.Tensor:
-        return torch.tensor([ticket.index, ticket.seed])
+    def __getitem__(self, item: SeededIndex) -> torch.Tensor:
+        return torch.tensor([item.index, item.seed])
 
 
 def loader(workers: int = 0) -> ResumableLoader:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from handlit.data.loading.augmentation import Augmentation, Draw, draw
+from handlit.data.loading.augmentation import Augmentation, Change, sample_change
 from handlit.data.loading.cropping import View, place_crop
 from handlit.data.packed import PackedData
 from handlit.data.packing.extent import crop_extent, kept_region, shows_beyond
@@ -84,17 +84,17 @@ def test_kept_part_holds_every_draw() -> None:
             view = View((640, 480), np.array([[600.0, 0, 320], [0, 610, 240], [0, 0, 1]]), box)
             region = kept_region(view, "amvur", crop_extent(changed))
             inner += region[0] > 0 or region[2] < 640
-            crop = place_crop("amvur", view, 224, draw(changed or Augmentation(), rng))
+            crop = place_crop("amvur", view, 224, sample_change(changed or Augmentation(), rng))
             assert not shows_beyond(crop, region)
     assert inner > 100
     # the furthest change of MHEntropy's, which is hardly ever drawn
-    furthest = Draw(angle=math.pi / 4, scale=1 / 0.8, shift=np.full(2, 40 / 256 / 0.8))
+    furthest = Change(angle=math.pi / 4, scale=1 / 0.8, shift=np.full(2, 40 / 256 / 0.8))
     centred = replace(view, box=np.array([300.0, 220, 340, 260]))
     region = kept_region(centred, "plain", crop_extent(Augmentation(published="mhentropy")))
     assert not shows_beyond(place_crop("plain", centred, 224, furthest), region)
     shifted = replace(view, box=view.box + [150, 0, 150, 0])
     narrow = kept_region(view, "plain", crop_extent(None))
-    assert shows_beyond(place_crop("plain", shifted, 224, draw(Augmentation(), rng)), narrow)
+    assert shows_beyond(place_crop("plain", shifted, 224, sample_change(Augmentation(), rng)), narrow)
 
 
 def test_other_crops_and_wider_changes_are_refused(trees: tuple[Path, Path]) -> None:
