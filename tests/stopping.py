@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -22,7 +23,7 @@ class StopAt(pl.Callback):
         self.rank = rank
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         if (trainer.current_epoch, batch_idx) == self.place:
             self._send(trainer)
@@ -31,8 +32,8 @@ class StopAt(pl.Callback):
         self,
         trainer: pl.Trainer,
         pl_module: pl.LightningModule,
-        outputs,
-        batch,
+        outputs: Any,
+        batch: Any,
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:

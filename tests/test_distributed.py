@@ -32,8 +32,21 @@ TRAIN, VAL, STEPS = 12, 7, 3
 
 
 def network(asset: HandAsset, tips: TipConvention, texture: bool = False) -> AMVURNetwork:
-    sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
-    small = {"hidden": 24, "feedforward": 24, "heads": 2, "layers": 1, "dropout": 0.0, "hide_radius_m": 0.0}
+    sizes: dict[str, Any] = {
+        "hidden": (32, 16, 8),
+        "layers": 1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "head_hidden": 64,
+    }
+    small: dict[str, Any] = {
+        "hidden": 24,
+        "feedforward": 24,
+        "heads": 2,
+        "layers": 1,
+        "dropout": 0.0,
+        "hide_radius_m": 0.0,
+    }
     build = partial(TextureDecoder, **small) if texture else None
     return AMVURNetwork(asset, tips, Backbone("resnet10t", maps=texture), texture=build, **sizes)
 
@@ -69,15 +82,15 @@ class Hands(pl.LightningDataModule):
         self.train_samples = Samples(bare[i] if i % 3 == 0 else known[i] for i in range(TRAIN))
         self.val_samples = hand_samples(VAL, seed=2)
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         sampler = TrainingSampler([TRAIN], seed=5)
         return ResumableLoader(self.train_samples, sampler=sampler, batch_size=self.batch_size, collate_fn=collate)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.val_samples, 2, sampler=EvaluationSampler(VAL), collate_fn=collate)  # type: ignore[arg-type]
 
 
-def fit(method: HandMethod, folder: Path, devices: int, batch_size: int) -> tuple[dict[str, float], list[str]]:
+def fit(method: HandMethod[Any], folder: Path, devices: int, batch_size: int) -> tuple[dict[str, float], list[str]]:
     """Three steps and a validation; returns the last metrics and the rows of the log."""
     trainer = pl.Trainer(
         default_root_dir=folder,

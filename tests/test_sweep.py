@@ -12,6 +12,7 @@ from functools import reduce
 from operator import getitem
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import yaml
@@ -142,7 +143,7 @@ def test_compared_metrics_are_those_of_every_method() -> None:
     ],
 )
 def test_what_the_experiment_refuses_is_refused_before_anything_runs(
-    change: dict, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    change: dict[str, Any], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     content = yaml.safe_load((CONFIGS / "sweeps" / "quickstart.yaml").read_text()) | change
     (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(content))
@@ -251,7 +252,9 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     )
 
 
-def run_sweep(folder: Path, name: str, change: dict, words: str, count: int) -> tuple[Path, list[dict[str, str]]]:
+def run_sweep(
+    folder: Path, name: str, change: dict[str, Any], words: str, count: int
+) -> tuple[Path, list[dict[str, str]]]:
     """Run trials of a shipped sweep with more words in its command; its folder and the rows of its table."""
     content = yaml.safe_load((CONFIGS / "sweeps" / f"{name}.yaml").read_text()) | change
     content["command"][-1:] = [*words.split(), "${args}"]

@@ -2,6 +2,7 @@
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytorch_lightning as pl
@@ -34,9 +35,9 @@ def pair(name: str, **option: bool) -> tuple[Backbone, Backbone]:
     return plain, changed
 
 
-def decoder(**settings: object) -> AttentionDecoder:
+def decoder(**settings: Any) -> AttentionDecoder:
     torch.manual_seed(0)
-    sizes = {"hidden": (32, 16, 8), "layers": 3}
+    sizes: dict[str, Any] = {"hidden": (32, 16, 8), "layers": 3}
     return AttentionDecoder(
         12, torch.randn(21, 3), torch.randn(195, 3), torch.rand(778, 195) / 98, **{**sizes, **settings}
     )
@@ -117,7 +118,7 @@ def test_decoder_is_one_graph() -> None:
 
 def test_compiled_modules_keep_the_names_of_their_weights() -> None:
     def build(asset: HandAsset, tips: TipConvention, compile):
-        sizes = {"hidden": (16, 8), "layers": 1, "head_hidden": 16}
+        sizes: dict[str, Any] = {"hidden": (16, 8), "layers": 1, "head_hidden": 16}
         return AMVURNetwork(asset, tips, Backbone("resnet10t", compile=compile), compile=compile, **sizes)
 
     plain, compiled = (AMVUR(partial(build, compile=each), image_size=SIZE).eval() for each in (False, True))
@@ -162,12 +163,12 @@ class Watched(pl.Callback):
         self.validated: list[dict[str, Tensor]] = []
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.steps.append(_copy(pl_module))
 
     def on_validation_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch, batch_idx: int, dataloader_idx: int = 0
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         self.validated.append(_copy(pl_module))
 

@@ -92,7 +92,7 @@ class Mixture(HandDataModule):
         return TrainingSampler(lengths, self.weights, self.epoch_samples)
 
     @override
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """The evaluated part's."""
         return self.chosen.predict_dataloader()
 

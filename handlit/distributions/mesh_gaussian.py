@@ -22,7 +22,7 @@ MAX_SCALE_M = 1.0
 FIXED_SCALE_M = 1e-6
 
 
-class MeshGaussian(Independent):
+class MeshGaussian(Independent[Normal]):
     """Independent normal distributions of all vertex coordinates; a mesh is one event.
 
     Everything that `torch.distributions` offers for Gaussians applies: `log_prob` sums over the 2334 coordinates,

@@ -4,12 +4,12 @@ import math
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Independent, Normal, kl_divergence
 
 from handlit.losses.reduction import mean_of_points
 
 
-def scale_nll(distribution: Independent, target: Tensor, valid: Tensor | None = None) -> Tensor:
+def scale_nll(distribution: Independent[Normal], target: Tensor, valid: Tensor | None = None) -> Tensor:
     """Negative log-likelihood that trains the scale and not the mean.
 
     The gradient with respect to the mean is stopped: it is ``(mean - target) / variance``, which explodes where the
@@ -36,7 +36,7 @@ def scale_nll(distribution: Independent, target: Tensor, valid: Tensor | None = 
     return mean_of_points(nll, valid)
 
 
-def kl_per_coordinate(posterior: Independent, prior: Independent) -> Tensor:
+def kl_per_coordinate(posterior: Independent[Normal], prior: Independent[Normal]) -> Tensor:
     """Kullback-Leibler divergence ``KL(posterior || prior)`` divided by the number of coordinates.
 
     Args:

@@ -261,7 +261,7 @@ def _intrinsics(camera: Camera, batch: HandBatch, labelled: Tensor) -> dict[str,
     return {"intrinsics": masked_mean(divergence, labelled)}
 
 
-def _as_event(normal: Normal) -> Independent:
+def _as_event(normal: Normal) -> Independent[Normal]:
     """All but the batch dimension as one event."""
     return Independent(normal, normal.mean.dim() - 1, validate_args=False)
 

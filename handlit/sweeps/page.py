@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
+from typing import Any
 
 from markupsafe import Markup
 
@@ -71,7 +72,7 @@ class _Axis:
     ticks: list[tuple[float, str]]
 
 
-def _axis(name: str, column: Sequence, parameter: Parameter | None) -> _Axis:
+def _axis(name: str, column: Sequence[Any], parameter: Parameter | None) -> _Axis:
     """Numbers on a linear or logarithmic axis; anything else in the order of the sweep file."""
     title = short_name(name)
     if not all(isinstance(value, int | float) and not isinstance(value, bool) for value in column):

@@ -42,7 +42,7 @@ class Running:
     """
 
     trial: Trial
-    process: subprocess.Popen
+    process: subprocess.Popen[bytes]
     log: IO[bytes]
     began: float
     rung: int = 0

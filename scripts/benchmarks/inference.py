@@ -9,6 +9,7 @@ A hypothesis is joints in 3D and 2D with its log-density; no meshes. Weights are
 import argparse
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,9 +23,9 @@ from handlit.models.mhentropy import MHEntropyNetwork
 from scripts.benchmarks.measure import Figure, alone, in_turns, medians, parser_of, peak_memory_mb, prepare
 
 
-def build(name: str, args: argparse.Namespace) -> HandMethod:
+def build(name: str, args: argparse.Namespace) -> HandMethod[Any]:
     """A method for evaluation."""
-    method: HandMethod
+    method: HandMethod[Any]
     if name == "AMVUR":
         method = AMVUR(lambda asset, tips: AMVURNetwork(asset, tips, Backbone(args.amvur)), image_size=args.size or 224)
     else:
@@ -33,7 +34,7 @@ def build(name: str, args: argparse.Namespace) -> HandMethod:
 
 
 @torch.inference_mode()
-def draw(method: HandMethod, images: Tensor, hypotheses: int, bf16: bool) -> Tensor:
+def draw(method: HandMethod[Any], images: Tensor, hypotheses: int, bf16: bool) -> Tensor:
     """Joints (B, S, 21, 3) of hypotheses."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         output = method.infer(images)
@@ -42,13 +43,13 @@ def draw(method: HandMethod, images: Tensor, hypotheses: int, bf16: bool) -> Ten
 
 
 @torch.inference_mode()
-def answer(method: HandMethod, images: Tensor, bf16: bool) -> Tensor:
+def answer(method: HandMethod[Any], images: Tensor, bf16: bool) -> Tensor:
     """Joints (B, 21, 3) of the point estimate, with its scales."""
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bf16):
         return method(images).joints_root
 
 
-def images_of(method: HandMethod, count: int, device: torch.device) -> Tensor:
+def images_of(method: HandMethod[Any], count: int, device: torch.device) -> Tensor:
     """Random pixels."""
     return torch.randint(0, 256, (count, 3, method.image_size, method.image_size), dtype=torch.uint8, device=device)
 

@@ -113,7 +113,7 @@ def plain_adam(part: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.Adam(part.parameters(), lr=1e-6, foreach=False)
 
 
-def loss_of(method: HandMethod, batch: HandBatch, bf16: bool) -> Tensor:
+def loss_of(method: HandMethod[Any], batch: HandBatch, bf16: bool) -> Tensor:
     """Total loss of a batch."""
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bf16):
         total = method.losses(method.infer(batch.image), batch).total
@@ -121,7 +121,7 @@ def loss_of(method: HandMethod, batch: HandBatch, bf16: bool) -> Tensor:
     return total
 
 
-def training_step(method: HandMethod, batch: HandBatch, optimiser: torch.optim.Optimizer, bf16: bool) -> None:
+def training_step(method: HandMethod[Any], batch: HandBatch, optimiser: torch.optim.Optimizer, bf16: bool) -> None:
     """Forward, losses, backward, update."""
     optimiser.zero_grad()
     loss_of(method, batch, bf16).backward()

@@ -1,6 +1,7 @@
 """Shipped configurations are found by name, wherever one may be named, and files of the user's come first."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -12,7 +13,7 @@ from handlit.errors import InputError
 SHIPPED = Path(__file__).parents[2] / "configs"
 
 
-def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
+def printed(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     """The configuration that a fit with these options would run with."""
     with pytest.raises(SystemExit) as stop:
         main(["fit", *arguments, "--print_config"])

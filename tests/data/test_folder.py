@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,7 +27,7 @@ def write_folder(folder: Path, boxes: object, size: tuple[int, int] = (200, 160)
     return folder
 
 
-def predict_batch(root: Path, **options):
+def predict_batch(root: Path, **options: Any):
     module = HandFolder(str(root), image_size=64, crop="plain", **options)
     module.setup("predict")
     return module, next(iter(module.predict_dataloader()))
@@ -95,7 +96,7 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
 CAMERA = [300.0, 310.0, 90.0, 70.0]
 
 
-def labelled(side: str = "right", **changes) -> dict:
+def labelled(side: str = "right", **changes: Any) -> dict[str, Any]:
     """A hand with every label, in the picture's own camera; a left hand is a right one mirrored in x."""
     rng = np.random.default_rng(1)
     pose, betas = torch.from_numpy(0.2 * rng.normal(size=48)), torch.from_numpy(0.3 * rng.normal(size=10))
@@ -119,7 +120,7 @@ def labelled(side: str = "right", **changes) -> dict:
     return {key: value for key, value in {**hand, **changes}.items() if value is not None}
 
 
-def train_batch(root: Path, stage: str = "fit", **options):
+def train_batch(root: Path, stage: str = "fit", **options: Any):
     module = HandFolder(str(root), image_size=64, crop="plain", batch_size=4, **options)
     module.setup(stage)
     loader = {"fit": module.train_dataloader, "test": module.test_dataloader}[stage]()
@@ -170,7 +171,7 @@ def test_masks_name_hand_and_object(tmp_path: Path) -> None:
         read_label_mask(tmp_path / "m.png")
 
 
-def scaled(factor: float, *axes: float) -> list:
+def scaled(factor: float, *axes: float) -> list[Any]:
     return (np.array(labelled()["joints_cam"]) * factor * (axes or (1, 1, 1))).tolist()
 
 
@@ -192,7 +193,7 @@ def scaled(factor: float, *axes: float) -> list:
         ({"keypoints": []}, "unknown key 'keypoints'"),
     ],
 )
-def test_bad_labels_are_explained(tmp_path: Path, changes: dict, message: str) -> None:
+def test_bad_labels_are_explained(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     write_folder(tmp_path, {"a.png": [labelled(), labelled(**changes)]})
     with pytest.raises(InputError, match=f"a\\.png, hand 1: .*{message}"):
         predict_batch(tmp_path)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -34,7 +35,7 @@ def copy(tree: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns(".handlit")))
 
 
-def module(root: Path, **options) -> FreiHAND:
+def module(root: Path, **options: Any) -> FreiHAND:
     return FreiHAND(str(root), **{"num_workers": 0, "batch_size": 64, "val_fraction": 0, **options})
 
 
@@ -150,7 +151,12 @@ def test_a_submission_has_roots_either_way(tree: Path, copy: Path, tmp_path: Pat
     if roots == "fitted":
         (copy / "evaluation_xyz.json").unlink()
     callback = SubmissionCallback()
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    quiet: dict[str, Any] = {
+        "logger": False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": False,
+        "accelerator": "cpu",
+    }
     trainer = pl.Trainer(default_root_dir=tmp_path, callbacks=[callback], enable_model_summary=False, **quiet)
     trainer.predict(Oracle(truth), datamodule=module(copy, batch_size=2), return_predictions=False)
     written = torch.from_numpy(read_submission(tmp_path / "pred.zip").joints).float()
@@ -184,11 +190,11 @@ def test_the_jsons_are_read_once_until_they_change(copy: Path, monkeypatch: pyte
         module(copy).setup("fit")
 
 
-def edit(path: Path, change: Callable[[list], object]) -> None:
+def edit(path: Path, change: Callable[[list[Any]], object]) -> None:
     path.write_text(json.dumps(change(json.loads(path.read_text()))))
 
 
-def put(value: object) -> Callable[[list], list]:
+def put(value: object) -> Callable[[list[Any]], list[Any]]:
     return lambda entries: [*entries[:5], value, *entries[6:]]
 
 
@@ -206,7 +212,7 @@ def put(value: object) -> Callable[[list], list]:
         ("training_xyz.json", lambda entries: {}, "must be a list"),
     ],
 )
-def test_bad_lists_are_explained(copy: Path, file: str, change: Callable[[list], object], message: str) -> None:
+def test_bad_lists_are_explained(copy: Path, file: str, change: Callable[[list[Any]], object], message: str) -> None:
     edit(copy / file, change)
     with pytest.raises(InputError, match=message) as error:
         module(copy).setup("fit")

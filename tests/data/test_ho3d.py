@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ from handlit.render import TorchRasterizer
 from handlit.skeleton import JOINTS
 
 SIZE = 64
-CLOSE = {"atol": 1e-5, "rtol": 0.0}
+CLOSE: dict[str, Any] = {"atol": 1e-5, "rtol": 0.0}
 
 
 #: Every frame has an object in hand.
@@ -51,7 +52,7 @@ def copy(tree: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tree, tmp_path / "tree"))
 
 
-def module(root: Path, **options) -> HO3D:
+def module(root: Path, **options: Any) -> HO3D:
     return HO3D(str(root), image_size=SIZE, crop="plain", batch_size=4, num_workers=0, val_fraction=0, **options)
 
 
@@ -59,7 +60,7 @@ def train_metas(root: Path) -> list[Path]:
     return sorted(root.glob("train/*/meta/*.pkl"))
 
 
-def edit(path: Path, **fields) -> None:
+def edit(path: Path, **fields: Any) -> None:
     meta = pickle.loads(path.read_bytes())
     path.write_bytes(pickle.dumps({**meta, **fields}, protocol=2))
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -56,7 +57,7 @@ class Source(HandDataModule):
             self.datasets[split] = self.make_dataset(self.root, frames, train=split == "train")
 
 
-def mixture(root: Path, workers: int = 0, **options) -> Mixture:
+def mixture(root: Path, workers: int = 0, **options: Any) -> Mixture:
     parts = [Source(root, "a", 30), Source(root, "bb", 6, posed=False)]
     data = Mixture(parts, image_size=48, batch_size=4, num_workers=workers, **options)
     data.setup("fit")

@@ -1,5 +1,6 @@
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,16 +24,22 @@ from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
 def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
-    sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
+    sizes: dict[str, Any] = {
+        "hidden": (32, 16, 8),
+        "layers": 1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "head_hidden": 64,
+    }
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), camera=camera, **sizes)
 
 
-def method(camera: str = "weak_perspective", **settings: object) -> AMVUR:
+def method(camera: str = "weak_perspective", **settings: Any) -> AMVUR:
     torch.manual_seed(0)
     return AMVUR(partial(network, camera=camera), image_size=SIZE, **settings)
 
 
-def weak_method(**settings: object) -> AMVUR:
+def weak_method(**settings: Any) -> AMVUR:
     return method("perspective", supervision=WeakSupervision(**settings))
 
 
@@ -40,8 +47,8 @@ def losses(module: AMVUR, batch: HandBatch) -> Losses:
     return module.losses(module.infer(batch.image), batch)
 
 
-def trainer(tmp_path: Path, **settings: object) -> pl.Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+def trainer(tmp_path: Path, **settings: Any) -> pl.Trainer:
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, **{**quiet, **settings})
 
 
@@ -405,7 +412,7 @@ def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path: Path) -> N
 
     class Note(pl.Callback):
         def on_train_batch_end(
-            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             norms.append(trainer.callback_metrics["train/grad_norm"].item())
 

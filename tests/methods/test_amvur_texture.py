@@ -1,6 +1,7 @@
 """The texture branch inside the method: lazy, masked, exported."""
 
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -22,12 +23,18 @@ from tests.methods.hands import SIZE, hand_batch
 
 
 def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective", texture=True) -> AMVURNetwork:
-    sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
+    sizes: dict[str, Any] = {
+        "hidden": (32, 16, 8),
+        "layers": 1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "head_hidden": 64,
+    }
     build = partial(TextureDecoder, hidden=24, feedforward=24, heads=2, layers=1, dropout=0.0) if texture else None
     return AMVURNetwork(asset, tips, Backbone("resnet10t", maps=texture), camera=camera, texture=build, **sizes)
 
 
-def method(camera: str = "weak_perspective", texture: bool = True, **settings: object) -> AMVUR:
+def method(camera: str = "weak_perspective", texture: bool = True, **settings: Any) -> AMVUR:
     torch.manual_seed(0)
     return AMVUR(partial(network, camera=camera, texture=texture), image_size=SIZE, **settings)
 

@@ -1,5 +1,6 @@
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -14,11 +15,17 @@ from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
 def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
-    sizes = {"hidden": (32, 16, 8), "layers": 1, "dropout": 0.0, "attention_dropout": 0.0, "head_hidden": 64}
+    sizes: dict[str, Any] = {
+        "hidden": (32, 16, 8),
+        "layers": 1,
+        "dropout": 0.0,
+        "attention_dropout": 0.0,
+        "head_hidden": 64,
+    }
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), camera=camera, **sizes)
 
 
-def method(camera: str = "weak_perspective", **settings: object) -> Deterministic:
+def method(camera: str = "weak_perspective", **settings: Any) -> Deterministic:
     torch.manual_seed(0)
     return Deterministic(partial(network, camera=camera), image_size=SIZE, **settings)
 

@@ -1,6 +1,7 @@
 """Every loss gives every trained parameter a gradient, whatever labels there are, as DDP expects."""
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from handlit.types import HandBatch, collate
 from tests.methods import test_amvur, test_amvur_texture, test_deterministic, test_mhentropy
 from tests.methods.hands import hand_samples
 
-METHODS: dict[str, Callable[[], HandMethod]] = {
+METHODS: dict[str, Callable[[], HandMethod[Any]]] = {
     "AMVUR": lambda: test_amvur.method(supervision=FullSupervision()),
     "AMVUR, perspective": lambda: test_amvur.method("perspective", supervision=FullSupervision()),
     "AMVUR, the prior's answer": lambda: test_amvur_texture.method(answer="prior", photometric=1e-3),

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ from tests.methods.test_amvur import trainer
 NAMES = {"likelihood_2d", "prior_pose", "prior_orient", "prior_shape", "entropy"}
 
 
-def method(stochastic: str = "fingers", flow: str = "realnvp", **settings: object) -> MHEntropy:
+def method(stochastic: str = "fingers", flow: str = "realnvp", **settings: Any) -> MHEntropy:
     torch.manual_seed(0)
     network = MHEntropyNetwork(Backbone("resnet10t"), 32, hidden=(16, 16), steps=2, stochastic=stochastic, flow=flow)
     return MHEntropy(network, image_size=SIZE, **settings)

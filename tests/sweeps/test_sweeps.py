@@ -79,7 +79,7 @@ def draws(folder: Path, parameter: dict[str, Any]) -> list[Any]:
         ({"distribution": "log_normal", "mu": -2.0, "sigma": 0.7}, lognorm(0.7, scale=np.exp(-2)).cdf),
     ],
 )
-def test_draws_are_distributed_as_stated(tmp_path: Path, parameter: dict, quantile: Any) -> None:
+def test_draws_are_distributed_as_stated(tmp_path: Path, parameter: dict[str, Any], quantile: Any) -> None:
     drawn = np.array(draws(tmp_path, parameter))
     assert parameter.get("min", -np.inf) <= drawn.min()
     assert drawn.max() <= parameter.get("max", np.inf)
@@ -101,7 +101,7 @@ def test_draws_are_distributed_as_stated(tmp_path: Path, parameter: dict, quanti
         ),
     ],
 )
-def test_shares_of_discrete_draws(tmp_path: Path, parameter: dict, shares: dict[str, float]) -> None:
+def test_shares_of_discrete_draws(tmp_path: Path, parameter: dict[str, Any], shares: dict[str, float]) -> None:
     drawn = [f"{value:g}" if isinstance(value, float) else str(value) for value in draws(tmp_path, parameter)]
     counts = [drawn.count(name) for name in shares]
     assert sum(counts) == len(drawn)
@@ -155,7 +155,9 @@ def test_nested_parameters_have_names_with_dots(tmp_path: Path) -> None:
         (_GRID, {"command": ["python", "x.py", "${args_json}"]}, "args_json} in command is not supported"),
     ],
 )
-def test_a_wrong_file_is_refused(tmp_path: Path, parameters: dict, keys: dict, message: str) -> None:
+def test_a_wrong_file_is_refused(
+    tmp_path: Path, parameters: dict[str, Any], keys: dict[str, Any], message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         load_sweep(write(tmp_path, parameters, **keys))
 
@@ -330,7 +332,7 @@ def test_early_termination_keeps_the_best_of_each_rung(tmp_path: Path) -> None:
         ({"max_iter": 27, "s": 9}, (1, 3, 9)),
     ],
 )
-def test_rungs_of_early_termination(tmp_path: Path, given: dict, rungs: tuple[int, ...]) -> None:
+def test_rungs_of_early_termination(tmp_path: Path, given: dict[str, Any], rungs: tuple[int, ...]) -> None:
     sweep = load_sweep(write(tmp_path, _GRID, early_terminate={"type": "hyperband", **given}))
     assert sweep.rungs[: len(rungs)] == rungs
     assert len(sweep.rungs) == (20 if "min_iter" in given else len(rungs))

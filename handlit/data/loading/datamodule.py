@@ -121,7 +121,7 @@ class HandDataModule(pl.LightningDataModule):
         return TrainingSampler([length(self.datasets["train"])])
 
     @override
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Shuffled training batches; the last, smaller one is dropped."""
         dataset = self._dataset("train")
         sampler = self.training_sampler()
@@ -149,21 +149,21 @@ class HandDataModule(pl.LightningDataModule):
         self._position = state
 
     @override
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Validation batches in dataset order."""
         return self._evaluation_loader("val")
 
     @override
-    def test_dataloader(self) -> DataLoader:
+    def test_dataloader(self) -> DataLoader[Any]:
         """Evaluation split with its public ground truth, in dataset order."""
         return self._evaluation_loader("test")
 
     @override
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         """Evaluation split in dataset order: the order of a submission."""
         return self._evaluation_loader("predict")
 
-    def _evaluation_loader(self, split: str) -> DataLoader:
+    def _evaluation_loader(self, split: str) -> DataLoader[Any]:
         dataset = self._dataset(split)
         processes = 1 if self.trainer is None else self.trainer.world_size
         if length(dataset) < processes:

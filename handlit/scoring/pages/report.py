@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import fields
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -131,7 +132,7 @@ def _to_handlit(scores: Scores) -> list[int]:
     return permutation(scores.ground_truth.benchmark.joint_order, JOINTS)
 
 
-def _joint_charts(scores: Scores) -> dict[str, list]:
+def _joint_charts(scores: Scores) -> dict[str, list[Any]]:
     """Errors of the joints as drawn hands and as bars."""
     order = _to_handlit(scores)
     hands, bars = [], []

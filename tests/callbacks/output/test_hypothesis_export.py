@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,10 +50,10 @@ METHODS = {
 
 
 def export(
-    module: HandMethod, samples: list[HandSample], folder: Path, batch_size: int = 2, **options: object
+    module: HandMethod[Any], samples: list[HandSample], folder: Path, batch_size: int = 2, **options: Any
 ) -> HypothesisExport:
     callback = HypothesisExport(**{"num_hypotheses": 6, "num_meshes": 2, "mesh_format": "ply", **options})
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     trainer = pl.Trainer(accelerator="cpu", devices=1, default_root_dir=folder, callbacks=[callback], **quiet)
     trainer.predict(module, loader(samples, batch_size), return_predictions=False)
     return callback
@@ -86,9 +87,9 @@ def test_every_method_is_exported_unchanged(tmp_path: Path, name: str, monkeypat
             assert key.removeprefix("point_") in str(numbers["conventions"]).replace("*_scale", "vertex_scale"), key
     assert numbers["joints_cam"].std(0)[1:].min() > 0
     for number in range(2):
-        mesh = trimesh.load(folder / "hand_0002" / f"hypothesis_{number}.ply", process=False)
+        mesh: Any = trimesh.load(folder / "hand_0002" / f"hypothesis_{number}.ply", process=False)
         np.testing.assert_allclose(mesh.vertices * (1, -1, -1), numbers["vertices_cam"][number], atol=1e-5)
-    mean = trimesh.load(folder / "hand_0002" / "mean.ply", process=False)
+    mean: Any = trimesh.load(folder / "hand_0002" / "mean.ply", process=False)
     colours = drawing.scale_colours(torch.from_numpy(numbers["vertex_scale"]))
     np.testing.assert_allclose(mean.visual.vertex_colors[:, :3] / 255, colours, atol=0.003)
 
@@ -191,6 +192,6 @@ def test_a_hypothesis_at_temperature_zero_is_the_point_estimate(tmp_path: Path) 
         ({"scale_range_mm": 0}, "scale_range_mm is 0"),
     ],
 )
-def test_wrong_choices_are_named(tmp_path: Path, options: dict[str, object], message: str) -> None:
+def test_wrong_choices_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         export(mean_hand(), hand_samples(2), tmp_path, **options)

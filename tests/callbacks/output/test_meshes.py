@@ -1,6 +1,7 @@
 """Textured meshes lie where the predicted hands lie, with their colours."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def test_vertices_and_colours_survive_every_format(tmp_path: Path, left, suffix:
     colours = torch.rand(778, 3, generator=torch.Generator().manual_seed(0))
     write_mesh(tmp_path / f"hand.{suffix}", hand, colours)
     assert [path.name for path in tmp_path.iterdir()] == [f"hand.{suffix}"]
-    mesh = trimesh.load(tmp_path / f"hand.{suffix}", process=False, force="mesh")
+    mesh: Any = trimesh.load(tmp_path / f"hand.{suffix}", process=False, force="mesh")
     np.testing.assert_allclose(mesh.vertices * (1, -1, -1), hand.vertices_cam.numpy(), atol=1e-5)
     assert np.array_equal(mesh.faces, hand.faces.numpy())
     np.testing.assert_allclose(mesh.visual.vertex_colors[:, :3] / 255, colours.numpy(), atol=0.003)
@@ -41,14 +42,14 @@ def test_predict_writes_the_chosen_hands(tmp_path: Path, count: int) -> None:
     calls = []
     module.colours = lambda batch, real=module.colours: calls.append(batch.key) or real(batch)
     callback = TexturedMeshes(count=count, format="ply")
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
+    quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     run = pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, callbacks=[callback], **quiet)
     run.predict(module, loader(samples, 1))
     chosen = [0, 2, 4] if count == 3 else range(5)
     assert sorted(path.name for path in (tmp_path / "meshes").iterdir()) == [f"hand_{i:04d}.ply" for i in chosen]
     # batches without a chosen hand are not coloured
     assert len(calls) == len(chosen)
-    written = trimesh.load(tmp_path / "meshes" / "hand_0002.ply", process=False)
+    written: Any = trimesh.load(tmp_path / "meshes" / "hand_0002.ply", process=False)
     with torch.no_grad():
         expected = module.eval().colours(next(iter(loader(samples[2:3], 1))))
     np.testing.assert_allclose(written.visual.vertex_colors[:, :3] / 255, expected[0].numpy(), atol=0.003)

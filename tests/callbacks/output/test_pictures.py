@@ -1,6 +1,7 @@
 """Exports agree with the camera of the source picture, for right and for mirrored left hands."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -96,7 +97,7 @@ def test_export_writes_overlay_mesh_and_numbers(tmp_path: Path, left: bool) -> N
     pixels = homogeneous[:, :2] / homogeneous[:, 2:]
     assert abs(columns.min() - pixels[:, 0].min()) < 6
     assert abs(rows.min() - pixels[:, 1].min()) < 6
-    mesh = trimesh.load(tmp_path / "a.png_0.obj", process=False)
+    mesh: Any = trimesh.load(tmp_path / "a.png_0.obj", process=False)
     np.testing.assert_allclose(mesh.vertices * (1, -1, -1), numbers["vertices_cam"], atol=1e-5)
     # faces look outwards on either side: the capped mesh would have positive volume
     assert mesh.volume > 0

@@ -43,7 +43,7 @@ class Frames(pl.LightningDataModule):
         super().__init__()
         self.root = Path("somewhere")
 
-    def predict_dataloader(self) -> DataLoader:
+    def predict_dataloader(self) -> DataLoader[Any]:
         samples = [
             HandSample(f"S/{i}", i, torch.zeros(3, 8, 8), torch.eye(3), torch.eye(2, 3), root_cam=JOINTS[i, 0])
             for i in range(COUNT)

@@ -71,7 +71,7 @@ def test_pictures_and_meshes_are_of_the_right_epochs_and_hands(logged_run: Logge
     sheet = cv2.imread(str(epoch / "predictions.png"))
     assert sheet.shape == (28 + 4 * 228, 5 * 228, 3)
     for path in epoch.glob("*.glb"):
-        mesh = trimesh.load(path, force="mesh", process=False)
+        mesh: Any = trimesh.load(path, force="mesh", process=False)
         assert mesh.vertices.shape == (778, 3)
         assert 0.1 < np.ptp(mesh.vertices, axis=0).max() < 0.3
     assert len(list(epoch.glob("*.glb"))) == 4

@@ -24,7 +24,7 @@ def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
     return AMVURNetwork(asset, tips, Backbone("resnet10t"), hidden=(32, 16, 8), layers=1, head_hidden=64, dropout=0.3)
 
 
-def fit(folder: Path, method: AMVUR, samples: list, loggers: Any = False, **settings: Any) -> None:
+def fit(folder: Path, method: AMVUR, samples: list[Any], loggers: Any = False, **settings: Any) -> None:
     trainer = pl.Trainer(
         default_root_dir=folder,
         accelerator="cpu",

@@ -27,7 +27,7 @@ class Logged(pl.Callback):
         self.errors: list[float] = []
 
     def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self.losses.setdefault(trainer.current_epoch, []).append(outputs["loss"].item())
 
@@ -70,7 +70,7 @@ def test_without_a_terminal_an_epoch_is_a_line(tmp_path: Path, capsys: pytest.Ca
 def test_a_resumed_epoch_has_the_mean_of_what_it_saw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     class Saves(pl.Callback):
         def on_train_batch_end(
-            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             if batch_idx == 2:
                 trainer.save_checkpoint(tmp_path / "within.ckpt")
@@ -104,7 +104,7 @@ def test_a_terminal_has_a_bar_and_is_given_back(tmp_path: Path, capsys: pytest.C
 def test_a_failure_gives_the_terminal_back(tmp_path: Path) -> None:
     class Fails(pl.Callback):
         def on_train_batch_end(
-            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs, batch, batch_idx: int
+            self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
             raise RuntimeError("broken")
 

@@ -3,6 +3,7 @@
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -199,7 +200,7 @@ def test_mesh_visibility_of_left_hands_and_unknown_ones(
 
 
 def test_the_data_module_computes_it_once(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    options = {"image_size": 64, "crop": "plain", "num_workers": 0, "batch_size": 12, "val_fraction": 0}
+    options: dict[str, Any] = {"image_size": 64, "crop": "plain", "num_workers": 0, "batch_size": 12, "val_fraction": 0}
     for visibility in ("depth", "mesh"):
         data = HO3D(str(root), visibility=visibility, masks=True, **options)
         data.prepare_data()

@@ -5,6 +5,7 @@ import pickle
 import pickletools
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -368,7 +369,7 @@ def test_sequences_of_one_split_differ_but_frames_share_the_subject(root: Path) 
 
 def test_segmentation_in_the_smaller_published_size(root: Path, tmp_path: Path) -> None:
     small = tmp_path / "small"
-    settings = {"seed": 3, "preset": PRESET, "workers": 0, "progress": False}
+    settings: dict[str, Any] = {"seed": 3, "preset": PRESET, "workers": 0, "progress": False}
     synthesise(small, "ho3d_v3", 2, 0, **settings, segmentation="160x120")
     for name in names(small, "train"):
         sequence, frame = name.split("/")

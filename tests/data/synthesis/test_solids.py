@@ -1,6 +1,7 @@
 """Solids: their exact distances against their own meshes, and their meshes against themselves."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_box_distances_by_hand() -> None:
 def test_obj_is_read_back_by_another_reader(tmp_path: Path) -> None:
     solid = sample_solid("bottle", np.random.default_rng(3))
     (tmp_path / "textured_simple.obj").write_text(to_obj(solid))
-    mesh = trimesh.load(tmp_path / "textured_simple.obj", process=False, force="mesh")
+    mesh: Any = trimesh.load(tmp_path / "textured_simple.obj", process=False, force="mesh")
     np.testing.assert_allclose(np.abs(mesh.vertices).max(axis=0), solid.half_extents, atol=1e-6)
     assert len(mesh.faces) == len(solid.faces)
 

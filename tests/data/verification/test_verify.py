@@ -7,6 +7,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -51,7 +52,9 @@ def replace(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def edit_metas(root: Path, change: Callable[[dict], dict], split: str = "train", rows: slice = slice(None)) -> None:
+def edit_metas(
+    root: Path, change: Callable[[dict[str, Any]], dict[str, Any]], split: str = "train", rows: slice = slice(None)
+) -> None:
     for path in sorted(root.glob(f"{split}/*/meta/*.pkl"))[rows]:
         meta = pickle.loads(path.read_bytes())
         replace(path, pickle.dumps({**meta, **change(meta)}, protocol=2))
@@ -62,14 +65,14 @@ def edit_list(root: Path, name: str, change: Callable[[np.ndarray], np.ndarray])
     replace(path, json.dumps(change(np.array(json.loads(path.read_text()))).tolist()).encode())
 
 
-def check(root: Path, **options: object) -> Report:
+def check(root: Path, **options: Any) -> Report:
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     report = verify(root, workers=0, **options)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before  # nothing is written
     return report
 
 
-def only_problem(root: Path, kind: str, **options: object) -> Finding:
+def only_problem(root: Path, kind: str, **options: Any) -> Finding:
     report = check(root, **options)
     assert [finding.kind for finding in report.problems] == [kind]
     return report.problems[0]
@@ -213,7 +216,7 @@ def test_nan_and_wrong_shapes_are_damaged_annotations(ho3d: Path, field: str, va
 
 def test_a_pickle_that_runs_code_is_named_and_not_run(ho3d: Path, tmp_path: Path) -> None:
     class Bomb:
-        def __reduce__(self) -> tuple:
+        def __reduce__(self) -> tuple[Any, ...]:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     replace(first(ho3d, "train/*/meta/*.pkl"), pickle.dumps(Bomb()))
@@ -221,26 +224,26 @@ def test_a_pickle_that_runs_code_is_named_and_not_run(ho3d: Path, tmp_path: Path
     assert not (tmp_path / "ran").exists()
 
 
-def in_opencv(meta: dict) -> dict:
+def in_opencv(meta: dict[str, Any]) -> dict[str, Any]:
     return {"handJoints3D": meta["handJoints3D"] * [1, -1, -1]}
 
 
-def in_millimetres(meta: dict) -> dict:
+def in_millimetres(meta: dict[str, Any]) -> dict[str, Any]:
     return {"handJoints3D": meta["handJoints3D"] * 1000}
 
 
-def in_handlit_order(meta: dict) -> dict:
+def in_handlit_order(meta: dict[str, Any]) -> dict[str, Any]:
     # ring and pinky exchanged, and nothing else
     names = [name.replace("ring", "*").replace("pinky", "ring").replace("*", "pinky") for name in JOINTS]
     joints = meta["handJoints3D"][HO3D_TO_HANDLIT][[JOINTS.index(name) for name in names]]
     return {"handJoints3D": joints[HANDLIT_TO_HO3D]}
 
 
-def with_wrist_at_origin(meta: dict) -> dict:
+def with_wrist_at_origin(meta: dict[str, Any]) -> dict[str, Any]:
     return {"handJoints3D": meta["handJoints3D"] - meta["handJoints3D"][:1]}
 
 
-def of_another_camera(meta: dict) -> dict:
+def of_another_camera(meta: dict[str, Any]) -> dict[str, Any]:
     return {"camMat": np.array([[2400.0, 0, 700], [0, 2400, 20], [0, 0, 1]])}
 
 
@@ -253,7 +256,7 @@ def of_another_camera(meta: dict) -> dict:
         (with_wrist_at_origin, "relative joints", "not relative to the wrist"),
     ],
 )
-def test_mistakes_of_all_joints_are_named_once(ho3d: Path, change: Callable, kind: str, words: str) -> None:
+def test_mistakes_of_all_joints_are_named_once(ho3d: Path, change: Callable[..., Any], kind: str, words: str) -> None:
     edit_metas(ho3d, change)
     assert words in only_problem(ho3d, kind).message
 
@@ -264,7 +267,7 @@ def test_another_camera_shows_in_projections_and_masks(ho3d: Path) -> None:
 
 
 def test_single_odd_frames_are_named(ho3d: Path) -> None:
-    def stretched(meta: dict) -> dict:
+    def stretched(meta: dict[str, Any]) -> dict[str, Any]:
         joints = meta["handJoints3D"].copy()
         joints[20] += [0, 0, -0.3]
         return {"handJoints3D": joints}
@@ -280,17 +283,17 @@ def test_single_odd_frames_are_named(ho3d: Path) -> None:
 MEAN = load_hand(None).pose_mean
 
 
-def posed(difference: np.ndarray) -> Callable[[dict], dict]:
+def posed(difference: np.ndarray) -> Callable[[dict[str, Any]], dict[str, Any]]:
     return lambda meta: {"handPose": meta["handPose"] + np.concatenate([np.zeros(3), difference])}
 
 
-def with_exchanged_pose(meta: dict) -> dict:
+def with_exchanged_pose(meta: dict[str, Any]) -> dict[str, Any]:
     pose = meta["handPose"].reshape(16, 3)
     # MANO's order: index, middle, pinky, ring, thumb
     return {"handPose": pose[[*range(7), 10, 11, 12, 7, 8, 9, *range(13, 16)]].ravel()}
 
 
-def in_half_turned_axes(meta: dict) -> dict:
+def in_half_turned_axes(meta: dict[str, Any]) -> dict[str, Any]:
     rotation = cv2.Rodrigues(np.diag([1.0, -1, -1]) @ cv2.Rodrigues(meta["handPose"][:3])[0])[0]
     return {"handPose": np.concatenate([rotation[:, 0], meta["handPose"][3:]])}
 
@@ -305,7 +308,9 @@ def in_half_turned_axes(meta: dict) -> dict:
         (lambda meta: {"handBeta": meta["handBeta"] + 2}, "no known mistake explains it"),
     ],
 )
-def test_joints_that_leave_the_mesh_have_their_likely_cause_named(ho3d: Path, change: Callable, cause: str) -> None:
+def test_joints_that_leave_the_mesh_have_their_likely_cause_named(
+    ho3d: Path, change: Callable[..., Any], cause: str
+) -> None:
     edit_metas(ho3d, change)
     finding = only_problem(ho3d, "joints and meshes")
     assert finding.count == 20
@@ -450,7 +455,7 @@ def test_own_left_hands_are_compared_with_the_mirrored_mesh(tmp_path: Path) -> N
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((160, 200, 3), np.uint8))
     (tmp_path / "annotations.json").write_text(json.dumps({"a.png": hands}))
     # says that the stand-in hand is the hand of these labels
-    settings = {"hand_template_md5": hashlib.md5(asset.template.tobytes()).hexdigest()}
+    settings: dict[str, Any] = {"hand_template_md5": hashlib.md5(asset.template.tobytes()).hexdigest()}
     (tmp_path / "synthesis.json").write_text(json.dumps(settings))
     report = check(tmp_path, tips="freihand")
     assert report.problems == []

@@ -1,5 +1,7 @@
 """The official scoring, frame by frame, as the datasets' documentation words it: slow, literal, independent."""
 
+from typing import Any
+
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
@@ -51,10 +53,12 @@ def mean_and_area(frames: list[np.ndarray]) -> tuple[float, float]:
     return float(np.mean(means)), float(np.mean(areas))
 
 
-def evaluate(xyz: np.ndarray, verts: np.ndarray, true_xyz: np.ndarray, true_verts: np.ndarray, ho3d: bool) -> dict:
+def evaluate(
+    xyz: np.ndarray, verts: np.ndarray, true_xyz: np.ndarray, true_verts: np.ndarray, ho3d: bool
+) -> dict[str, Any]:
     same = verts.shape[1] == 778
-    errors: dict[str, list] = {name: [] for name in ("xyz", "xyz_pa", "xyz_st", "mesh", "mesh_pa")}
-    scores: dict[str, list] = {name: [] for name in ("f_5", "f_al_5", "f_15", "f_al_15")}
+    errors: dict[str, list[Any]] = {name: [] for name in ("xyz", "xyz_pa", "xyz_st", "mesh", "mesh_pa")}
+    scores: dict[str, list[Any]] = {name: [] for name in ("f_5", "f_al_5", "f_15", "f_al_15")}
     for p_xyz, p_verts, g_xyz, g_verts in zip(xyz, verts, true_xyz, true_verts, strict=True):
         errors["xyz"].append(np.linalg.norm(p_xyz - g_xyz, axis=1))
         errors["xyz_pa"].append(np.linalg.norm(procrustes(g_xyz, p_xyz) - g_xyz, axis=1))

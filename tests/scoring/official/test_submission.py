@@ -7,6 +7,7 @@ import tracemalloc
 import uuid
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def hands() -> Hands:
     return make_hands(7, PROTOCOL)
 
 
-def write(path: Path, hands: Hands, order=range(7), **options) -> list:
+def write(path: Path, hands: Hands, order=range(7), **options: Any) -> list[Any]:
     with SubmissionWriter(path, 7, PROTOCOL, **options) as writer:
         for part in np.array_split(np.array(order), 3):
             writer.write(
@@ -234,7 +235,7 @@ def test_a_failure_while_writing_leaves_an_earlier_file_alone(
     write(tmp_path / "pred.zip", hands)
     before = (tmp_path / "pred.zip").read_bytes()
 
-    def full_disk(*_, **__) -> None:
+    def full_disk(*_: Any, **__: Any) -> None:
         raise OSError("no space left on device")
 
     monkeypatch.setattr("handlit.scoring.official.submission_writer.orjson.dumps", full_disk)
