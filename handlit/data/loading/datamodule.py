@@ -26,7 +26,7 @@ from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample
 
-_LOADERS: WeakSet[DataLoader] = WeakSet()
+_LOADERS: WeakSet[DataLoader[Any]] = WeakSet()
 
 
 @atexit.register

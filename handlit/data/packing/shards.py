@@ -11,12 +11,12 @@ import cv2
 import numpy as np
 
 from handlit.data.loading.cropping import check_mask
-from handlit.data.loading.dataset import ErrorPolicy, MaskReader
+from handlit.data.loading.dataset import ErrorPolicy
 from handlit.data.packing.plan import PackedImage
 from handlit.data.packing.read import HAND, OBJECT, OBJECT_KNOWN, PROGRESS, shard_file
 from handlit.errors import InputError
 from handlit.files import sha256, whole, write_text
-from handlit.formats.images import decode, read_bytes
+from handlit.formats.images import MaskReader, decode, read_bytes
 
 #: JPEG quality of the packed images.
 QUALITY = 90
