@@ -26,7 +26,7 @@ class Augmentation:
         occlusion: Probability that one to three patches, rectangles or ellipses of noise or of one colour, are
             pasted over the crop; joints and vertices under them are hidden.
         published: A published method's changes in place of all the above: ``amvur`` shifts the crop's centre by a
-            Gaussian of 5 source pixels; ``mhentropy`` has gains in 0.6 to 1.4, any rotation, pictures scaled by 0.8
+            Gaussian of 5 source pixels; ``mhentropy`` has gains in 0.6 to 1.4, any rotation, images scaled by 0.8
             to 1, and a Gaussian shift of 10 pixels of a crop of 256, at most 40.
 
     Raises:
@@ -115,7 +115,7 @@ def sample_change(augmentation: Augmentation, rng: np.random.Generator) -> Chang
 
 def _mhentropy_change(rng: np.random.Generator) -> Change:
     gain = rng.uniform(0.6, 1.4, 3)
-    # published as a change of the picture within the crop; here the crop's square changes, which is the inverse
+    # published as a change of the image within the crop; here the crop's square changes, which is the inverse
     zoom, angle = rng.uniform(0.8, 1.0), rng.uniform(0, 2 * math.pi)
     translation = np.clip(rng.normal(0, 10, 2), -40, 40) / 256
     return Change(angle=angle, scale=1 / zoom, shift=-translation / zoom, gain=gain)
@@ -155,7 +155,7 @@ def paste(image: np.ndarray, patches: tuple[Patch, ...]) -> np.ndarray:
         patches: Later ones cover earlier ones.
 
     Returns:
-        (size, size) bool, True where the picture is covered.
+        (size, size) bool, True where the image is covered.
     """
     size = image.shape[-1]
     covered = np.zeros((size, size), dtype=bool)

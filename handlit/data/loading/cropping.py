@@ -1,4 +1,4 @@
-"""The crop of one frame: the maps that its picture, masks and labels all follow."""
+"""The crop of one frame: the maps that its image, masks and labels all follow."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +34,7 @@ class View:
 
 @dataclass(frozen=True)
 class Crop:
-    """A crop, and how source pictures, masks and points come into it.
+    """A crop, and how source images, masks and points come into it.
 
     Attributes:
         image_size: Width and height of the source image, pixels.
@@ -51,7 +51,7 @@ class Crop:
     intrinsics: np.ndarray
     scene: np.ndarray
 
-    def picture(self, data: np.ndarray, name: Path | str) -> np.ndarray:
+    def image(self, data: np.ndarray, name: Path | str) -> np.ndarray:
         """Decode the content of an image file and crop it.
 
         Args:
@@ -95,7 +95,7 @@ def place_crop(rule: crops.SquareRule, view: View, size: int, change: Change) ->
     """Crop by a rule, with a random change.
 
     The change is a similarity of the scene about the optical axis and another square, so the sample's camera,
-    2D and 3D labels agree to rounding, and the picture is warped once.
+    2D and 3D labels agree to rounding, and the image is warped once.
 
     Args:
         rule: Which square.

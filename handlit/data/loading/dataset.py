@@ -1,4 +1,4 @@
-"""One sample of a dataset: decode, crop, augment, and the labels that follow the picture."""
+"""One sample of a dataset: decode, crop, augment, and the labels that follow the image."""
 
 import logging
 import math
@@ -110,9 +110,9 @@ class HandDataset(Dataset[HandSample | None]):
             change = sample_change(self.augmentation, np.random.default_rng(item.seed))
         index = int(self.rows[position])
         crop = self._crop(index, change)
-        picture = self._picture(index, crop)
-        image = np.empty((3, *picture.shape[:2]), dtype=np.uint8)
-        cv2.split(picture, list(image))
+        cropped = self._image(index, crop)
+        image = np.empty((3, *cropped.shape[:2]), dtype=np.uint8)
+        cv2.split(cropped, list(image))
         if change is not NO_CHANGE:
             recolour(image, change.gain)
         covered = paste(image, change.patches) if change.patches else None
@@ -132,11 +132,11 @@ class HandDataset(Dataset[HandSample | None]):
             },
         )
 
-    def _picture(self, index: int, crop: Crop) -> np.ndarray:
-        """The crop (size, size, 3) uint8 RGB of a row's picture."""
+    def _image(self, index: int, crop: Crop) -> np.ndarray:
+        """The crop (size, size, 3) uint8 RGB of a row's image."""
         # not a Path: making one takes as long as all the arithmetic of the crop
         path = os.path.join(self.root, str(self.frames.images[index]))
-        return crop.picture(read_bytes(path), path)
+        return crop.image(read_bytes(path), path)
 
     def _crop(self, index: int, change: Change) -> Crop:
         frames = self.frames
@@ -195,7 +195,7 @@ class HandDataset(Dataset[HandSample | None]):
     def _add_visibility(
         self, index: int, crop: Crop, covered: np.ndarray | None, labels: dict[str, np.ndarray]
     ) -> None:
-        """Joints and vertices that are seen in the picture and still are in the crop.
+        """Joints and vertices that are seen in the image and still are in the crop.
 
         Where vertices are not stored it is not known which of them a patch or the crop's edge hides: then the label of
         a sample with patches is left out, and the edge is up to who computes them.

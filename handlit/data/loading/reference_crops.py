@@ -3,7 +3,7 @@
 For running released weights and for repeating published numbers. The rules ``amvur`` and ``mhentropy`` are the same
 ideas without the defects; nothing else of handlit needs this file.
 
-Both codes know right hands only: the source picture of a left hand is mirrored first.
+Both codes know right hands only: the source image of a left hand is mirrored first.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,17 +21,17 @@ from handlit.geometry import crops
 from handlit.geometry.crops import CropRule
 from handlit.geometry.mirroring import MIRROR
 
-#: Grey that MHEntropy puts beside the picture.
+#: Grey that MHEntropy puts beside the image.
 GREY = 127
 
 
 @dataclass(frozen=True)
 class _BoxCrop(Crop):
-    """A box of whole pixels that is cut out of the picture of a right hand, padded outside it, and resized.
+    """A box of whole pixels that is cut out of the image of a right hand, padded outside it, and resized.
 
     Attributes:
         corners: x0, y0, x1, y1 of the box; x1 and y1 are the first pixels behind it.
-        mirrored: The source picture is mirrored first.
+        mirrored: The source image is mirrored first.
     """
 
     corners: tuple[int, int, int, int]
@@ -52,7 +52,7 @@ class _BoxCrop(Crop):
         return cv2.resize(cut, (self.size, self.size), interpolation=interpolation)
 
     def source(self, data: np.ndarray, name: Path | str) -> np.ndarray:
-        """The source picture (H, W, 3) uint8 RGB."""
+        """The source image (H, W, 3) uint8 RGB."""
         image = cv2.cvtColor(decode_sized(data, name, self.image_size), cv2.COLOR_BGR2RGB)
         return cv2.flip(image, 1) if self.mirrored else image
 
@@ -68,19 +68,19 @@ class _BoxCrop(Crop):
 class AmvurReferenceCrop(_BoxCrop):
     """AMVUR's crop: a box truncated towards zero, resized in floating point, 2D labels that are whole numbers.
 
-    Its ``intrinsics`` are the published ones, which take the crop for 224/200 times as wide as the picture's is: what
-    they project lies at 0.893 of its distance from the crop's middle. ``transform`` is the picture's.
+    Its ``intrinsics`` are the published ones, which take the crop for 224/200 times as wide as the image's is: what
+    they project lies at 0.893 of its distance from the crop's middle. ``transform`` is the image's.
 
     Attributes:
-        source_intrinsics: (3, 3) of the source picture.
+        source_intrinsics: (3, 3) of the source image.
         label_transform: (2, 3) map from source pixels to the numbers of which the labels are the whole part, plus 1.
     """
 
     source_intrinsics: np.ndarray
     label_transform: np.ndarray
 
-    def picture(self, data: np.ndarray, name: Path | str) -> np.ndarray:
-        """As `Crop.picture`; the published code keeps the fractions that are rounded here."""
+    def image(self, data: np.ndarray, name: Path | str) -> np.ndarray:
+        """As `Crop.image`; the published code keeps the fractions that are rounded here."""
         cut = self.cut(self.source(data, name), 0).astype(np.float64)
         return np.rint(self.resized(cut, cv2.INTER_LINEAR)).clip(0, 255).astype(np.uint8)
 
@@ -92,9 +92,9 @@ class AmvurReferenceCrop(_BoxCrop):
 
 @dataclass(frozen=True)
 class MHEntropyReferenceCrop(_BoxCrop):
-    """MHEntropy's crop: rounded box, nearest neighbours, grey beside the picture, black where a change uncovers it.
+    """MHEntropy's crop: rounded box, nearest neighbours, grey beside the image, black where a change uncovers it.
 
-    Labels follow the exact box, the picture the rounded one.
+    Labels follow the exact box, the image the rounded one.
 
     Attributes:
         change: (2, 3) augmentation within the crop, from crop pixels to crop pixels; None for none.
@@ -102,8 +102,8 @@ class MHEntropyReferenceCrop(_BoxCrop):
 
     change: np.ndarray | None
 
-    def picture(self, data: np.ndarray, name: Path | str) -> np.ndarray:
-        """As `Crop.picture`."""
+    def image(self, data: np.ndarray, name: Path | str) -> np.ndarray:
+        """As `Crop.image`."""
         return self._changed(self.resized(self.cut(self.source(data, name), GREY), cv2.INTER_NEAREST))
 
     def mask(self, mask: np.ndarray) -> np.ndarray:
@@ -125,7 +125,7 @@ class MHEntropyReferenceCrop(_BoxCrop):
 def amvur_reference(view: View, size: int, change: Change) -> AmvurReferenceCrop:
     """The crop of AMVUR's released code; of the change it knows a shift in source pixels.
 
-    Its replacement of a hand's centre far outside the picture is not repeated.
+    Its replacement of a hand's centre far outside the image is not repeated.
 
     Raises:
         InputError: The hand's box is not one.
@@ -193,7 +193,7 @@ def mhentropy_reference(view: View, size: int, change: Change) -> MHEntropyRefer
 def mhentropy_square(view: View) -> tuple[np.ndarray, np.float32]:
     """Centre (2,) and half side of MHEntropy's square, in source pixels and single precision as published.
 
-    Width and height change places where the box is clipped, so a hand at the right of a wide picture is cut.
+    Width and height change places where the box is clipped, so a hand at the right of a wide image is cut.
     """
     box = np.array(crops.check_box(view.box), dtype=np.float32)
     low, high = _around_whole_centre(box, 1.5)
@@ -223,7 +223,7 @@ def _affine(zoom: np.ndarray | float, offset: np.ndarray) -> np.ndarray:
 
 
 def _right_handed(view: View) -> View:
-    """The view in a mirrored source picture, if the hand is a left one."""
+    """The view in a mirrored source image, if the hand is a left one."""
     if not view.mirrored:
         return view
     flip = crops.mirroring(view.image_size[0])
@@ -241,7 +241,7 @@ def _flipped(box: np.ndarray, view: View) -> np.ndarray:
 
 
 def _from_source(transform: np.ndarray, view: View) -> np.ndarray:
-    """The map from the source picture itself, of one from a picture that is mirrored where the hand is a left one."""
+    """The map from the source image itself, of one from a image that is mirrored where the hand is a left one."""
     return crops.compose(transform, crops.mirroring(view.image_size[0])) if view.mirrored else transform
 
 

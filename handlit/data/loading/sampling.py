@@ -40,7 +40,7 @@ class TrainingSampler(DistributedSampler[SeededIndex]):
     process with batches of W B would take. Up to W - 1 samples at the end of an epoch are left out, so that all
     processes take as many steps.
 
-    Several datasets are mixed by their weights. Each is gone through in shuffled passes of its own, which do not stop
+    Several datasets are mixed by their weights. Each is read in shuffled passes of its own, which do not stop
     at an epoch's end: no sample comes a second time before every other one of its dataset has come once.
 
     It is a `DistributedSampler` so that Lightning leaves it alone.
@@ -140,7 +140,7 @@ class EvaluationSampler(DistributedSampler[int]):
 
 
 class ResumableLoader(DataLoader[Any]):
-    """A loader over a `TrainingSampler` that goes on in the middle of an epoch where a checkpoint was written.
+    """A loader over a `TrainingSampler` that resumes within an epoch where a checkpoint was written.
 
     Lightning saves and restores its state with the checkpoint. Batches that workers have prepared but the training has
     not seen do not count.
@@ -158,7 +158,7 @@ class ResumableLoader(DataLoader[Any]):
             if start["together"] != self._together():
                 raise InputError(
                     f"the run was stopped within an epoch, where it took {start['together']} samples a step, and is to "
-                    f"go on with {self._together()}: keep batch size and number of processes"
+                    f"resume with {self._together()}: keep batch size and number of processes"
                 )
             self._batches = start["batches"]
             self.sampler.skip(self._batches * self.batch_size)
@@ -185,7 +185,7 @@ class ResumableLoader(DataLoader[Any]):
         """
         if missing := self.state_dict().keys() - state.keys():
             raise InputError(
-                f"an earlier handlit wrote the checkpoint without {' and '.join(sorted(missing))} of its data: go on "
+                f"an earlier handlit wrote the checkpoint without {' and '.join(sorted(missing))} of its data: resume "
                 "with that version (RUN/environment.json names it), or start anew"
             )
         self._start = state

@@ -1,4 +1,4 @@
-"""Which joints and vertices of a whole dataset the pictures show: from depth images, or from the hands' meshes."""
+"""Which joints and vertices of a whole dataset the images show: from depth images, or from the hands' meshes."""
 
 from dataclasses import replace
 from functools import partial
@@ -116,7 +116,7 @@ def _depth_block(root: Path, read_depth: DepthReader, read_masks: MaskReader, fr
 def visibility_from_mesh(
     root: Path, frames: FrameTable, hand: HandLayer, read_masks: MaskReader | None = None, workers: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Joints and vertices of every frame that its picture shows, from the hand's own mesh.
+    """Joints and vertices of every frame that its image shows, from the hand's own mesh.
 
     A vertex is seen if it is inside the image, no other part of the hand is in front of it and the object's mask, where
     there is one, does not cover it. A joint is seen if at least half of the skin before it is (`joints_seen`).
@@ -164,7 +164,7 @@ def _mesh_block(
 
 
 def right_hands(frames: FrameTable, hand: HandLayer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The frames' hands and cameras; a left hand is the right hand that its mirrored picture shows.
+    """The frames' hands and cameras; a left hand is the right hand that its mirrored image shows.
 
     Args:
         frames: Labels of a few frames.

@@ -226,11 +226,11 @@ class PackedDataset(HandDataset):
         read_masks = pack.read_masks if frames.masks is not None else None
         super().__init__(pack.folder, frames, crop, image_size, augmentation, rows, read_masks)
 
-    def _picture(self, index: int, crop: Crop) -> np.ndarray:
+    def _image(self, index: int, crop: Crop) -> np.ndarray:
         name = str(self.frames.images[index])
         member = member_of(name)
         image_size, transform = self._kept(member, crop)
-        # as `Crop.picture`, without a path for each sample
+        # as `Crop.image`, without a path for each sample
         return warp_to_crop(self.pack.image(member), name, image_size, transform, crop.size)
 
     def _masks(self, index: int, crop: Crop, covered: np.ndarray | None) -> dict[str, np.ndarray]:

@@ -62,7 +62,7 @@ def test_amvur_is_the_published_crop(jitter: tuple[float, float] | None) -> None
         (x0, x1), (y0, y1) = corners
         cut = literal_cut(NOISE, x0, y0, x1, y1, 0).astype(np.float64)
         expected = np.clip(cv2.resize(cut, (224, 224), interpolation=cv2.INTER_LINEAR), 0, 255)
-        assert np.abs(crop.picture(PNG, "x") - expected).max() <= 0.5
+        assert np.abs(crop.image(PNG, "x") - expected).max() <= 0.5
         labels = [
             [int(224 / (200 * unit) * (pixel[axis] - centre[axis]) + 112) + 1 for axis in (0, 1)] for pixel in pixels
         ]
@@ -134,7 +134,7 @@ def test_mhentropy_is_the_published_crop(seed: int | None) -> None:
             label = [similarity @ [u, v, 1] for u, v in label]
             cos, sin = np.cos(change.angle), np.sin(change.angle)
             turned = np.array([[cos * px - sin * py, sin * px + cos * py, pz] for px, py, pz in joints])
-        np.testing.assert_array_equal(crop.picture(PNG, "x"), expected)
+        np.testing.assert_array_equal(crop.image(PNG, "x"), expected)
         np.testing.assert_allclose(joints @ crop.scene.T, turned, atol=1e-12)
         np.testing.assert_allclose(crop.project(turned), label, atol=2e-3)
         np.testing.assert_allclose(crops.apply(crop.transform, pixels), label, atol=2e-3)
@@ -151,7 +151,7 @@ def test_mhentropy_masks_go_with_the_picture() -> None:
     crop = mhentropy_reference(view, 256, change)
     picture = cv2.imencode(".png", np.dstack([large.astype(np.uint8) * 200] * 3))[1].ravel()
     cropped = crop.mask(mask)
-    np.testing.assert_array_equal(cropped, crop.picture(picture, "x")[..., 0] == 200)
+    np.testing.assert_array_equal(cropped, crop.image(picture, "x")[..., 0] == 200)
     assert 0.1 < cropped.mean() < 0.9
 
 
@@ -191,7 +191,7 @@ def test_a_left_hand_is_the_right_hand_of_the_mirrored_picture(make) -> None:
     )
     right, left = make(view, 128, NO_CHANGE), make(mirrored, 128, NO_CHANGE)
     flipped = cv2.imencode(".png", NOISE[:, ::-1, ::-1])[1].ravel()
-    np.testing.assert_array_equal(left.picture(flipped, "x"), right.picture(PNG, "x"))
+    np.testing.assert_array_equal(left.image(flipped, "x"), right.image(PNG, "x"))
     np.testing.assert_allclose((joints * mirror) @ left.scene.T, joints)
     np.testing.assert_allclose(left.project(joints), right.project(joints), atol=1e-6)
     points = np.array([[100.0, 50.0], [300.0, 200.0]])

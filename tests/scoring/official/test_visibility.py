@@ -11,7 +11,6 @@ import torch
 from handlit.errors import InputError
 from handlit.formats.ground_truth import read_ground_truth
 from handlit.formats.registry import benchmark_named
-from handlit.formats.scenes import faces_fit, read_obj
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.scoring.official.visibility import joint_visibility
@@ -88,23 +87,3 @@ def test_what_is_missing_is_named(root: Path) -> None:
     assert not scenes.has_all_cameras()
     with pytest.raises(InputError, match="S/0002"):
         joint_visibility(truth, scenes, FACES)
-
-
-def test_triangles_of_another_topology_are_noticed() -> None:
-    template = load_hand().template
-    assert faces_fit(template, FACES)
-    assert not faces_fit(template[::-1], FACES)
-
-
-def test_mesh_files(tmp_path: Path) -> None:
-    path = tmp_path / "mesh.obj"
-    path.write_text(BOARD)
-    vertices, faces = read_obj(path)
-    assert vertices.shape == (4, 3)
-    assert [sorted(face) for face in faces.tolist()] == [[0, 1, 2], [0, 2, 3]]
-    path.write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nf -3 -2 -1\n")
-    assert read_obj(path)[1].tolist() == [[0, 1, 2]]
-    for text in ("", "v 0 0 0\nf 1 2 3\n", "v a b c\nf 1 1 1\n", "v 0 0 0\nf a\n"):
-        path.write_text(text)
-        with pytest.raises(InputError, match="not a mesh"):
-            read_obj(path)
