@@ -4,7 +4,7 @@ Whoever adds a measure writes one such record and registers it (`handlit.metrics
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -20,31 +20,33 @@ from handlit.types import HandBatch, HandPrediction
 LONGEST_SHORT_NAME = 25
 #: Side of the crop that MHEntropy's pixels refer to.
 PUBLISHED_CROP = 256
+_UNITS = ("mm", "px", "nats")
 #: Columns of the table of hypotheses: (N, 21) for joints, (N,) for whole images.
 Columns = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Measure:
     """What every table, log and page needs to know about a measure.
 
     Attributes:
-        key: Name in files and logs; a length has its unit at the end, e.g. ``"crps_mm"``.
+        key: Name in files and logs; what is no share has its unit at the end, e.g. ``"crps_mm"``.
         short: Name in tables for the console, at most `LONGEST_SHORT_NAME` characters.
-        title: Name in pages.
-        unit: "mm", "cm", "px", "px/mm", "nats", or "" for a share or a ratio.
-        target: What is good: ``"low"``, ``"high"``, the nominal value of a share, or None where neither is.
         explanation: The definition, for ``--explain`` and the documentation.
+        title: Name in pages; the short one by default.
+        unit: "mm", "cm", "px", "px/mm", "nats", or "" for a share or a ratio; by default what the key ends in.
+        target: What is good: ``"low"``, ``"high"``, the nominal value of a share, or None where neither is.
         reference: Where it is defined or first used: DOI, arXiv number or repository.
         logged: Whether fit (``val/KEY``) or test (``test/KEY``) log it, so that sweeps can search by it.
     """
 
     key: str
     short: str
-    title: str
-    unit: str
-    target: Literal["low", "high"] | float | None
     explanation: str
+    _: KW_ONLY
+    title: str = ""
+    unit: str = ""
+    target: Literal["low", "high"] | float | None = "low"
     reference: str = ""
     logged: bool = False
 
@@ -54,6 +56,9 @@ class Measure:
                 f"the short name of {self.key} must have 1 to {LONGEST_SHORT_NAME} characters, to fit tables of 80 "
                 f"columns: '{self.short}' has {len(self.short)}"
             )
+        ending = self.key.rpartition("_")[2]
+        object.__setattr__(self, "unit", self.unit or (ending if ending in _UNITS else ""))
+        object.__setattr__(self, "title", self.title or self.short)
 
     @property
     def goal(self) -> str:

@@ -7,6 +7,8 @@ References:
     Chen et al., "MHEntropy: Entropy Meets Multiple Hypotheses for Pose and Shape Recovery", ICCV 2023, section 4.
 """
 
+from typing import Any
+
 import torch
 
 from handlit.metrics.diversity import published_mean
@@ -18,81 +20,16 @@ PUBLISHED_BATCH = 64
 _MHENTROPY = "Chen et al., MHEntropy, ICCV 2023, section 4"
 
 
-def _published_columns() -> list[DrawnMeasure]:
-    """MHEntropy's measures of single images, in the order of tables; those that nobody prints last."""
-    seen = ("joints_cam", "visible")
-
-    def column(
-        name: str, short: str, title: str, explanation: str, target: bool = True, shown: bool = True
-    ) -> DrawnMeasure:
-        return DrawnMeasure(
-            key=f"published_{name}",
-            short=short,
-            title=title,
-            unit="px" if name.endswith("_px") else "mm",
-            target="low" if target else None,
-            explanation=explanation,
-            reference=_MHENTROPY,
-            of_joints=False,
-            labels=("joints_cam",) if name == "mpjpe_best_mm" else seen,
-            shown=shown,
-            function=lambda drawn: drawn.published[name],
-        )
-
-    pjd = "√D times the geometric mean of the standard deviations along the D axes. Depends on the axes; 0 as soon as "
-    pjd += "one of them is"
-    return [
-        column(
-            "mpjpe_best_mm",
-            "MHEntropy MPJPE",
-            "MHEntropy's MPJPE (best hypothesis)",
-            "error of the best hypothesis after one bone's length is aligned, mean over 21 joints, the 0 of the middle "
-            "finger's base included",
-        ),
-        column(
-            "ah_px",
-            "MHEntropy AH",
-            "MHEntropy's AH (2D, visible joints)",
-            "2D error of visible joints in a 256-pixel crop, averaged over hypotheses",
-        ),
-        column("pjd_2d_visible_px", "MHEntropy PJD, 2D vis.", "MHEntropy's PJD, 2D, visible joints", pjd, target=False),
-        column(
-            "pjd_3d_occluded_mm", "MHEntropy PJD, 3D occ.", "MHEntropy's PJD, 3D, occluded joints", pjd, target=False
-        ),
-        column(
-            "mpjpe_best_visible_mm",
-            "MHEntropy MPJPE, vis.",
-            "MHEntropy's MPJPE of the visible joints: best hypothesis",
-            "best hypothesis of S for the visible joints alone",
-            shown=False,
-        ),
-        column(
-            "mpjpe_best_occluded_mm",
-            "MHEntropy MPJPE, occ.",
-            "MHEntropy's MPJPE of the occluded joints: best hypothesis",
-            "best hypothesis of S for the occluded joints alone",
-            shown=False,
-        ),
-    ]
-
-
-def _all() -> list[Measure]:
-    columns = _published_columns()
-    parts = ("published_pjd_2d_visible_px", "published_pjd_3d_occluded_mm")
-    diversity = CombinedMeasure(
-        key="published_rd",
-        short="MHEntropy RD",
-        title="MHEntropy's RD",
-        unit="px/mm",
-        target="low",
-        explanation="the mean of MHEntropy PJD, 2D vis., over the mean of MHEntropy PJD, 3D occ.",
+def _of_images(name: str, short: str, explanation: str, **facts: Any) -> DrawnMeasure:
+    return DrawnMeasure(
+        f"published_{name}",
+        f"MHEntropy {short}",
+        explanation,
         reference=_MHENTROPY,
-        columns=parts,
-        parts=lambda table: [table[name] for name in parts],
-        combine=lambda means: means[..., 0] / means[..., 1],
+        of_joints=False,
+        function=lambda drawn: drawn.published[name],
+        **{"labels": ("joints_cam", "visible"), **facts},
     )
-    averaged: list[DrawnMeasure | CombinedMeasure] = [*(column for column in columns if column.shown), diversity]
-    return [*columns, diversity, *(_batched(measure) for measure in averaged)]
 
 
 def _batched(measure: DrawnMeasure | CombinedMeasure) -> PooledMeasure:
@@ -106,13 +43,12 @@ def _batched(measure: DrawnMeasure | CombinedMeasure) -> PooledMeasure:
         return means[0] / means[1] if means[1] > 0 else float("nan")
 
     return PooledMeasure(
-        key=f"{measure.key}_batched",
-        short=f"{measure.short}*",
-        title=f"{measure.title}, averaged as published",
+        f"{measure.key}_batched",
+        f"{measure.short}*",
+        f"{measure.short} averaged as the published code does: the mean over batches of {PUBLISHED_BATCH} in the "
+        "dataset's order, without those whose mean is 0",
         unit=measure.unit,
         target=measure.target,
-        explanation=f"{measure.short} averaged as the published code does: the mean over batches of {PUBLISHED_BATCH} "
-        "in the dataset's order, without those whose mean is 0",
         reference=_MHENTROPY,
         columns=names,
         of_joints=False,
@@ -120,4 +56,36 @@ def _batched(measure: DrawnMeasure | CombinedMeasure) -> PooledMeasure:
     )
 
 
-PUBLISHED_MEASURES: tuple[Measure, ...] = tuple(_all())
+_PJD = (
+    "√D times the geometric mean of the standard deviations along the D axes. Depends on the axes; 0 as soon as one of "
+    "them is"
+)
+_PJD_COLUMNS = ("published_pjd_2d_visible_px", "published_pjd_3d_occluded_mm")
+_SHOWN: tuple[DrawnMeasure | CombinedMeasure, ...] = (
+    _of_images(
+        "mpjpe_best_mm",
+        "MPJPE",
+        "error of the best hypothesis after one bone's length is aligned, mean over 21 joints, the 0 of the middle "
+        "finger's base included",
+        labels=("joints_cam",),
+    ),
+    _of_images("ah_px", "AH", "2D error of visible joints in a 256-pixel crop, averaged over hypotheses"),
+    _of_images("pjd_2d_visible_px", "PJD, 2D vis.", _PJD, target=None),
+    _of_images("pjd_3d_occluded_mm", "PJD, 3D occ.", _PJD, target=None),
+    CombinedMeasure(
+        "published_rd",
+        "MHEntropy RD",
+        "the mean of MHEntropy PJD, 2D vis., over the mean of MHEntropy PJD, 3D occ.",
+        unit="px/mm",
+        reference=_MHENTROPY,
+        columns=_PJD_COLUMNS,
+        parts=lambda table: [table[name] for name in _PJD_COLUMNS],
+        combine=lambda means: means[..., 0] / means[..., 1],
+    ),
+)
+PUBLISHED_MEASURES: tuple[Measure, ...] = (
+    *_SHOWN,
+    _of_images("mpjpe_best_visible_mm", "MPJPE, vis.", "best hypothesis for the visible joints alone", shown=False),
+    _of_images("mpjpe_best_occluded_mm", "MPJPE, occ.", "best hypothesis for the occluded joints alone", shown=False),
+    *(_batched(measure) for measure in _SHOWN),
+)

@@ -20,24 +20,20 @@ def worst_joint_of_hypotheses_mm(drawn: Drawn) -> Tensor:
 
 WORST_JOINT = register(
     PointMeasure(
-        key="worst_joint_mm",
-        short="worst joint",
+        "worst_joint_mm",
+        "worst joint",
+        "largest distance of a joint, wrist on wrist",
         title="Worst joint of the point estimate",
-        unit="mm",
-        target="low",
-        explanation="largest distance of a joint, wrist on wrist",
         points="joints",
         function=worst_joint_mm,
     )
 )
 WORST_JOINT_OF_HYPOTHESES = register(
     DrawnMeasure(
-        key="worst_joint_average_mm",
-        short="worst joint, average",
+        "worst_joint_average_mm",
+        "worst joint, average",
+        "largest distance of a joint, averaged over hypotheses",
         title="Worst joint averaged over hypotheses",
-        unit="mm",
-        target="low",
-        explanation="largest distance of a joint, averaged over hypotheses",
         of_joints=False,
         logged=True,
         function=worst_joint_of_hypotheses_mm,

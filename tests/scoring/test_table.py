@@ -14,7 +14,7 @@ from handlit.scoring.hypotheses.summary import Summary, comparison_table, summar
 from handlit.scoring.table import Cell, Row, Table, format_number, print_table
 from tests.scoring.hypotheses.test_summary import run
 
-LENGTH = Measure(key="a_mm", short="a", title="A", unit="mm", target="low", explanation="length")
+LENGTH = Measure("a_mm", "a", "length")
 
 
 def printed(table: Table, width: int = 80) -> list[str]:
@@ -57,7 +57,7 @@ def test_a_row_of_compare_is_one_line_in_each_block(count: int) -> None:
 
 
 def test_numbers_are_written_in_their_measures_digits() -> None:
-    share = replace(LENGTH, unit="", target=0.9)
+    share = Measure("share", "share", "share", target=0.9)
     assert [format_number(LENGTH, value) for value in (1.234, 123.45, None, np.nan)] == ["1.23", "123.5", "–", "–"]
     assert format_number(share, 0.12345) == "0.123"
     assert format_number(LENGTH, 1.2, sign=True) == "+1.20"

@@ -44,14 +44,8 @@ class Headline(Measure):
 def paper_measure(key: str) -> Measure:
     """The measure of a key of `Evaluation.papers`."""
     if key == "mirrored_share":
-        return Measure(
-            key=key,
-            short="mirrored share",
-            title="mirrored share",
-            unit="",
-            target="low",
-            explanation="share of the images whose best Procrustes fit of the joints is a mirror image",
-        )
+        what = "share of the images whose best Procrustes fit of the joints is a mirror image"
+        return Measure(key, "mirrored share", what)
     return _PAPER_MEASURES[key]
 
 
@@ -69,7 +63,7 @@ def official_measure(benchmark: Benchmark, key: str) -> Measure:
         aligned = "after Procrustes alignment" if "_al_" in key else "as submitted"
         what, unit, is_error = f"F-score of the vertices at {ending} mm, {aligned}", "", False
     target: Literal["low", "high"] = "low" if is_error else "high"
-    return Measure(key=key, short=key, title=key, unit=unit, target=target, explanation=what, reference=SCRIPTS)
+    return Measure(key, key, what, unit=unit, target=target, reference=SCRIPTS)
 
 
 def _paper_facts(kind: str) -> dict[str, Any]:
@@ -80,33 +74,30 @@ def _paper_facts(kind: str) -> dict[str, Any]:
     return {
         "key": paper_key(kind),
         "short": name,
-        "title": name,
         "explanation": f"mean distance of {what}, {_ALIGNED[alignment]}",
         "reference": SCRIPTS,
     }
 
 
 _KINDS = [f"{points}{alignment and '_'}{alignment}" for points in ("joints", "vertices") for alignment in _ALIGNED]
-_PAPER_MEASURES = {paper_key(kind): Measure(unit="mm", target="low", **_paper_facts(kind)) for kind in _KINDS}
+_PAPER_MEASURES = {paper_key(kind): Measure(**_paper_facts(kind)) for kind in _KINDS}
 
 
 def _error(kind: str) -> Headline:
     def per_frame(evaluation: Evaluation) -> np.ndarray | None:
         return 1000 * evaluation.errors[kind].per_frame() if kind in evaluation.errors else None
 
-    return Headline(unit="mm", target="low", per_frame=per_frame, **_paper_facts(kind))
+    return Headline(per_frame=per_frame, **_paper_facts(kind))
 
 
 def _f_score(millimetres: int) -> Headline:
     key = f"f_al_score_{millimetres}"
     return Headline(
-        key=key,
-        short=f"F@{millimetres}, aligned",
-        title=f"F@{millimetres}, aligned",
-        unit="",
-        target="high",
-        explanation="harmonic mean of the shares of true and predicted vertices with a neighbour of the other mesh "
+        key,
+        f"F@{millimetres}, aligned",
+        "harmonic mean of the shares of true and predicted vertices with a neighbour of the other mesh "
         f"within {millimetres} mm, {_ALIGNED['procrustes']}",
+        target="high",
         reference=f"Knapitsch et al., doi:10.1145/3072959.3073599; {SCRIPTS}",
         per_frame=lambda evaluation: evaluation.frame_scores[key],
     )
