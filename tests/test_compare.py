@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +58,8 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
     assert "method a (40 images) and other (39 images)" in message
     settings = np.array('{"format": 99, "label": "new"}')
-    np.savez(RunFolder(empty).hypothesis_table, settings=settings, keys=other.keys, **other.columns)
+    arrays: dict[str, Any] = {"settings": settings, "keys": other.keys, **other.columns}
+    np.savez(RunFolder(empty).hypothesis_table, **arrays)
     assert "written in format 99" in refused(["compare", str(empty), *out], capsys)
     assert "required: RUN" in refused(["compare"], capsys)
     assert not (tmp_path / "page.html").exists()

@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytorch_lightning as pl
@@ -84,7 +84,9 @@ class Hands(pl.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Any]:
         sampler = TrainingSampler([TRAIN], seed=5)
-        return ResumableLoader(self.train_samples, sampler=sampler, batch_size=self.batch_size, collate_fn=collate)
+        return ResumableLoader(
+            cast(Any, self.train_samples), sampler=sampler, batch_size=self.batch_size, collate_fn=collate
+        )
 
     def val_dataloader(self) -> DataLoader[Any]:
         return DataLoader(self.val_samples, 2, sampler=EvaluationSampler(VAL), collate_fn=collate)  # type: ignore[arg-type]
@@ -151,7 +153,7 @@ def test_two_processes_are_one_with_the_doubled_batch(labels: str, tmp_path: Pat
 def test_every_parameter_takes_part(name: str, tmp_path: Path) -> None:
     if name == "MHEntropy":
         flow = MHEntropyNetwork(Backbone("resnet10t"), features=32, hidden=(16,), steps=2)
-        method: HandMethod = MHEntropy(flow, image_size=SIZE)
+        method: HandMethod[Any] = MHEntropy(flow, image_size=SIZE)
     else:
         build = partial(network, texture=True)
         method = AMVUR(build, WeakSupervision(), image_size=SIZE, photometric=1e-4, photometric_from=1)
@@ -173,7 +175,7 @@ def noise(epoch: int, batch: int, rank: int) -> torch.Tensor:
         current_epoch = epoch
         global_rank = rank
 
-    HandMethod.on_train_batch_start(Here.__new__(Here), None, batch)  # type: ignore[arg-type]
+    HandMethod.on_train_batch_start(Here.__new__(Here), None, batch)
     return torch.rand(3)
 
 

@@ -65,7 +65,12 @@ def test_the_agent_of_wandb_runs_a_shipped_sweep(
 ) -> None:
     """W&B's own code makes the command out of the file, and the command line takes it."""
     started: list[list[str]] = []
-    monkeypatch.setattr(wandb_agent, "AgentProcess", lambda command, **_: started.append(command) or SimpleNamespace())
+
+    def start(command: list[str], **_: object) -> SimpleNamespace:
+        started.append(command)
+        return SimpleNamespace()
+
+    monkeypatch.setattr(wandb_agent, "AgentProcess", start)
     for name, value in (("WANDB_DIR", str(tmp_path)), ("WANDB_SWEEP_ID", "s"), ("WANDB_RUN_ID", "")):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WANDB_SWEEP_PARAM_PATH", "")
@@ -95,7 +100,7 @@ def test_the_agent_of_wandb_runs_a_shipped_sweep(
 
 
 def test_compared_metrics_are_those_of_every_method() -> None:
-    metrics = MeanHand().metrics
+    metrics: Any = MeanHand().metrics
     assert tuple(f"val/{name}" for name in metrics["val"]) == logged_names()["fit"]
     assert {f"test/{name}" for name in metrics["test"]} <= set(logged_names()["test"])
 
@@ -298,8 +303,8 @@ def test_real_trials_of_training_and_testing(tiny: str, tmp_path: Path) -> None:
     assert cold["test/mpjpe_best_of_10_mm"] == pytest.approx(cold["test/mpjpe_mm"], rel=1e-5)
     assert warm["test/mpjpe_mm"] == cold["test/mpjpe_mm"]
     assert warm["test/mpjpe_best_of_10_mm"] != pytest.approx(warm["test/mpjpe_mm"], rel=1e-3)
-    logged = {name for name in tests["1.0"] if not name.startswith("test/loss")}
-    assert logged == set(logged_names()["test"]) - {"test/mpjpe_best_of_50_mm", "test/mpjpe_best_of_200_mm"}
+    names = {name for name in tests["1.0"] if not name.startswith("test/loss")}
+    assert names == set(logged_names()["test"]) - {"test/mpjpe_best_of_50_mm", "test/mpjpe_best_of_200_mm"}
 
 
 def test_a_real_trial_with_workers_is_stopped_and_goes_on(tiny: str, tmp_path: Path) -> None:

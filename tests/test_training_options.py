@@ -28,7 +28,7 @@ def images(size: int = 64) -> Tensor:
     return torch.randint(0, 256, (2, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def pair(name: str, **option: bool) -> tuple[Backbone, Backbone]:
+def pair(name: str, **option: Any) -> tuple[Backbone, Backbone]:
     """A backbone without and one with an option, of the same weights."""
     plain, changed = Backbone(name, maps=True), Backbone(name, maps=True, **option)
     changed.load_state_dict(plain.state_dict())
@@ -117,7 +117,7 @@ def test_decoder_is_one_graph() -> None:
 
 
 def test_compiled_modules_keep_the_names_of_their_weights() -> None:
-    def build(asset: HandAsset, tips: TipConvention, compile):
+    def build(asset: HandAsset, tips: TipConvention, compile: bool) -> AMVURNetwork:
         sizes: dict[str, Any] = {"hidden": (16, 8), "layers": 1, "head_hidden": 16}
         return AMVURNetwork(asset, tips, Backbone("resnet10t", compile=compile), compile=compile, **sizes)
 

@@ -15,6 +15,7 @@ from handlit.formats.folder import read_label_mask
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
+from handlit.types import HandBatch
 
 HAND = {"box": [40, 30, 120, 110], "hand": "right"}
 
@@ -27,7 +28,7 @@ def write_folder(folder: Path, boxes: object, size: tuple[int, int] = (200, 160)
     return folder
 
 
-def predict_batch(root: Path, **options: Any):
+def predict_batch(root: Path, **options: Any) -> tuple[Any, HandBatch]:
     module = HandFolder(str(root), image_size=64, crop="plain", **options)
     module.setup("predict")
     return module, next(iter(module.predict_dataloader()))
@@ -120,7 +121,7 @@ def labelled(side: str = "right", **changes: Any) -> dict[str, Any]:
     return {key: value for key, value in {**hand, **changes}.items() if value is not None}
 
 
-def train_batch(root: Path, stage: str = "fit", **options: Any):
+def train_batch(root: Path, stage: str = "fit", **options: Any) -> HandBatch:
     module = HandFolder(str(root), image_size=64, crop="plain", batch_size=4, **options)
     module.setup(stage)
     loader = {"fit": module.train_dataloader, "test": module.test_dataloader}[stage]()

@@ -93,10 +93,8 @@ def test_versions_share_their_sample(tree: Path) -> None:
         assert corner == pytest.approx(40 * number + 20, abs=4)
     data = module(tree, versions=["auto", "gs"], val_fraction=0.25)
     data.setup("fit")
-    keys = {
-        split: [int(data.datasets[split][i].key) for i in range(len(data.datasets[split]))]
-        for split in ("train", "val")
-    }
+    datasets: dict[str, Any] = data.datasets
+    keys = {split: [int(datasets[split][i].key) for i in range(len(datasets[split]))] for split in ("train", "val")}
     assert sorted(keys["val"]) == [9, 10, 11, 45, 46, 47]
     assert not {key % TRAIN for key in keys["train"]} & {key % TRAIN for key in keys["val"]}
 

@@ -207,14 +207,15 @@ def test_mhentropy_data_module(copy: Path) -> None:
         for stage in ("fit", "test", "predict"):
             data.setup(stage)
         assert data.protocol is None
-        train = data.datasets["train"]
+        train: Any = data.datasets["train"]
         assert {str(train.frames.keys[row]).split("/")[0] for row in train.rows} == sequences
         batches = list(data.test_dataloader())
         assert sorted(key for batch in batches for key in batch.key) == sorted(
             name for name in names if name.split("/")[0] in renamed.values()
         )
         assert all(batch.valid["joints_cam"].all() and batch.valid["pose"].all() for batch in batches)
-        assert len(data.datasets["predict"]) == 24
+        predicted: Any = data.datasets["predict"]
+        assert len(predicted) == 24
 
 
 @pytest.mark.parametrize("split", ["test", "predict"])
@@ -273,7 +274,7 @@ def test_whole_sequences_are_held_out() -> None:
 
 
 @pytest.mark.parametrize("visibility", ["depth", "mesh"])
-def test_the_test_split_knows_what_is_seen(tmp_path: Path, visibility: str) -> None:
+def test_the_test_split_knows_what_is_seen(tmp_path: Path, visibility: Any) -> None:
     """The evaluation list's own labels do not tell; its public ground truth does."""
     synthesise(tmp_path, "ho3d_v3", train=4, evaluation=4, seed=3, workers=0, progress=False)
     module = HO3D(str(tmp_path), visibility=visibility, num_workers=0, batch_size=4)

@@ -58,7 +58,7 @@ class Source(HandDataModule):
 
 
 def mixture(root: Path, workers: int = 0, **options: Any) -> Mixture:
-    parts = [Source(root, "a", 30), Source(root, "bb", 6, posed=False)]
+    parts: list[HandDataModule] = [Source(root, "a", 30), Source(root, "bb", 6, posed=False)]
     data = Mixture(parts, image_size=48, batch_size=4, num_workers=workers, **options)
     data.setup("fit")
     return data

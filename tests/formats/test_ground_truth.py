@@ -1,6 +1,7 @@
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from handlit.formats.registry import benchmark_named, recognise
 from tests.scoring.hands import make_hands
 
 
-def write_truth(root: Path, protocol_name: str, count: int = 6) -> Path:
+def write_truth(root: Path, protocol_name: Any, count: int = 6) -> Path:
     """The files that the benchmarks publish."""
     protocol = benchmark_named(protocol_name)
     hands = make_hands(count, protocol)

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handlit.formats import index
 from handlit.formats.index import cached_arrays, fingerprint
 from tests.processes import server
 
@@ -132,7 +131,7 @@ def test_a_full_disk_leaves_nothing_behind(root: Path, monkeypatch: pytest.Monke
     def full(*args: object, **kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(index.np, "save", full)
+    monkeypatch.setattr("numpy.save", full)
     np.testing.assert_array_equal(cached_arrays("train", root, identity(root), Builder())["numbers"], 7)
     assert list((root / ".handlit").iterdir()) == []
 

@@ -1,5 +1,7 @@
 import io
 import json
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import orjson
@@ -29,7 +31,9 @@ def read(text: bytes | str, parts: tuple[str, ...] = ("xyz", "verts")) -> list[n
         lambda data: json.dumps(data).replace(", ", " ,\t"),
     ],
 )
-def test_every_way_of_writing_gives_the_exact_numbers(write, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_way_of_writing_gives_the_exact_numbers(
+    write: Callable[..., Any], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(point_lists, "_BLOCK", block)
     xyz, verts = read(write([FRAMES.tolist(), MESHES.tolist()]))
     np.testing.assert_array_equal(xyz, FRAMES)
@@ -42,7 +46,7 @@ def test_usual_files_do_not_need_the_json_parser(monkeypatch: pytest.MonkeyPatch
     def refuse(_: bytes) -> None:
         raise AssertionError("the whole text was parsed as JSON")
 
-    monkeypatch.setattr(point_lists.orjson, "loads", refuse)
+    monkeypatch.setattr("orjson.loads", refuse)
     data = [FRAMES.tolist(), MESHES.tolist()]
     for text in (json.dumps(data), json.dumps(data, separators=(",", ":"))):
         np.testing.assert_array_equal(read(text)[1], MESHES)

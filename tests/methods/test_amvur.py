@@ -23,7 +23,7 @@ from handlit.types import HandBatch, PredictedBatch, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, camera: Any = "weak_perspective") -> AMVURNetwork:
     sizes: dict[str, Any] = {
         "hidden": (32, 16, 8),
         "layers": 1,
@@ -72,7 +72,7 @@ def test_prediction_is_consistent_with_its_distribution() -> None:
 
 @pytest.mark.parametrize("camera", ["weak_perspective", "perspective"])
 @pytest.mark.parametrize("supervision", [FullSupervision, WeakSupervision])
-def test_every_parameter_gets_a_gradient_from_the_loss(camera: str, supervision) -> None:
+def test_every_parameter_gets_a_gradient_from_the_loss(camera: str, supervision: Any) -> None:
     module = method(camera, supervision=supervision()).train()
     losses(module, hand_batch()).total.backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
@@ -84,7 +84,7 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     )
     result = losses(method(supervision=supervision).eval(), hand_batch())
     terms = {name: value.item() for name, value in result.terms.items()}
-    factors = {"vertices": 2, "joints": 3, "joints_2d": 5, "nll": 7, "kl": 11, "joint_limits": 13}
+    factors: dict[str, float] = {"vertices": 2, "joints": 3, "joints_2d": 5, "nll": 7, "kl": 11, "joint_limits": 13}
     factors |= {"prior_vertices": 1, "prior_joints": 1.5, "prior_joints_2d": 2.5, "prior_nll": 3.5}
     assert terms.keys() == factors.keys()
     np.testing.assert_allclose(result.total.item(), sum(factors[name] * terms[name] for name in terms), rtol=1e-5)
@@ -122,7 +122,7 @@ def test_labels_that_are_missing_count_nothing() -> None:
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make) -> None:
+def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make: Any) -> None:
     module = make().train()
     loss = losses(module, hand_batch(labelled=False)).total
     assert loss.item() == 0
@@ -133,7 +133,7 @@ def test_a_batch_without_labels_has_zero_loss_and_zero_gradient(make) -> None:
 
 
 @pytest.mark.parametrize("make", [method, weak_method, partial(weak_method, visible_only=True)])
-def test_a_training_step_never_waits_for_the_device(make) -> None:
+def test_a_training_step_never_waits_for_the_device(make: Any) -> None:
     module, batch = make().train(), hand_batch()
     # tensors without values: whatever asks for one (item, nonzero, a boolean index) raises
     with FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -185,11 +185,12 @@ def test_weak_terms_against_numpy() -> None:
     truth = torch.distributions.Normal(torch.tensor([120 / 32, 120 / 32, 1, 1]).log(), 0.02)
     divergence = torch.distributions.kl_divergence(truth, output.camera.intrinsics)
     np.testing.assert_allclose(terms["intrinsics"], divergence.mean(), rtol=1e-4)
-    assert terms.keys() == module.supervision.weights.keys()
+    supervision: Any = module.supervision
+    assert terms.keys() == supervision.weights.keys()
 
 
 @pytest.mark.parametrize("term", ["kl", "vertices"])
-def test_the_posterior_does_not_teach_the_prior_in_weak_supervision(term) -> None:
+def test_the_posterior_does_not_teach_the_prior_in_weak_supervision(term: str) -> None:
     module = weak_method().eval()
     losses(module, hand_batch()).terms[term].backward()
     assert not [name for name, p in module.network.prior_net.named_parameters() if p.grad is not None and p.grad.any()]
@@ -258,7 +259,7 @@ def test_an_all_hidden_hand_counts_nothing() -> None:
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_hands_behind_the_camera_give_finite_losses_and_gradients(make) -> None:
+def test_hands_behind_the_camera_give_finite_losses_and_gradients(make: Any) -> None:
     module, batch = make().train(), hand_batch()
     batch.vertices_cam[:, :, 2] -= 1
     batch.root_cam[:, 2] -= 1
@@ -273,7 +274,7 @@ def test_hands_behind_the_camera_give_finite_losses_and_gradients(make) -> None:
 
 
 @pytest.mark.parametrize("make", [method, weak_method])
-def test_broken_features_stop_the_training_by_name(tmp_path: Path, make) -> None:
+def test_broken_features_stop_the_training_by_name(tmp_path: Path, make: Any) -> None:
     module = make()
     with torch.no_grad():
         next(module.network.backbone.parameters()).fill_(float("nan"))
@@ -312,9 +313,11 @@ def test_either_mesh_may_be_the_answer() -> None:
     batch = hand_batch()
     module = method(answer="prior").eval()
     output = module.infer(batch.image)
-    assert torch.equal(module.predict(output).distribution.mean, output.prior.distribution.mean)
+    distribution: Any = module.predict(output).distribution
+    assert torch.equal(distribution.mean, output.prior.distribution.mean)
     torch.testing.assert_close(module.predict(output).vertices_root, output.prior.distribution.mean)
-    assert torch.equal(method().eval().predict(output).distribution.mean, output.posterior.mean)
+    distribution = method().eval().predict(output).distribution
+    assert torch.equal(distribution.mean, output.posterior.mean)
 
 
 def test_weak_supervision_fits_and_turns_four_hands(tmp_path: Path) -> None:
@@ -362,7 +365,7 @@ def test_fits_validates_and_predicts_with_named_figures(tmp_path: Path) -> None:
         expected = 1000 * (value - target).norm(dim=-1).mean()
         torch.testing.assert_close(run.callback_metrics[f"val/{name}"].float(), expected, rtol=1e-4, atol=0)
         assert run.callback_metrics[f"val/pa_{name}"] <= run.callback_metrics[f"val/{name}"]
-    answers = run.predict(module, loader(hand_samples(3, seed=1), 2))
+    answers: list[Any] = run.predict(module, loader(hand_samples(3, seed=1), 2))
     assert isinstance(answers[0], PredictedBatch)
     assert [key for answer in answers for key in answer.key] == ["hand/0000", "hand/0001", "hand/0002"]
     assert torch.cat([answer.index for answer in answers]).tolist() == [0, 1, 2]
@@ -395,7 +398,7 @@ def test_a_gradient_that_is_not_finite_is_stopped_before_the_update(tmp_path: Pa
     class Steep(AMVUR):
         """Finite losses whose gradients are not: the root at 0."""
 
-        def losses(self, output, batch):
+        def losses(self, output: Any, batch: HandBatch) -> Any:
             losses = super().losses(output, batch)
             mesh = output.posterior.mean
             return Losses(losses.total + (mesh - mesh).sum().sqrt(), losses.terms)
@@ -416,7 +419,7 @@ def test_the_norm_of_the_gradient_is_logged_before_clipping(tmp_path: Path) -> N
         ) -> None:
             norms.append(trainer.callback_metrics["train/grad_norm"].item())
 
-        def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer) -> None:
+        def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
             squares = [p.grad.double().square().sum() for p in pl_module.parameters() if p.grad is not None]
             norms.append(torch.stack(squares).sum().sqrt().item())
 

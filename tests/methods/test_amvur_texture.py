@@ -22,7 +22,9 @@ from handlit.types import HandBatch
 from tests.methods.hands import SIZE, hand_batch
 
 
-def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective", texture=True) -> AMVURNetwork:
+def network(
+    asset: HandAsset, tips: TipConvention, camera: Any = "weak_perspective", texture: bool = True
+) -> AMVURNetwork:
     sizes: dict[str, Any] = {
         "hidden": (32, 16, 8),
         "layers": 1,
@@ -103,15 +105,14 @@ def with_masks(batch: HandBatch) -> HandBatch:
 
 def test_pixels_of_an_object_neither_train_nor_colour_the_hand() -> None:
     module, clear, covered = method(photometric=1.0).eval(), hand_batch(), with_masks(hand_batch())
-    for batch in (clear, covered):
-        batch.output = module.infer(batch.image)
+    outputs = {changes: module.infer(batch.image) for batch, changes in ((covered, False), (clear, True))}
     painted = with_masks(hand_batch())
     painted.image[..., : SIZE // 2] = 255
     for batch, changes in ((covered, False), (clear, True)):
-        value = module.losses(batch.output, batch).terms["photometric"]
+        value = module.losses(outputs[changes], batch).terms["photometric"]
         # the same features, but other pixels to compare with
         batch.image[..., : SIZE // 2] = 255
-        assert (module.losses(batch.output, batch).terms["photometric"] != value).item() == changes
+        assert (module.losses(outputs[changes], batch).terms["photometric"] != value).item() == changes
 
 
 def test_no_object_pixel_is_compared_even_between_visible_vertices(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +121,7 @@ def test_no_object_pixel_is_compared_even_between_visible_vertices(monkeypatch: 
     batch.valid["object_mask"][:] = True
     compared = []
 
-    def note(rendered, image, mask):
+    def note(rendered: torch.Tensor, image: torch.Tensor, mask: torch.Tensor) -> Any:
         compared.append(mask)
         return photometric_distance(rendered, image, mask)
 
@@ -138,11 +139,12 @@ def test_an_image_without_any_label_does_not_count() -> None:
 
 
 @pytest.mark.parametrize("state", ["no hand", "all hidden"])
-def test_nothing_to_compare_gives_finite_gradients(state) -> None:
+def test_nothing_to_compare_gives_finite_gradients(state: str) -> None:
     module, batch = method("perspective", photometric=1.0).train(), hand_batch()
     if state == "no hand":
         with torch.no_grad():
-            module.network.camera_head.head[-1].bias[1:] = 100.0  # far outside the crop
+            head: Any = module.network.camera_head
+            head.head[-1].bias[1:] = 100.0  # far outside the crop
     else:
         batch.object_mask[:] = True
         batch.valid["object_mask"][:] = True
@@ -162,14 +164,14 @@ class Waits(TorchDispatchMode):
         super().__init__()
         self.seen: list[str] = []
 
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
         if name in self.NAMES or (name.startswith("index") and _by_mask(args)):
             self.seen.append(name)
         return func(*args, **(kwargs or {}))
 
 
-def _by_mask(args) -> bool:
+def _by_mask(args: Any) -> bool:
     indices = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ()
     return any(isinstance(index, torch.Tensor) and index.dtype == torch.bool for index in indices)
 
@@ -204,7 +206,7 @@ def test_a_method_without_the_branch_says_so() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"hidden": 24, "heads": 2, "layers": 1}, {}])
-def test_configuration_builds_the_branch(settings) -> None:
+def test_configuration_builds_the_branch(settings: dict[str, Any]) -> None:
     parser = ArgumentParser()
     parser.add_subclass_arguments(HandMethod, "model")
     name = {"name": "mobilenetv3_small_050", "maps": True}

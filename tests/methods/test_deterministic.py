@@ -14,7 +14,7 @@ from handlit.skeleton import TipConvention
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def network(asset: HandAsset, tips: TipConvention, camera="weak_perspective") -> AMVURNetwork:
+def network(asset: HandAsset, tips: TipConvention, camera: Any = "weak_perspective") -> AMVURNetwork:
     sizes: dict[str, Any] = {
         "hidden": (32, 16, 8),
         "layers": 1,

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
@@ -9,7 +10,7 @@ from handlit.types import collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 
 
-def fitted(tmp_path: Path, batches, epochs: int = 1) -> MeanHand:
+def fitted(tmp_path: Path, batches: Any, epochs: int = 1) -> MeanHand:
     module = MeanHand(image_size=SIZE)
     pl.Trainer(
         accelerator="cpu",

@@ -21,7 +21,7 @@ from tests.methods.test_amvur import trainer
 NAMES = {"likelihood_2d", "prior_pose", "prior_orient", "prior_shape", "entropy"}
 
 
-def method(stochastic: str = "fingers", flow: str = "realnvp", **settings: Any) -> MHEntropy:
+def method(stochastic: Any = "fingers", flow: Any = "realnvp", **settings: Any) -> MHEntropy:
     torch.manual_seed(0)
     network = MHEntropyNetwork(Backbone("resnet10t"), 32, hidden=(16, 16), steps=2, stochastic=stochastic, flow=flow)
     return MHEntropy(network, image_size=SIZE, **settings)
@@ -147,7 +147,8 @@ def test_the_density_is_the_bases_before_training_moves_it() -> None:
     """With couplings that do nothing the entropy term is that of 45 standard normal numbers."""
     module, batch = method().eval(), batch_with_visibility()
     with torch.no_grad():
-        for coupling in module.network.flow.couplings:
+        couplings: Any = module.network.flow.couplings
+        for coupling in couplings:
             for network in (coupling.log_scale, coupling.shift):
                 network.out.weight.zero_()
                 network.out.bias.zero_()
@@ -163,7 +164,8 @@ def test_a_broken_density_stops_the_training_and_names_the_images(tmp_path: Path
     for sample in samples:
         sample.visible = torch.ones(21, dtype=torch.bool)
     with torch.no_grad():
-        module.network.flow.couplings[0].shift.out.bias.fill_(torch.inf)
+        couplings: Any = module.network.flow.couplings
+        couplings[0].shift.out.bias.fill_(torch.inf)
     with pytest.raises(FloatingPointError, match="hand/0000"):
         trainer(tmp_path, max_steps=1).fit(module, loader(samples, 4))
 

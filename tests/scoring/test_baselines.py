@@ -66,6 +66,6 @@ def test_zero_on_the_real_ground_truth(variable: str) -> None:
     if variable not in os.environ:
         pytest.skip(f"{variable} does not name the folder of the real ground truth")
     protocol, centimetres, shares = DOCUMENTED[variable]
-    scores = score_zero(read_ground_truth(Path(os.environ[variable]), protocol))  # type: ignore[arg-type]
+    scores = score_zero(read_ground_truth(Path(os.environ[variable]), protocol))
     assert {key: scores[key] for key in centimetres} == pytest.approx(centimetres, abs=0.006)
     assert {key: scores[key] for key in shares} == pytest.approx(shares, abs=0.0006)

@@ -3,6 +3,7 @@ import json
 import re
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -149,7 +150,7 @@ def test_freihand_and_another_topology(tmp_path: Path) -> None:
 def test_bad_input_says_why_and_writes_nothing(tmp_path: Path, truth: Path) -> None:
     model = write_prediction(tmp_path / "m" / "pred.zip", "ho3d_v2", 0.003)
     short = write_prediction(tmp_path / "short.zip", "ho3d_v2", 0.003, count=4)
-    cases = [
+    cases: list[tuple[Any, str | None, str]] = [
         ([], None, "no prediction given"),
         ([model, short], None, "joints of 4 images, expected 6"),
         ([model, tmp_path / "gone.zip"], None, "does not exist"),

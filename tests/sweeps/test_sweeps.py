@@ -178,7 +178,7 @@ def test_a_folder_below_a_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_command_that_wandb_takes_without_one(tmp_path: Path) -> None:
-    more = {"command": None, "program": "train.py", "entity": "me", "run_cap": 3}
+    more: dict[str, Any] = {"command": None, "program": "train.py", "entity": "me", "run_cap": 3}
     sweep = load_sweep(write(tmp_path, {"x": {"values": [1, 2]}}, **more))
     assert sweep.expand({"x": 2}, "PYTHON") == ["PYTHON", "train.py", "--x=2"]
     assert (sweep.run_cap, sweep.texts["entity"]) == (3, "me")

@@ -1,5 +1,6 @@
 """Exported hypotheses: what is drawn is what is written, for every method, for left hands, and in place."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def mean_hand() -> MeanHand:
     return module
 
 
-METHODS = {
+METHODS: dict[str, Callable[[], HandMethod[Any]]] = {
     "amvur": amvur,
     "mhentropy": mhentropy,
     "deterministic": lambda: Deterministic(network, image_size=SIZE),

@@ -14,6 +14,7 @@ from handlit.callbacks.output.meshes import TexturedMeshes
 from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.errors import InputError
 from handlit.methods.mean_hand import MeanHand
+from handlit.types import HandBatch
 from tests.callbacks.output.test_pictures import batch_and_prediction
 from tests.methods.hands import hand_samples, loader
 from tests.methods.test_amvur_texture import method
@@ -21,7 +22,7 @@ from tests.methods.test_amvur_texture import method
 
 @pytest.mark.parametrize("left", [False, True])
 @pytest.mark.parametrize("suffix", ["obj", "ply", "glb"])
-def test_vertices_and_colours_survive_every_format(tmp_path: Path, left, suffix: str) -> None:
+def test_vertices_and_colours_survive_every_format(tmp_path: Path, left: bool, suffix: str) -> None:
     batch, prediction, layer = batch_and_prediction(left)
     hand = PredictedHand(prediction, batch, 0, layer.faces)
     colours = torch.rand(778, 3, generator=torch.Generator().manual_seed(0))
@@ -36,11 +37,17 @@ def test_vertices_and_colours_survive_every_format(tmp_path: Path, left, suffix:
 
 
 @pytest.mark.parametrize("count", [3, 100])
-def test_predict_writes_the_chosen_hands(tmp_path: Path, count: int) -> None:
+def test_predict_writes_the_chosen_hands(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     samples = hand_samples(5)
     module = method()
     calls = []
-    module.colours = lambda batch, real=module.colours: calls.append(batch.key) or real(batch)
+    colours = module.colours
+
+    def counted(batch: HandBatch) -> Any:
+        calls.append(batch.key)
+        return colours(batch)
+
+    monkeypatch.setattr(module, "colours", counted)
     callback = TexturedMeshes(count=count, format="ply")
     quiet: dict[str, Any] = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     run = pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, callbacks=[callback], **quiet)

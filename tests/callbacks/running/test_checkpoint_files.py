@@ -14,7 +14,11 @@ from handlit.errors import InputError
 from handlit.run_folder import RunFolder
 
 LAST = "last.ckpt"
-STATE = {"state_dict": {"weight": torch.arange(5000.0)}, "epoch": 3, "pytorch-lightning_version": pl.__version__}
+STATE: dict[str, Any] = {
+    "state_dict": {"weight": torch.arange(5000.0)},
+    "epoch": 3,
+    "pytorch-lightning_version": pl.__version__,
+}
 
 
 def write(path: Path, state: Any = STATE) -> Path:

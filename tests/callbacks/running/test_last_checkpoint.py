@@ -21,10 +21,10 @@ def fit(folder: Path, epochs: int, resume: Path | None = None, **settings: Any) 
 
 
 def test_a_run_in_a_moved_folder_knows_its_best_checkpoint(tmp_path: Path) -> None:
-    before = fit(tmp_path / "here", 1).checkpoint_callback
+    before: Any = fit(tmp_path / "here", 1).checkpoint_callback
     (tmp_path / "here").rename(tmp_path / "there")
     # it cannot get better without learning
-    after = fit(tmp_path / "there", 2, RunFolder(tmp_path / "there").last).checkpoint_callback
+    after: Any = fit(tmp_path / "there", 2, RunFolder(tmp_path / "there").last).checkpoint_callback
     assert after.best_model_path == str(tmp_path / "there" / "best.ckpt")
     assert after.best_model_score <= before.best_model_score
 

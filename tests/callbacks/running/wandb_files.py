@@ -14,9 +14,11 @@ _FILE_HEADER, _BLOCK, _HEADER = 7, 32768, struct.Struct("<IHB")
 _FULL, _LAST = 1, 4
 
 
-def records(path: Path) -> list[wandb_internal_pb2.Record]:
+def records(path: Path) -> list[Any]:
     """Every record of a ``.wandb`` file, in order."""
-    return [wandb_internal_pb2.Record.FromString(chunk) for chunk in _chunks(path.read_bytes())]
+    # protobuf makes its classes at run time
+    record: Any = getattr(wandb_internal_pb2, "Record")  # noqa: B009
+    return [record.FromString(chunk) for chunk in _chunks(path.read_bytes())]
 
 
 def _chunks(content: bytes) -> Iterator[bytes]:
@@ -35,13 +37,13 @@ def _chunks(content: bytes) -> Iterator[bytes]:
             parts = b""
 
 
-def history(found: list[wandb_internal_pb2.Record]) -> list[dict[str, Any]]:
+def history(found: list[Any]) -> list[dict[str, Any]]:
     """What was logged, call by call."""
     rows = [record.history.item for record in found if record.HasField("history")]
     return [{_name(item): json.loads(item.value_json) for item in row} for row in rows]
 
 
-def config(found: list[wandb_internal_pb2.Record]) -> dict[str, Any]:
+def config(found: list[Any]) -> dict[str, Any]:
     """The configuration, by first-level name."""
     updates = [record.config.update for record in found if record.HasField("config")]
     return {_name(item): json.loads(item.value_json) for update in updates for item in update}

@@ -3,6 +3,7 @@
 import logging
 import pickle
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -285,10 +286,14 @@ def test_damaged_files_end_the_run_and_are_named(tmp_path: Path) -> None:
         assert str(tmp_path) in str(error.value)
 
 
+def _constant(mask: np.ndarray, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    return mask, mask
+
+
 def test_a_mask_reader_that_does_not_keep_its_word_is_named(tmp_path: Path) -> None:
     frames = make_frames(tmp_path)
     for wrong in (np.zeros((120, 160, 3), bool), np.zeros((120, 160)), np.zeros((0, 0), bool)):
-        dataset = HandDataset(tmp_path, frames, "plain", 64, read_masks=lambda path, wrong=wrong: (wrong, wrong))
+        dataset = HandDataset(tmp_path, frames, "plain", 64, read_masks=partial(_constant, wrong))
         with pytest.raises(InputError, match=r"seg0\.png: expected a plane of bools"):
             dataset[0]
 

@@ -1,6 +1,7 @@
 """The published crops against literal transcriptions of their definition, pixel by pixel and number by number."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import numpy as np
@@ -105,8 +106,8 @@ def literal_mhentropy_square(pixels: np.ndarray, object_box: np.ndarray | None) 
 def literal_similarity(change: Change) -> np.ndarray:
     """The published augmentation as an OpenCV call about (128, 128)."""
     zoom = 1 / change.scale
-    similarity = cv2.getRotationMatrix2D((128, 128), -np.rad2deg(change.angle), zoom)
-    similarity[:, 2] += -change.shift * 256 * zoom
+    similarity: Any = cv2.getRotationMatrix2D((128, 128), -np.rad2deg(change.angle), zoom)
+    similarity[:, 2] -= np.asarray(change.shift) * 256 * zoom
     return similarity
 
 
@@ -175,7 +176,7 @@ def test_mhentropy_lets_joints_be_four_pixels_outside() -> None:
 
 
 @pytest.mark.parametrize("make", [amvur_reference, mhentropy_reference])
-def test_a_left_hand_is_the_right_hand_of_the_mirrored_picture(make) -> None:
+def test_a_left_hand_is_the_right_hand_of_the_mirrored_picture(make: Any) -> None:
     joints, _, view = list(hands())[1]
     mirror = np.array([-1.0, 1.0, 1.0])
     x0, y0, x1, y1 = view.box

@@ -1,7 +1,9 @@
 """The order of samples: complete, reproducible, and independent of workers and processes."""
 
 from collections import Counter
+from collections.abc import Callable
 from itertools import chain, islice
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ def seeded_indices(sampler: TrainingSampler, epoch: int = 0) -> list[SeededIndex
     return list(sampler)
 
 
-def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make) -> list[list[SeededIndex]]:
+def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make: Callable[[], Any]) -> list[list[SeededIndex]]:
     """What every rank of a number of processes gets."""
     parts = []
     for rank in range(world):
@@ -50,7 +52,7 @@ def test_processes_share_the_batches_of_one(monkeypatch: pytest.MonkeyPatch, wor
 @pytest.mark.parametrize("world", [1, 2, 3, 7])
 @pytest.mark.parametrize("length", [1, 6, 20])
 def test_evaluation_neither_repeats_nor_drops(monkeypatch: pytest.MonkeyPatch, world: int, length: int) -> None:
-    parts = on_ranks(monkeypatch, world, lambda: EvaluationSampler(length))
+    parts: list[list[Any]] = on_ranks(monkeypatch, world, lambda: EvaluationSampler(length))
     assert sorted(chain.from_iterable(parts)) == list(range(length))
     assert all(part == sorted(part) for part in parts)
 
@@ -84,7 +86,7 @@ def test_impossible_mixtures_are_refused(lengths: list[int], weights: list[float
         TrainingSampler(lengths, weights)
 
 
-class Echo(Dataset[int]):
+class Echo(Dataset[torch.Tensor]):
     """Answers what it is asked for."""
 
     def __len__(self) -> int:
@@ -100,7 +102,8 @@ def loader(workers: int = 0) -> ResumableLoader:
 
 
 def epoch_of(source: ResumableLoader, epoch: int) -> list[list[list[int]]]:
-    source.sampler.set_epoch(epoch)
+    sampler: Any = source.sampler
+    sampler.set_epoch(epoch)
     return [batch.tolist() for batch in source]
 
 
@@ -111,7 +114,8 @@ def test_a_resumed_loader_goes_on_where_it_stopped(workers: int) -> None:
     assert [len(epoch) for epoch in batches] == [5, 5]
 
     stopped = loader(workers)
-    stopped.sampler.set_epoch(0)
+    sampler: Any = stopped.sampler
+    sampler.set_epoch(0)
     assert [batch.tolist() for batch in islice(iter(stopped), 2)] == batches[0][:2]
     state = stopped.state_dict()
 

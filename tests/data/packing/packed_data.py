@@ -1,6 +1,7 @@
 """A small dataset and its packed form, for the tests of packing."""
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -17,7 +18,7 @@ CHANGES = Augmentation(rotation_deg=20, scale=0.2, translation=0.1, colour=0.3, 
 
 def read_masks(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Hand in bit 0, object in bit 1, at half the resolution."""
-    coded = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    coded: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     return (coded & 1) != 0, (coded & 2) != 0
 
 

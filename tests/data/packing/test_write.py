@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -104,7 +105,7 @@ def test_full_disk_is_reported_and_the_run_resumes(root: Path, tmp_path: Path, m
 
 
 def test_a_limit_of_the_system_is_reported(root: Path, tmp_path: Path) -> None:
-    arguments = [sys.executable, "-c", SLOW, root, tmp_path / "out", "0", "4096"]
+    arguments = [sys.executable, "-c", SLOW, str(root), str(tmp_path / "out"), "0", "4096"]
     done = subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "InputError" in done.stderr
@@ -153,7 +154,8 @@ def test_unreadable_image_ends_the_run_or_is_left_out(tmp_path: Path) -> None:
     run(root, tmp_path / "skip", on_error="skip")
     module = PackedData(str(tmp_path / "skip"), image_size=48)
     module.setup("fit")
-    keys = [module.datasets["train"][k].key for k in range(len(module.datasets["train"]))]
+    train: Any = module.datasets["train"]
+    keys = [train[k].key for k in range(len(train))]
     assert keys == [f"frame/{k}" for k in (3, 4, 5, 6, 8, 9, 10)]
     assert len(module.pack.manifest["skipped"]) == 1
     # a submission needs every frame

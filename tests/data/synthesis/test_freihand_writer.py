@@ -21,7 +21,7 @@ TIPS = [744, 320, 443, 555, 672]
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory):
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("freihand") / "data"
     synthesise(folder, "freihand", TRAIN, EVALUATION, seed=2, preset=PRESET, workers=0, progress=False)
     return folder
@@ -74,10 +74,10 @@ def test_mask_is_the_projected_hand(root: Path) -> None:
     faces = torch.from_numpy(load_hand().faces)
     for sample in range(TRAIN):
         mask = cv2.imread(str(root / f"training/mask/{sample:08d}.jpg"), cv2.IMREAD_GRAYSCALE) > 127
-        drawn = np.zeros(224 * 224, dtype=bool)
+        flat = np.zeros(224 * 224, dtype=bool)
         vertices, intrinsics = (torch.from_numpy(labels[kind][sample]).float()[None] for kind in ("verts", "K"))
-        drawn[TorchRasterizer()(vertices, faces, intrinsics, (224, 224)).pixels.numpy()] = True
-        drawn = drawn.reshape(224, 224)
+        flat[TorchRasterizer()(vertices, faces, intrinsics, (224, 224)).pixels.numpy()] = True
+        drawn = flat.reshape(224, 224)
         # the arm may hide a little of the wrist; nothing else may differ
         assert (mask & ~drawn).sum() <= 0.01 * drawn.sum()
         assert (mask & drawn).sum() / (mask | drawn).sum() > 0.95

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from handlit import files
 from handlit.data.synthesis import PRESETS, generate, ho3d_writer, synthesise
 from handlit.errors import InputError
 from handlit.hand.layer import HandLayer
@@ -25,27 +26,27 @@ OFFICIAL_DEPTH_SCALE = 0.00012498664727900177
 
 
 @pytest.fixture(scope="module")
-def root(tmp_path_factory: pytest.TempPathFactory):
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("synthetic") / "data"
     synthesise(folder, "ho3d_v3", TRAIN, EVALUATION, seed=3, preset=PRESET, workers=0, progress=False)
     return folder
 
 
 @pytest.fixture(scope="module")
-def layer():
+def layer() -> HandLayer:
     return HandLayer(load_hand(), tips="ho3d", flat_hand_mean=True)
 
 
-def names(root, split):
+def names(root: Path, split: str) -> list[str]:
     return (root / f"{split}.txt").read_text().split()
 
 
-def meta_of(root, split, name):
+def meta_of(root: Path, split: str, name: str) -> dict[str, Any]:
     sequence, frame = name.split("/")
     return pickle.loads((root / split / sequence / "meta" / f"{frame}.pkl").read_bytes(), encoding="latin1")
 
 
-def image_of(root, split, name, kind, suffix: str):
+def image_of(root: Path, split: str, name: str, kind: str, suffix: str) -> np.ndarray:
     sequence, frame = name.split("/")
     path = root / split / sequence / kind / f"{frame}{suffix}"
     image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
@@ -53,18 +54,18 @@ def image_of(root, split, name, kind, suffix: str):
     return image
 
 
-def depth_of(root, split, name):
+def depth_of(root: Path, split: str, name: str) -> np.ndarray:
     image = image_of(root, split, name, "depth", ".png").astype(np.int64)
     assert not image[..., 0].any()
     return (image[..., 2] + 256 * image[..., 1]) * OFFICIAL_DEPTH_SCALE
 
 
-def project(points, meta):
+def project(points: np.ndarray, meta: dict[str, Any]) -> np.ndarray:
     homogeneous = (points * TO_OPENCV) @ meta["camMat"].T
     return homogeneous[:, :2] / homogeneous[:, 2:]
 
 
-def hand_of(meta, layer):
+def hand_of(meta: dict[str, Any], layer: HandLayer) -> Any:
     pose = torch.from_numpy(meta["handPose"])
     mesh = layer(
         pose[3:],
@@ -144,7 +145,7 @@ def test_pickles_are_old_and_name_only_numpy(root: Path) -> None:
     }
 
 
-def test_hand_parameters_reproduce_joints_in_opengl_axes(root: Path, layer) -> None:
+def test_hand_parameters_reproduce_joints_in_opengl_axes(root: Path, layer: HandLayer) -> None:
     order = [JOINTS.index(name) for name in ORDERS["ho3d"]]
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
@@ -155,7 +156,7 @@ def test_hand_parameters_reproduce_joints_in_opengl_axes(root: Path, layer) -> N
         np.testing.assert_allclose(vertices[[744, 333, 444, 555, 672]], meta["handJoints3D"][16:], atol=1e-5)
 
 
-def test_truth_files_have_the_evaluation_list_s_length_and_axes(root: Path, layer) -> None:
+def test_truth_files_have_the_evaluation_list_s_length_and_axes(root: Path, layer: HandLayer) -> None:
     xyz = np.array(json.loads((root / "evaluation_xyz.json").read_text()))
     verts = np.array(json.loads((root / "evaluation_verts.json").read_text()))
     assert xyz.shape == (EVALUATION, 21, 3)
@@ -177,7 +178,7 @@ def test_truth_bones_keep_their_length_within_a_subject_only(root: Path) -> None
     assert np.abs(lengths[3] - lengths[0]).max() > 1e-4
 
 
-def test_depth_is_the_hand_where_the_hand_is_seen(root: Path, layer) -> None:
+def test_depth_is_the_hand_where_the_hand_is_seen(root: Path, layer: HandLayer) -> None:
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
         depth = depth_of(root, "train", name)
@@ -193,7 +194,7 @@ def test_depth_is_the_hand_where_the_hand_is_seen(root: Path, layer) -> None:
         assert (gap[seen] > -0.004).mean() > 0.9
 
 
-def test_vertices_reappear_in_the_depth_image_to_its_quantisation(root: Path, layer) -> None:
+def test_vertices_reappear_in_the_depth_image_to_its_quantisation(root: Path, layer: HandLayer) -> None:
     """Rays through pixel centres, met with the mesh by hand, give the stored depth."""
     name = names(root, "train")[0]
     meta = meta_of(root, "train", name)
@@ -221,7 +222,7 @@ def test_joints_fall_on_the_hand_or_on_what_hides_it(root: Path) -> None:
         segmentation = image_of(root, "train", name, "seg", ".png")
         colours = np.unique(segmentation.astype(int) @ (1 << 16, 1 << 8, 1))
         assert colours.tolist() == [0x000000, 0x00FF00, 0xFF0000]  # BGR: nothing, object green, hand blue
-        known = cv2.dilate((segmentation > 0).any(axis=2).astype(np.uint8), np.ones((5, 5)))
+        known = cv2.dilate(np.asarray((segmentation > 0).any(axis=2), np.uint8), np.ones((5, 5)))
         u, v = np.rint(project(meta["handJoints3D"], meta)).astype(int).T
         on_hand = segmentation[v, u, 0] == 255
         # the wrist joint lies at the border to the arm, which is no part of the hand model
@@ -250,7 +251,7 @@ def test_object_fields_agree(root: Path) -> None:
                 assert rows.max() <= pixels[:, 1].max() + 1
 
 
-def test_contact_fields_agree(root: Path, layer) -> None:
+def test_contact_fields_agree(root: Path, layer: HandLayer) -> None:
     touching = 0
     for name in names(root, "train"):
         meta = meta_of(root, "train", name)
@@ -281,7 +282,7 @@ def test_depth_encoding_rounds_to_the_nearest_unit() -> None:
     assert values[0, 4] == 65535
 
 
-def contents(root):
+def contents(root: Path) -> dict[str, bytes]:
     return {str(path.relative_to(root)): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
@@ -303,10 +304,11 @@ def test_larger_dataset_begins_with_the_smaller_and_other_seeds_differ(root: Pat
 def test_interrupted_synthesis_is_completed_by_running_it_again(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arguments = ("ho3d_v3", TRAIN, EVALUATION, 3, PRESET, 0, None, False)
-    write_bytes, written = ho3d_writer.write_bytes, []
+    arguments: tuple[Any, ...] = ("ho3d_v3", TRAIN, EVALUATION, 3, PRESET, 0, None, False)
+    write_bytes = files.write_bytes
+    written: list[Any] = []
 
-    def failing(path, content, durable=True) -> None:
+    def failing(path: Path, content: bytes, durable: bool = True) -> None:
         if len(written) == 20:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.with_name(f".{path.stem}.host-1.part{path.suffix}").write_bytes(content[:10])
@@ -344,8 +346,14 @@ def test_refuses_folders_of_others_and_other_settings(root: Path, tmp_path: Path
         ({"preset": "hard"}, "easy, full"),
     ],
 )
-def test_bad_arguments_are_named(tmp_path: Path, change, message: str) -> None:
-    arguments = {"layout": "ho3d_v3", "train": 1, "evaluation": 0, "workers": 0, "progress": False} | change
+def test_bad_arguments_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    arguments: dict[str, Any] = {
+        "layout": "ho3d_v3",
+        "train": 1,
+        "evaluation": 0,
+        "workers": 0,
+        "progress": False,
+    } | change
     with pytest.raises(InputError, match=message):
         synthesise(tmp_path / "new", **arguments)
     assert not (tmp_path / "new").exists()

@@ -30,7 +30,7 @@ def test_base_views_are_rotations_and_show_a_right_hand(model: HandModel) -> Non
 
 
 @pytest.mark.parametrize("spread", [0.0, 30.0, 90.0])
-def test_orientations_stay_within_the_spread(spread) -> None:
+def test_orientations_stay_within_the_spread(spread: float) -> None:
     preset = replace(PRESETS["easy"], base_views=("back",), rotation_spread_deg=spread)
     paths = [orientation_path(preset, np.random.default_rng(seed)) for seed in range(20)]
     angles = angle_between(np.concatenate(paths), BASE_ROTATIONS["back"])

@@ -11,7 +11,7 @@ from handlit.data.synthesis.solids import SOLID_KINDS, make_box, sample_solid, t
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_mesh_is_a_closed_solid_with_outward_normals(kind: str) -> None:
+def test_mesh_is_a_closed_solid_with_outward_normals(kind: Any) -> None:
     solid = sample_solid(kind, np.random.default_rng(0))
     mesh = trimesh.Trimesh(solid.vertices, solid.faces, process=False)
     mesh.merge_vertices(merge_tex=True, merge_norm=True, digits_vertex=9)
@@ -25,7 +25,7 @@ def test_mesh_is_a_closed_solid_with_outward_normals(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_bounding_box_is_centred_and_tight(kind: str) -> None:
+def test_bounding_box_is_centred_and_tight(kind: Any) -> None:
     solid = sample_solid(kind, np.random.default_rng(1))
     np.testing.assert_allclose(solid.vertices.max(axis=0), solid.half_extents, atol=1e-12)
     np.testing.assert_allclose(solid.vertices.min(axis=0), -solid.half_extents, atol=1e-12)
@@ -35,7 +35,7 @@ def test_bounding_box_is_centred_and_tight(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", SOLID_KINDS)
-def test_distance_agrees_with_a_brute_force_search_of_the_surface(kind: str) -> None:
+def test_distance_agrees_with_a_brute_force_search_of_the_surface(kind: Any) -> None:
     rng = np.random.default_rng(2)
     solid = sample_solid(kind, rng)
     points = rng.uniform(-1.4, 1.4, size=(200, 3)) * solid.half_extents
@@ -72,13 +72,13 @@ def test_obj_is_read_back_by_another_reader(tmp_path: Path) -> None:
     assert len(mesh.faces) == len(solid.faces)
 
 
-def _face_normals(solid):
+def _face_normals(solid: Any) -> np.ndarray:
     corners = solid.vertices[solid.faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-def _crossings(triangles, points):
+def _crossings(triangles: np.ndarray, points: np.ndarray) -> np.ndarray:
     """How often a ray from each point goes through the mesh (Moeller and Trumbore)."""
     direction = np.array([0.531, 0.287, 0.797])
     first, second = triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0]

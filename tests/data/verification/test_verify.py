@@ -31,7 +31,8 @@ HO3D_TO_HANDLIT, HANDLIT_TO_HO3D = reorder("ho3d", "handlit"), reorder("handlit"
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trees")
-    for layout, train in (("ho3d_v3", 20), ("ho3d_v2", 3), ("freihand", 6)):
+    sizes: dict[Any, int] = {"ho3d_v3": 20, "ho3d_v2": 3, "freihand": 6}
+    for layout, train in sizes.items():
         synthesise(folder / layout, layout, train=train, evaluation=3, seed=4, preset="easy", workers=0, progress=False)
     return folder
 
@@ -341,7 +342,7 @@ def test_real_data_is_not_judged_by_the_stand_in_hand(ho3d: Path) -> None:
 
 def test_depth_in_another_unit_is_named(ho3d: Path) -> None:
     for path in sorted(ho3d.glob("train/*/depth/*.png")):
-        depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        depth: Any = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
         depth[..., 1] //= 2
         replace(path, cv2.imencode(".png", depth)[1].tobytes())
     assert "is the depth's unit right?" in only_problem(ho3d, "depth and joints").message

@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -84,13 +85,14 @@ def test_both_meshes_can_be_answered(imported: Path) -> None:
     output = method.infer(image)
     for answer, mesh in (("prior", output.prior), ("attention", output.attention)):
         assert answer == "attention" or method.answer == answer
-        method.answer = answer
+        method.answer = answer  # type: ignore[assignment]  # both of its values
         prediction = method.predict(output)
         torch.testing.assert_close(prediction.vertices_root + mesh.joints[:, :1], mesh.vertices, atol=1e-5, rtol=1e-5)
         torch.testing.assert_close(prediction.root_cam, mesh.joints[:, 0])
         scale = output.amplitude[:, None].abs() * (mesh.log_variance / 2).exp()
         torch.testing.assert_close(prediction.vertex_scale, scale.clamp(min=1e-4))
-        torch.testing.assert_close(prediction.distribution.mean, prediction.vertices_root)
+        distribution: Any = prediction.distribution
+        torch.testing.assert_close(distribution.mean, prediction.vertices_root)
         regressed = method.hand.joint_matrix @ prediction.vertices_root
         torch.testing.assert_close(prediction.joints_root, regressed - regressed[:, :1], atol=1e-4, rtol=1e-4)
     with pytest.raises(InputError, match="not trained"):

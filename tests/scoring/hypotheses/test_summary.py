@@ -1,6 +1,7 @@
 """Summaries of tables of hypothesis measures: exact means, splits, intervals, files, comparisons."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def run(label: str = "a", images: int = 40, factor: float = 1.0, seed: int = 0) 
     rng = np.random.default_rng(seed)
     records = measures(DrawnMeasure)
     joints, whole = ([record.key for record in records if record.of_joints == kind] for kind in (True, False))
-    columns = {key: rng.gamma(2.0, factor, (images, 21)).astype(np.float32) for key in joints}
+    columns: dict[str, np.ndarray] = {key: rng.gamma(2.0, factor, (images, 21)).astype(np.float32) for key in joints}
     columns["rank"] = rng.uniform(size=(images, 21)).astype(np.float32)
     columns["rank"][:, 0] = np.nan
     columns |= {key: rng.gamma(2.0, factor, images).astype(np.float32) for key in whole}
@@ -45,11 +46,15 @@ def test_means_by_visibility_are_the_literal_ones() -> None:
     summary = Summary(table)
     visible = table.columns["visible"]
     joints = np.arange(21) > 0
-    masks = {"all": visible >= 0, "visible": (visible == 1) & joints, "occluded": (visible == 0) & joints}
+    masks: dict[Any, np.ndarray] = {
+        "all": visible >= 0,
+        "visible": (visible == 1) & joints,
+        "occluded": (visible == 0) & joints,
+    }
     for name in ("error_mode_mm", "crps_mm", "spread_px"):
         for split, mask in masks.items():
             expected = literal_mean(table.columns[name], mask)
-            estimate = summary[name][split]  # type: ignore[index]
+            estimate = summary[name][split]
             assert estimate.value == pytest.approx(expected, rel=1e-6)
             interval = estimate.interval
             assert interval is not None
@@ -68,8 +73,8 @@ def test_published_numbers_are_also_averaged_as_published() -> None:
     """Batches weigh the same whatever their size; images without a value and batches of exactly 0 do not count."""
     table = run(images=200)
     names = ("mpjpe_best_mm", "ah_px", "pjd_2d_visible_px", "pjd_3d_occluded_mm")
-    table.columns["published_pjd_3d_occluded_mm"][5:30] = np.nan  # type: ignore[index]
-    table.columns["published_ah_px"][64:128] = 0  # type: ignore[index]
+    table.columns["published_pjd_3d_occluded_mm"][5:30] = np.nan
+    table.columns["published_ah_px"][64:128] = 0
     summary = Summary(table)
     expected = {}
     for name in names:
@@ -103,7 +108,7 @@ def test_what_is_not_known_has_no_number() -> None:
 
 def test_by_joint_means_leave_out_what_is_missing() -> None:
     table = run()
-    table.columns["crps_mm"][:30, 5] = np.nan  # type: ignore[index]
+    table.columns["crps_mm"][:30, 5] = np.nan
     assert Summary(table).by_joint("crps_mm")[5] == pytest.approx(table.columns["crps_mm"][30:, 5].mean(), rel=1e-6)
     assert np.isnan(Summary(table).by_joint("rank")[0])
 

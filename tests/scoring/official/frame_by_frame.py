@@ -7,7 +7,7 @@ from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 
 
-def procrustes_parts(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, float, float, float]:
+def procrustes_parts(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarray, float, Any, Any]:
     true_norm = np.linalg.norm(true - true.mean(0)) + 1e-8
     predicted_norm = np.linalg.norm(predicted - predicted.mean(0)) + 1e-8
     rotation, scale = orthogonal_procrustes(
@@ -76,7 +76,7 @@ def evaluate(
     for key, name in [*names, ("mesh", "mesh"), ("mesh_al", "mesh_pa")]:
         mean, area = mean_and_area(errors[name]) if errors[name] else (-0.01, -1.0)
         result[f"{key}_mean3d"], result[f"{key}_auc3d"] = 100 * mean, area
-    for threshold in ("5", "15"):
-        result[f"f_score_{threshold}"] = float(np.mean(scores[f"f_{threshold}"]))
-        result[f"f_al_score_{threshold}"] = float(np.mean(scores[f"f_al_{threshold}"]))
+    for millimetres in ("5", "15"):
+        result[f"f_score_{millimetres}"] = float(np.mean(scores[f"f_{millimetres}"]))
+        result[f"f_al_score_{millimetres}"] = float(np.mean(scores[f"f_al_{millimetres}"]))
     return result

@@ -124,7 +124,7 @@ def test_official_conventions_go_there_and_back() -> None:
         np.testing.assert_array_equal(protocol.joints_from_official(protocol.joints_to_official(joints)), joints)
     ho3d = benchmark_named("ho3d_v2").joints_to_official(joints)
     ring = ORDERS["ho3d"].index("ring_1")
-    np.testing.assert_array_equal(ho3d[:, ring], joints[:, JOINTS.index("ring_1")] * np.float32([1, -1, -1]))
+    np.testing.assert_array_equal(ho3d[:, ring], joints[:, JOINTS.index("ring_1")] * np.array([1, -1, -1], np.float32))
     np.testing.assert_array_equal(benchmark_named("freihand").joints_to_official(joints), joints)
     assert ORDERS["ho3d"][benchmark_named("ho3d_v2").scale_joint or 0] == "middle_1"
 

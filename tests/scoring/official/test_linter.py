@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,13 @@ COUNT = 40
 Arrays = tuple[np.ndarray, np.ndarray]
 
 
-def names(joints: np.ndarray, vertices: np.ndarray, protocol="ho3d_v2", count: int = COUNT) -> list[str]:
+def names(joints: np.ndarray, vertices: np.ndarray, protocol: Any = "ho3d_v2", count: int = COUNT) -> list[str]:
     return [finding.name for finding in lint(joints, vertices, benchmark_named(protocol), count)]
 
 
 @pytest.mark.parametrize("protocol", ["ho3d_v2", "ho3d_v3", "freihand"])
 @pytest.mark.parametrize("seed", range(3))
-def test_good_submissions_have_no_finding(protocol, seed: int) -> None:
+def test_good_submissions_have_no_finding(protocol: Any, seed: int) -> None:
     hands = make_hands(COUNT, benchmark_named(protocol), seed)
     assert names(hands.joints, hands.vertices, protocol) == []
     noise = np.random.default_rng(seed).normal(0, 0.003, hands.joints.shape)
@@ -105,20 +106,21 @@ def test_freihand_in_opengl_axes() -> None:
     ("protocol", "written"),
     [("ho3d_v2", "handlit"), ("ho3d_v2", "rhd"), ("freihand", "ho3d"), ("freihand", "rhd")],
 )
-def test_joints_in_another_known_order(protocol, written) -> None:
+def test_joints_in_another_known_order(protocol: Any, written: Any) -> None:
     order = benchmark_named(protocol).joint_order
     hands = make_hands(COUNT, benchmark_named(protocol))
     joints = hands.joints[:, permutation(order, ORDERS[written])]
     findings = [f for f in lint(joints, hands.vertices, benchmark_named(protocol), COUNT) if f.name == "joint_order"]
     assert len(findings) == 1
-    assert ORDERS[written] == ORDERS[findings[0].message.split("'")[-2]]
+    named: Any = findings[0].message.split("'")[-2]
+    assert ORDERS[written] == ORDERS[named]
 
 
 @pytest.mark.parametrize("protocol", ["ho3d_v2", "freihand"])
 @pytest.mark.parametrize(
     ("first", "second"), [("ring", "pinky"), ("index", "middle"), ("thumb", "pinky"), ("index", "pinky")]
 )
-def test_swapped_fingers(protocol, first: str, second: str) -> None:
+def test_swapped_fingers(protocol: Any, first: str, second: str) -> None:
     order = benchmark_named(protocol).joint_order
     hands = make_hands(COUNT, benchmark_named(protocol))
     joints = hands.joints[:, swap(order, first, second)]

@@ -31,7 +31,7 @@ def hands() -> Hands:
     return make_hands(7, PROTOCOL)
 
 
-def write(path: Path, hands: Hands, order=range(7), **options: Any) -> list[Any]:
+def write(path: Path, hands: Hands, order: Any = range(7), **options: Any) -> list[Any]:
     with SubmissionWriter(path, 7, PROTOCOL, **options) as writer:
         for part in np.array_split(np.array(order), 3):
             writer.write(

@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "models" / "board" / "textured_simple.obj").write_text(BOARD)
     (tmp_path / "evaluation" / "S" / "meta").mkdir(parents=True)
     for number, board in enumerate(FRAMES.values()):
-        meta = {"camMat": CAMERA}
+        meta: dict[str, Any] = {"camMat": CAMERA}
         if board is not None:
             depth, height = board
             meta |= {"objName": "board", "objRot": np.zeros((3, 1)), "objTrans": np.array([0, height - 0.05, -depth])}
