@@ -24,7 +24,7 @@ def on_ranks(monkeypatch: pytest.MonkeyPatch, world: int, make: Callable[[], Any
     """What every rank of a number of processes gets."""
     parts = []
     for rank in range(world):
-        monkeypatch.setattr(sampling, "_place", lambda rank=rank: (rank, world))
+        monkeypatch.setattr(sampling, "_rank_and_world_size", lambda rank=rank: (rank, world))
         parts.append(list(make()))
     return parts
 
