@@ -12,6 +12,7 @@ FLOORS = {
     "types": 0,
     "errors": 0,
     "files": 0,
+    "findings": 0,
     "program": 0,
     "run_folder": 0,
     "skeleton": 0,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from handlit.scoring.official.linter import Finding
+from handlit.findings import Finding
 from handlit.scoring.scores import Difference, Scores
 from handlit.scoring.table import format_number, print_table
 

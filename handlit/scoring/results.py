@@ -102,7 +102,10 @@ def _prediction(scores: Scores, position: int) -> dict[str, Any]:
         },
         "visibility_error_mm": by_visibility,
         "share_within_threshold": {kind: statistics.curve().tolist() for kind, statistics in errors.items()},
-        "findings": [vars(finding) for finding in prediction.findings],
+        "findings": [
+            {"name": item.name, "severity": item.severity, "message": item.message, "fix": item.fix}
+            for item in prediction.findings
+        ],
     }
 
 

@@ -11,12 +11,13 @@ from rich.progress import track
 
 from handlit.errors import InputError
 from handlit.files import sha256
+from handlit.findings import Finding
 from handlit.formats.ground_truth import GroundTruth, read_ground_truth
 from handlit.formats.scenes import Scenes, faces_fit
 from handlit.hand.loading import load_hand
 from handlit.scoring.console import print_findings, print_scores
 from handlit.scoring.official.evaluation import evaluate
-from handlit.scoring.official.linter import Finding, lint, lint_file
+from handlit.scoring.official.linter import lint, lint_file
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
 from handlit.scoring.official.result_card import read_card
 from handlit.scoring.official.submission import Submission, read_submission

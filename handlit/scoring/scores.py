@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from handlit.findings import Finding
 from handlit.formats.ground_truth import GroundTruth
 from handlit.metrics.measure import Measure
 from handlit.scoring.bootstrap import Bootstrap, Estimate, Statistic
 from handlit.scoring.official.evaluation import Evaluation
 from handlit.scoring.official.joint_errors import JointErrorKind, joint_errors
-from handlit.scoring.official.linter import Finding
 from handlit.scoring.official.measures import HEADLINES, Headline, official_measure, paper_measure
 from handlit.scoring.official.result_card import ResultCard
 from handlit.scoring.table import Cell, Row, Table

@@ -13,32 +13,15 @@ from rich.markup import escape
 from rich.table import Table
 
 from handlit.errors import InputError
+from handlit.findings import Finding
 
+#: A problem makes the verification fail, a note does not.
 Severity = Literal["problem", "note"]
+#: What the report calls the severities of findings.
+_WORDS: dict[str, Severity] = {"error": "problem", "warning": "note"}
 
 #: How many of the frames or files that a finding is about are named.
 MAX_EXAMPLES = 10
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was found.
-
-    Attributes:
-        kind: What it is, one of a fixed vocabulary, e.g. ``"missing images"``.
-        split: Where; "" for the whole dataset.
-        message: In words, with the likely cause and the way out.
-        severity: A problem makes the verification fail, a note does not.
-        count: How many frames, files or joints it is about.
-        examples: The first of them, each perhaps with what is wrong with it.
-    """
-
-    kind: str
-    split: str
-    message: str
-    severity: Severity = "problem"
-    count: int = 1
-    examples: tuple[str, ...] = ()
 
 
 @dataclass
@@ -68,19 +51,31 @@ class Report:
     @property
     def problems(self) -> list[Finding]:
         """What makes the verification fail."""
-        return [finding for finding in self.findings if finding.severity == "problem"]
+        return [finding for finding in self.findings if finding.severity == "error"]
 
     def add(
-        self, kind: str, split: str, message: str, items: Sequence[str] = ("",), severity: Severity = "problem"
+        self, name: str, split: str, message: str, items: Sequence[str] = ("",), severity: Severity = "problem"
     ) -> None:
         """Add a finding about these items; nothing if there are none."""
         if items:
             examples = tuple(item for item in items[:MAX_EXAMPLES] if item)
-            self.findings.append(Finding(kind, split, message, severity, len(items), examples))
+            level: Literal["error", "warning"] = "error" if severity == "problem" else "warning"
+            self.findings.append(Finding(name, level, message, split=split, count=len(items), examples=examples))
 
     def to_json(self) -> str:
         """The whole report; numbers as they are, names of frames and files cut to the first ones."""
-        return json.dumps({"problems": len(self.problems), **asdict(self)}, indent=2)
+        findings = [
+            {
+                "kind": finding.name,
+                "split": finding.split,
+                "message": finding.message,
+                "severity": _WORDS[finding.severity],
+                "count": finding.count,
+                "examples": finding.examples,
+            }
+            for finding in self.findings
+        ]
+        return json.dumps({"problems": len(self.problems), **asdict(self), "findings": findings}, indent=2)
 
     def print(self, console: Console) -> None:
         """Print counts, measures and findings as tables."""
@@ -90,12 +85,12 @@ class Report:
         )
         for title, columns in (("frames and files", self.counts), ("labels", self.measures)):
             _print_columns(console, title, {split: dict(values) for split, values in columns.items() if values})
-        for severity, colour in (("note", "cyan"), ("problem", "red")):
+        for severity, colour in (("warning", "cyan"), ("error", "red")):
             for finding in (item for item in self.findings if item.severity == severity):
                 where = f"{finding.split}: " if finding.split else ""
                 number = f" ({finding.count})" if finding.count > 1 else ""
                 console.print(
-                    f"[{colour}]{severity}[/{colour}] {escape(where)}[bold]{finding.kind}[/bold]{number}: "
+                    f"[{colour}]{_WORDS[severity]}[/{colour}] {escape(where)}[bold]{finding.name}[/bold]{number}: "
                     f"{escape(finding.message)}"
                 )
                 for example in finding.examples:

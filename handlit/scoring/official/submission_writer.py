@@ -13,9 +13,10 @@ from torch import Tensor
 
 from handlit.errors import InputError
 from handlit.files import whole
+from handlit.findings import Finding
 from handlit.formats.benchmark import Benchmark
 from handlit.hand.asset import NUM_VERTICES
-from handlit.scoring.official.linter import Finding, lint, sample_frames
+from handlit.scoring.official.linter import lint, sample_frames
 from handlit.scoring.official.record_files import RECORD, RecordReader, RecordWriter
 from handlit.scoring.official.submission import MEMBER
 from handlit.skeleton import NUM_JOINTS

@@ -16,9 +16,10 @@ import torch
 
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
-from handlit.data.verification import Finding, Report, verify
+from handlit.data.verification import Report, verify
 from handlit.data.verification.pictures import spread_rows
 from handlit.errors import InputError
+from handlit.findings import Finding
 from handlit.formats.registry import recognise
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -75,7 +76,7 @@ def check(root: Path, **options: Any) -> Report:
 
 def only_problem(root: Path, kind: str, **options: Any) -> Finding:
     report = check(root, **options)
-    assert [finding.kind for finding in report.problems] == [kind]
+    assert [finding.name for finding in report.problems] == [kind]
     return report.problems[0]
 
 
@@ -87,7 +88,7 @@ def test_whole_trees_are_recognised_and_have_no_problem(trees: Path, layout: str
     report = check(trees / layout)
     assert report.dataset == name
     assert report.problems == []
-    assert {finding.kind for finding in report.findings} == {"size"}
+    assert {finding.name for finding in report.findings} == {"size"}
     split = "training" if layout == "freihand" else "train"
     images = 4 * frames if layout == "freihand" else frames
     expected = {"listed": images, "images": images, "images decoded": images, "images unreadable": 0}
@@ -159,9 +160,9 @@ def test_empty_files_are_found_without_decoding(ho3d: Path) -> None:
     path = first(ho3d, "train/*/rgb/*.jpg")
     replace(path, b"")
     report = check(ho3d, sample=1)
-    assert report.problems[0].kind == "empty files"
+    assert report.problems[0].name == "empty files"
     assert report.problems[0].examples == (path.relative_to(ho3d).as_posix(),)
-    assert {finding.kind for finding in check(ho3d, full=True).problems} == {"empty files", "unreadable images"}
+    assert {finding.name for finding in check(ho3d, full=True).problems} == {"empty files", "unreadable images"}
 
 
 def test_images_of_another_size_are_named(ho3d: Path) -> None:
@@ -178,7 +179,7 @@ def test_frames_without_annotation_and_extra_files_are_notes(ho3d: Path) -> None
     assert report.problems == []
     counts = report.counts["train"]
     assert (counts["without hand annotation"], counts["extra files"]) == (3, 2)
-    kinds = {finding.kind: finding for finding in report.findings if finding.split == "train"}
+    kinds = {finding.name: finding for finding in report.findings if finding.split == "train"}
     assert kinds["without annotation"].count == 3
     assert {Path(name).name for name in kinds["extra files"].examples} == {"9999.jpg", "ZZ1"}
 
@@ -188,7 +189,7 @@ def test_layouts_without_depth_and_masks_are_whole(ho3d: Path) -> None:
         shutil.rmtree(path)
     report = check(ho3d)
     assert report.problems == []
-    assert {"missing depth images", "missing segmentations"} <= {finding.kind for finding in report.findings}
+    assert {"missing depth images", "missing segmentations"} <= {finding.name for finding in report.findings}
 
 
 def test_bad_lists_are_counted(ho3d: Path) -> None:
@@ -196,7 +197,7 @@ def test_bad_lists_are_counted(ho3d: Path) -> None:
     names = path.read_text().splitlines()
     replace(path, "\n".join([*names, names[0], "../../etc/passwd"]).encode())
     report = check(ho3d)
-    assert [(finding.kind, finding.examples) for finding in report.problems] == [
+    assert [(finding.name, finding.examples) for finding in report.problems] == [
         ("lists", ("../../etc/passwd",)),
         ("lists", (names[0],)),
     ]
@@ -264,7 +265,7 @@ def test_mistakes_of_all_joints_are_named_once(ho3d: Path, change: Callable[...,
 
 def test_another_camera_shows_in_projections_and_masks(ho3d: Path) -> None:
     edit_metas(ho3d, of_another_camera)
-    assert "projection" in {finding.kind for finding in check(ho3d).problems}
+    assert "projection" in {finding.name for finding in check(ho3d).problems}
 
 
 def test_single_odd_frames_are_named(ho3d: Path) -> None:
@@ -275,10 +276,10 @@ def test_single_odd_frames_are_named(ho3d: Path) -> None:
 
     edit_metas(ho3d, stretched, rows=slice(1, 2))
     report = check(ho3d)
-    assert [finding.kind for finding in report.problems] == ["bone lengths", "joints and meshes"]
+    assert [finding.name for finding in report.problems] == ["bone lengths", "joints and meshes"]
     assert all(finding.count == 1 and finding.examples[0].endswith("/0001") for finding in report.problems)
     edit_metas(ho3d, in_opencv, rows=slice(1, 2))
-    assert "behind the camera" in {finding.kind for finding in check(ho3d).problems}
+    assert "behind the camera" in {finding.name for finding in check(ho3d).problems}
 
 
 MEAN = load_hand(None).pose_mean
@@ -327,7 +328,7 @@ def test_tips_of_another_convention_are_named(freihand: Path) -> None:
 
     edit_list(freihand, "training_xyz", with_other_tips)
     report = check(freihand)
-    assert [finding.kind for finding in report.problems] == ["tips and vertices", "joints and meshes"]
+    assert [finding.name for finding in report.problems] == ["tips and vertices", "joints and meshes"]
     assert all("those of manopth" in finding.message for finding in report.problems)
 
 
@@ -336,7 +337,7 @@ def test_real_data_is_not_judged_by_the_stand_in_hand(ho3d: Path) -> None:
     (ho3d / "synthesis.json").unlink()
     report = check(ho3d)
     assert report.problems == []
-    assert "meshes not compared" in {finding.kind for finding in report.findings}
+    assert "meshes not compared" in {finding.name for finding in report.findings}
     assert "joints to mesh, median, mm" not in report.measures["train"]
 
 
@@ -365,7 +366,7 @@ def test_ground_truth_is_checked_against_the_list(ho3d: Path) -> None:
     path = ho3d / "evaluation.txt"
     replace(path, f"{path.read_text().splitlines()[0]}\nnothing\n".encode())
     problems = check(ho3d).problems
-    assert [finding.kind for finding in problems] == ["lists", "ground truth"]
+    assert [finding.name for finding in problems] == ["lists", "ground truth"]
     assert "2 entries, evaluation.txt 1" in problems[1].message
 
 
@@ -398,7 +399,7 @@ def test_freihand_images_and_masks(freihand: Path) -> None:
     cut(freihand / "training" / "rgb" / "00000003.jpg")
     (freihand / "training" / "rgb" / "00000099.jpg").write_bytes(b"x")
     report = check(freihand)
-    assert [(finding.kind, finding.count) for finding in report.problems] == [
+    assert [(finding.name, finding.count) for finding in report.problems] == [
         ("missing images", 1),
         ("missing segmentations", 1),
         ("unreadable images", 1),
@@ -412,7 +413,7 @@ def test_freihand_of_release_one_is_whole_with_a_note(freihand: Path) -> None:
         (freihand / "training" / "rgb" / f"{number:08d}.jpg").unlink()
     report = check(freihand)
     assert report.problems == []
-    assert sum(finding.kind == "missing versions" for finding in report.findings) == 3
+    assert sum(finding.name == "missing versions" for finding in report.findings) == 3
 
 
 def test_own_pictures(tmp_path: Path) -> None:
@@ -433,7 +434,7 @@ def test_own_pictures(tmp_path: Path) -> None:
     hands["b.jpg"].append(bad)
     (tmp_path / "annotations.json").write_text(json.dumps(hands))
     report = check(tmp_path)
-    assert [(finding.kind, finding.count) for finding in report.problems][:4] == [
+    assert [(finding.name, finding.count) for finding in report.problems][:4] == [
         ("missing images", 1),
         ("unreadable images", 1),
         ("damaged annotations", 1),
@@ -472,12 +473,12 @@ def test_packed_datasets(tmp_path: Path) -> None:
     root = tmp_path / "packed"
     report = check(root, full=True)
     assert report.dataset == "packed dataset"
-    assert not {"damaged pack", "unreadable images"} & {finding.kind for finding in report.problems}
+    assert not {"damaged pack", "unreadable images"} & {finding.name for finding in report.problems}
     shard = next(root.glob("images/*.tar"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 255
     shard.write_bytes(content)
-    damaged = [finding for finding in check(root, full=True).problems if finding.kind == "damaged pack"]
+    damaged = [finding for finding in check(root, full=True).problems if finding.name == "damaged pack"]
     assert damaged[0].examples == (shard.relative_to(root).as_posix(),)
     shard.write_bytes(content[:-1])
     assert "bytes" in only_problem(root, "damaged pack").message
