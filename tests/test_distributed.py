@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, SeededIndex, TrainingSampler
 from handlit.hand.asset import HandAsset
-from handlit.losses.reduction import zero_of
 from handlit.methods import AMVUR, MHEntropy
 from handlit.methods.method import HandMethod
 from handlit.methods.supervision import WeakSupervision
@@ -185,9 +184,3 @@ def test_noise_depends_on_the_place_and_the_process_alone() -> None:
     assert torch.equal(first, noise(1, 2, 0))
     others = [noise(1, 2, 1), noise(1, 3, 0), noise(2, 2, 0)]
     assert all(not torch.equal(first, other) for other in others)
-
-
-def test_zero_of_gives_every_parameter_a_gradient_of_zero() -> None:
-    layer = nn.Linear(3, 2)
-    (zero_of(layer.parameters()) + torch.ones((), requires_grad=True)).backward()
-    assert all(torch.equal(p.grad, torch.zeros_like(p)) for p in layer.parameters())

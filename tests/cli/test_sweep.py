@@ -25,7 +25,7 @@ from handlit.methods import MeanHand
 from handlit.metrics.registry import logged_names
 from handlit.sweeps import load_sweep
 
-CONFIGS = Path(__file__).parent.parent / "configs"
+CONFIGS = Path(__file__).parents[2] / "configs"
 SWEEPS = sorted((CONFIGS / "sweeps").glob("*.yaml"))
 
 
