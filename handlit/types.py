@@ -37,21 +37,6 @@ class HandSample:
     object_mask: Tensor | None = None
 
 
-#: Labels that a sample may lack, with their shape and type; the masks take the crop's size.
-OPTIONAL_LABELS: dict[str, tuple[tuple[int, ...] | None, torch.dtype]] = {
-    "root_cam": ((3,), torch.float32),
-    "joints_cam": ((21, 3), torch.float32),
-    "vertices_cam": ((778, 3), torch.float32),
-    "joints_2d": ((21, 2), torch.float32),
-    "visible": ((21,), torch.bool),
-    "vertices_visible": ((778,), torch.bool),
-    "pose": ((48,), torch.float32),
-    "betas": ((10,), torch.float32),
-    "hand_mask": (None, torch.bool),
-    "object_mask": (None, torch.bool),
-}
-
-
 @dataclass
 class HandBatch:
     """A batch of right-hand crops with their labels.
@@ -82,16 +67,16 @@ class HandBatch:
     image: Tensor
     intrinsics: Tensor
     crop_transform: Tensor
-    root_cam: Tensor
-    joints_cam: Tensor
-    vertices_cam: Tensor
-    joints_2d: Tensor
-    visible: Tensor
-    vertices_visible: Tensor
-    pose: Tensor
-    betas: Tensor
-    hand_mask: Tensor
-    object_mask: Tensor
+    root_cam: Tensor = field(metadata={"label": ((3,), torch.float32)})
+    joints_cam: Tensor = field(metadata={"label": ((21, 3), torch.float32)})
+    vertices_cam: Tensor = field(metadata={"label": ((778, 3), torch.float32)})
+    joints_2d: Tensor = field(metadata={"label": ((21, 2), torch.float32)})
+    visible: Tensor = field(metadata={"label": ((21,), torch.bool)})
+    vertices_visible: Tensor = field(metadata={"label": ((778,), torch.bool)})
+    pose: Tensor = field(metadata={"label": ((48,), torch.float32)})
+    betas: Tensor = field(metadata={"label": ((10,), torch.float32)})
+    hand_mask: Tensor = field(metadata={"label": (None, torch.bool)})
+    object_mask: Tensor = field(metadata={"label": (None, torch.bool)})
     valid: dict[str, Tensor] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -115,6 +100,12 @@ class HandBatch:
                 value = {name: function(flag) for name, flag in value.items()}
             values[item.name] = value
         return HandBatch(**values)
+
+
+#: Labels that a sample may lack, with their shape and type; the masks take the crop's size.
+OPTIONAL_LABELS: dict[str, tuple[tuple[int, ...] | None, torch.dtype]] = {
+    item.name: item.metadata["label"] for item in fields(HandBatch) if "label" in item.metadata
+}
 
 
 def collate(samples: Sequence[HandSample]) -> HandBatch:
