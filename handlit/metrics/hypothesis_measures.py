@@ -236,7 +236,7 @@ _ORDERS = (
     PooledMeasure(
         "ause",
         "AUSE",
-        "area between the mean error that is left when the joints with the largest stated scale are taken away and "
+        "area between the mean error that is left when the joints with the largest stated scale are removed and "
         "when those with the largest error are, divided by the mean error. Joints of all images together, no interval",
         title="sparsification error (AUSE)",
         reference=_ILG,

@@ -139,7 +139,7 @@ class Bootstrap:
         """Numbers with their intervals, all of the same draws.
 
         Args:
-            statistics: What is wanted; together they are drawn once.
+            statistics: What to estimate; all of them share the draws.
 
         Returns:
             One for each; None where the number is not finite.

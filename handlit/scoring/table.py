@@ -29,7 +29,7 @@ class Cell:
 
     Attributes:
         estimate: The number and its interval; None where there is none.
-        ratio: To a reference, where that is wanted.
+        ratio: To a reference, where there is one.
         differs: Whether it differs from the first column's beyond chance.
         is_best: Whether no other number of the row is better.
     """
@@ -98,7 +98,7 @@ class Table:
 
     @property
     def has_groups(self) -> bool:
-        """Whether rows are told apart by their group."""
+        """Whether the rows of a measure differ by their group."""
         return any(row.group for row in self.rows)
 
     @property

@@ -72,7 +72,7 @@ class Summary:
         return {key: by_split for key, by_split in estimates.items() if by_split}
 
     def _has(self, measure: Measure) -> bool:
-        """Whether the run can say anything about a measure: older tables lack the newest columns."""
+        """Whether the run has what a measure needs: older tables lack the newest columns."""
         if isinstance(measure, DrawnMeasure):
             return measure.shown and measure.key in self.run.columns
         is_derived = isinstance(measure, CombinedMeasure | PooledMeasure)

@@ -43,7 +43,7 @@ def read_joint_scale(path: Path, num_frames: int, protocol: Benchmark) -> np.nda
     Args:
         path: As `scale_file` names it; no file is no scale.
         num_frames: Of the ground truth.
-        protocol: Whose joint order is wanted.
+        protocol: Decides the joint order.
 
     Returns:
         (N, 21) metres in the benchmark's joint order, or None.

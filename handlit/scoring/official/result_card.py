@@ -80,7 +80,7 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
         prediction_sha256: Its hash, if it is known.
 
     Returns:
-        The card; one that knows nothing but the hash where no card lies beside the file, or where the card belongs to
+        The card; one with nothing but the hash where no card lies beside the file, or where the card belongs to
         another file of that name.
 
     Raises:

@@ -121,7 +121,7 @@ class SubmissionWriter:
         """Check that every image is there, write the archive, rename it into place and remove the records.
 
         Returns:
-            What the linter has to say about the predictions; nothing in it prevents the file from being written.
+            What the linter noticed in the predictions; none of it prevents the file from being written.
 
         Raises:
             InputError: An image has no prediction. The records stay beside the target.

@@ -16,7 +16,7 @@ Progress = Callable[[list[np.ndarray]], Iterable[np.ndarray]]
 
 
 def joint_visibility(truth: GroundTruth, scenes: Scenes, faces: np.ndarray, progress: Progress = iter) -> np.ndarray:
-    """Joints that the camera sees: those with at least half of the skin before them in the picture.
+    """Joints that the camera sees: those with at least half of the skin before them visible in the image.
 
     Joints lie at different depths inside the flesh, so the skin is asked, not the joint: of the 32 vertices nearest to
     it those that face the camera, each seen if it is inside the image and neither hand nor object is in front of it.

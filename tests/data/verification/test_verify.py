@@ -390,7 +390,7 @@ def test_freihand_damage_is_counted(freihand: Path) -> None:
     finding = only_problem(freihand, "damaged annotations")
     assert (finding.count, finding.examples) == (1, ("entry 4",))
     cut(freihand / "training_K.json")
-    assert "damaged lists" in {found.kind for found in check(freihand).problems}
+    assert "damaged lists" in {found.name for found in check(freihand).problems}
 
 
 def test_freihand_images_and_masks(freihand: Path) -> None:
