@@ -249,7 +249,7 @@ def _look_up(textures: Tensor, uv: Tensor, image: Tensor) -> Tensor:
 def _openness(fragments: Fragments, reach: tuple[int, int]) -> Tensor:
     """(P,) share of the light that reaches a pixel past nearer surfaces beside it; a cheap contact shadow."""
     _, height, width = fragments.size
-    depth = torch.where(fragments.mask, fragments.depth, FAR_M)
+    depth = fragments.spread(fragments.depths, FAR_M)
     # means over squares are as good from every other pixel and line
     half = nn.functional.pad(depth, (0, width % 2, 0, height % 2), mode="replicate")[:, ::2, ::2]
     line = torch.div(fragments.pixels, width, rounding_mode="floor")
