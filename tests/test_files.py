@@ -60,6 +60,18 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == [path.name]
 
 
+def test_files_that_need_not_be_durable_are_whole_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_sync(_: int) -> None:
+        raise AssertionError("waited for the disk")
+
+    monkeypatch.setattr(os, "fsync", no_sync)
+    path = tmp_path / "image.jpg"
+    write_bytes(path, b"first", durable=False)
+    write_bytes(path, b"second", durable=False)
+    assert path.read_bytes() == b"second"
+    assert os.listdir(tmp_path) == ["image.jpg"]
+
+
 def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     write_bytes(tmp_path / "file", content)
