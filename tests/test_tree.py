@@ -79,7 +79,6 @@ TESTED_IN = {
     "scoring/pages/charts.py": "scoring/pages/test_report.py",
     "scoring/pages/hand_chart.py": "scoring/pages/test_report.py",
     "scoring/pages/rendering.py": "scoring/pages/test_report.py",
-    "sweeps": "sweeps/test_local.py",
     # classes without behaviour, raised everywhere
     "errors.py": "cli/test_doctor.py",
 }

@@ -59,10 +59,10 @@ class Parameter:
         return [self.value(found.low), self.value(found.high)]
 
     def grid(self) -> list[Any] | None:
-        """All values, where there is a finite number of them and not too many."""
+        """All that may be drawn, where that is a finite number of values and not too many."""
         found = self.distribution
         if isinstance(found, CategoricalDistribution):
-            return self.extremes()
+            return list(found.choices)
         assert isinstance(found, FloatDistribution | IntDistribution)
         if found.step is None:
             return None

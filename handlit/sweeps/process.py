@@ -1,4 +1,4 @@
-"""The process of a trial: started with an environment of its own, told to stop gently, and killed when it does not."""
+"""The process of a trial: started with an environment of its own, ended by SIGTERM, and killed when it does not end."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ from typing import IO
 
 from handlit.sweeps.trial import Trial
 
-#: What a trial that was told to stop may take to end, a checkpoint included.
+#: Time that a trial has after SIGTERM, for its checkpoint.
 GRACE_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 # loaded here, because between fork and exec nothing should be
@@ -29,34 +29,32 @@ _OF_A_RUN = {
 
 
 @dataclass
-class Running:
-    """A trial at work.
+class RunningTrial:
+    """A trial and its process.
 
     Attributes:
         trial: The trial.
         process: Its own process, which leads a group with the workers that it starts.
         log: Where it writes.
         began: When it started.
-        rung: Last one of early termination that it has passed.
-        told: When it was told to stop; None before.
+        terminated: When it was sent SIGTERM; None before.
     """
 
     trial: Trial
     process: subprocess.Popen[bytes]
     log: IO[bytes]
     began: float
-    rung: int = 0
-    told: float | None = None
+    terminated: float | None = None
 
-    def tell(self) -> None:
-        """Tell the trial to stop; it alone, as it needs its workers until it has written its checkpoint."""
-        self.told = time.monotonic()
+    def terminate(self) -> None:
+        """Send SIGTERM to the trial alone, as it needs its workers until it has written its checkpoint."""
+        self.terminated = time.monotonic()
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
 
     def kill_if_late(self) -> None:
-        """End the trial and its workers if it was told to stop and the grace is over."""
-        if self.told is not None and time.monotonic() > self.told + GRACE_SECONDS:
+        """End the trial and its workers if the time for its checkpoint is over."""
+        if self.terminated is not None and time.monotonic() > self.terminated + GRACE_SECONDS:
             self.kill()
 
     def kill(self) -> None:
@@ -66,7 +64,7 @@ class Running:
             self.process.wait()
 
 
-def start(trial: Trial, command: Sequence[str], log: Path, variables: Mapping[str, str], lock: int) -> Running:
+def start(trial: Trial, command: Sequence[str], log: Path, variables: Mapping[str, str], lock: int) -> RunningTrial:
     """Start a trial, which ends with this process.
 
     Args:
@@ -76,34 +74,34 @@ def start(trial: Trial, command: Sequence[str], log: Path, variables: Mapping[st
         variables: Added to the environment.
         lock: Descriptor that it keeps open: a trial that outlives its sweep keeps the folder locked.
     """
-    kept = {name: text for name, text in os.environ.items() if name not in _OF_A_RUN}
+    environment = {name: text for name, text in os.environ.items() if name not in _OF_A_RUN}
     output = log.open("ab")
     process = subprocess.Popen(
         command,
         stdout=output,
         stderr=subprocess.STDOUT,
-        env={**kept, **variables},
+        env={**environment, **variables},
         # a session of its own: Ctrl-C reaches the sweep alone, which then stops the trial
         start_new_session=True,
         pass_fds=(lock,),
         preexec_fn=_end_with_parent if sys.platform == "linux" else None,
     )
-    return Running(trial, process, output, time.monotonic())
+    return RunningTrial(trial, process, output, time.monotonic())
 
 
-def stop(running: Sequence[Running]) -> None:
-    """Tell trials to stop, wait for them, and kill those that are late; a second Ctrl-C kills them at once."""
+def stop(trials: Sequence[RunningTrial]) -> None:
+    """Send SIGTERM to trials, wait for them, and kill those that are late; a second Ctrl-C kills them at once."""
     try:
-        for one in running:
-            one.tell()
-        while any(one.process.poll() is None for one in running):
-            for one in running:
-                one.kill_if_late()
+        for trial in trials:
+            trial.terminate()
+        while any(trial.process.poll() is None for trial in trials):
+            for trial in trials:
+                trial.kill_if_late()
             time.sleep(0.05)
     finally:
-        for one in running:
-            one.kill()
-            one.log.close()
+        for trial in trials:
+            trial.kill()
+            trial.log.close()
 
 
 def _end_with_parent() -> None:

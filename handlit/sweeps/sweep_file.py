@@ -18,7 +18,7 @@ _KEYS = {*_TEXTS, "method", "metric", "parameters", "command", "early_terminate"
 #: What W&B puts into a command and the local sweep does too.
 _MACROS = ("${env}", "${interpreter}", "${program}", "${args}")
 #: Least and largest number of each key of early termination.
-_BOUNDS = {"min_iter": (1, 1e9), "max_iter": (1, 1e9), "s": (1, 30), "eta": (1 + 1e-6, 1e9)}
+_BOUNDS = {"min_iter": (1, 10**9), "max_iter": (1, 10**9), "s": (1, 30), "eta": (2, 10**9)}
 _LESS_IS_BETTER = re.compile(r"(_mm|_px|nll|nll_nats|crps|ause|error|loss)$")
 
 
@@ -33,8 +33,9 @@ class Sweep:
         maximize: Whether more of it is better.
         space: The parameter of each name.
         command: Words of the command, with W&B's ``${...}`` in them.
-        rungs: Numbers of logged values at which a trial must be among the best 1/`eta` of those that got so far.
-        eta: See `rungs`.
+        min_iter: Early termination: a trial that has logged ``min_iter * eta**k`` values must be among the best
+            1/`eta` of those that got so far. None without early termination.
+        eta: See `min_iter`.
         texts: The file's ``name``, ``description``, ``project``, ``entity`` and ``program``, as far as it has them.
         run_cap: Largest number of trials; None without one.
     """
@@ -45,16 +46,20 @@ class Sweep:
     maximize: bool
     space: Mapping[str, Parameter]
     command: tuple[str, ...]
-    rungs: tuple[int, ...]
-    eta: float
+    min_iter: int | None
+    eta: int
     texts: Mapping[str, str]
     run_cap: int | None = None
 
     def grid(self) -> Iterator[dict[str, Any]]:
-        """Every combination, the last parameter fastest."""
+        """Every combination as Optuna would draw it, the last parameter fastest."""
         axes = [cast(list[Any], parameter.grid()) for parameter in self.space.values()]
-        for values in itertools.product(*axes):
-            yield dict(zip(self.space, values, strict=True))
+        for drawn in itertools.product(*axes):
+            yield dict(zip(self.space, drawn, strict=True))
+
+    def settings(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """The value of each parameter for what Optuna drew."""
+        return {name: parameter.value(drawn[name]) for name, parameter in self.space.items()}
 
     def expand(self, parameters: Mapping[str, Any], interpreter: str) -> list[str]:
         """The command of one trial: `interpreter` for ``python``, ``--name=value`` for ``${args}``."""
@@ -119,8 +124,8 @@ def load_sweep(path: Path) -> Sweep:
         space[name] = read_parameter(f"{path}: {name}", given)
         if method == "grid" and space[name].grid() is None:
             raise InputError(f"{path}: {name} has no grid: give values (not too many), or method random or bayes")
-    rungs, eta = _rungs(path, content.get("early_terminate"))
-    return Sweep(path, method, metric, maximize, space, command, rungs, eta, texts, cap)
+    min_iter, eta = _early_termination(path, content.get("early_terminate"))
+    return Sweep(path, method, metric, maximize, space, command, min_iter, eta, texts, cap)
 
 
 def _metric(path: Path, metric: Any) -> tuple[str, bool]:
@@ -151,10 +156,10 @@ def _command(path: Path, given: Any, texts: Mapping[str, str]) -> tuple[str, ...
     return words
 
 
-def _rungs(path: Path, given: Any) -> tuple[tuple[int, ...], float]:
-    """Where early termination compares trials: min_iter eta^k, or max_iter / eta^k for k up to s."""
+def _early_termination(path: Path, given: Any) -> tuple[int | None, int]:
+    """Smallest number of logged values at which trials are compared, and the factor between such numbers."""
     if given is None:
-        return (), 1.0
+        return None, 2
     if not isinstance(given, dict):
         raise InputError(f"{path}: early_terminate needs type, and min_iter or max_iter and s")
     numbers = {"eta": 3, **given}
@@ -170,15 +175,12 @@ def _rungs(path: Path, given: Any) -> tuple[tuple[int, ...], float]:
         )
     for key, number in numbers.items():
         least, largest = _BOUNDS[key]
-        if not is_number(number, least, largest):
-            expected = f"a number from 1 to {largest:g}{', above 1' if key == 'eta' else ''}"
-            raise InputError(f"{path}: early_terminate.{key} is {number!r}; expected {expected}")
+        if not isinstance(number, int) or not is_number(number, least, largest):
+            raise InputError(
+                f"{path}: early_terminate.{key} is {number!r}; expected a whole number from {least} to {largest}"
+            )
     eta = numbers["eta"]
-    if "min_iter" in numbers:
-        found = [numbers["min_iter"] * eta**k for k in range(20)]
-    else:
-        found = [numbers["max_iter"] / eta**k for k in range(int(numbers["s"]), 0, -1)]
-    return tuple(sorted({int(rung) for rung in found if rung >= 1})), eta
+    return numbers["min_iter"] if "min_iter" in numbers else max(1, numbers["max_iter"] // eta ** numbers["s"]), eta
 
 
 def _only(path: Path, given: Mapping[str, Any], known: set[str], where: str) -> None:

@@ -1,65 +1,47 @@
-"""One trial of a local sweep and its file."""
+"""A trial of a sweep as tables show it, and the numbers that its run has logged."""
 
 import csv
 import json
 import math
-import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from handlit.errors import InputError
 from handlit.run_folder import RunFolder
 
+#: ``running`` also says, of a sweep that ended, that the trial has to be resumed; ``stopped`` was it early, because
+#: others were better.
+Status = Literal["running", "finished", "stopped", "failed"]
 
-@dataclass
+
+@dataclass(frozen=True)
 class Trial:
-    """What is known of a trial; ``trial.json`` in its folder.
+    """What is known of a trial.
 
     Attributes:
         number: Counted from 1.
         parameters: Value of each setting.
-        status: ``running`` also says, of a sweep that was killed, that the trial has to be run again. ``stopped`` was
-            it early, because others were better.
+        status: See `Status`.
         value: Best logged value of the metric; None without one.
         seconds: How long it ran.
         error: Last line of its log if it failed.
-        drawn: What Optuna drew for each setting; empty in a grid.
     """
 
     number: int
     parameters: dict[str, Any]
-    status: Literal["running", "finished", "stopped", "failed"] = "running"
+    status: Status = "running"
     value: float | None = None
     seconds: float = 0.0
     error: str = ""
-    drawn: dict[str, Any] = field(default_factory=dict)
-
-    def save(self, folder: Path) -> None:
-        """Write ``trial.json`` whole or not at all."""
-        folder.mkdir(parents=True, exist_ok=True)
-        draft = folder / "trial.json.part"
-        draft.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        os.replace(draft, folder / "trial.json")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Trial":
-        """Read ``trial.json``.
-
-        Raises:
-            InputError: It cannot be read.
-        """
-        path = folder / "trial.json"
-        try:
-            return cls(**json.loads(path.read_text(encoding="utf-8")))
-        except (ValueError, TypeError) as error:
-            raise InputError(
-                f"{path} is no file of a trial ({error}): remove {folder}, and the trial runs again"
-            ) from error
 
 
-def values_of(run: Path, name: str) -> list[float]:
-    """The finite values that a run logged of a number, in order: of ``metrics.csv``, else of ``test.json``."""
+def logged_values(run: Path, name: str) -> list[float]:
+    """The finite values that a run logged of a measure, in order: of ``metrics.csv``, else of ``test.json``.
+
+    Args:
+        run: Folder of the run.
+        name: Of the measure, such as ``val/pa_mpjpe_mm``.
+    """
     files = RunFolder(run)
     logged, tested = files.metrics, files.test_numbers
     values: list[float] = []

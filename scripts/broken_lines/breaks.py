@@ -76,7 +76,7 @@ def find_breaks(source: str) -> list[Break]:
         source: The file's text.
     """
     lines = source.splitlines(keepends=True)
-    breaks = []
+    breaks: list[Break] = []
     for node in _code(ast.parse(source)):
         breaks += _breaks_of(node, lines)
     return sorted(set(breaks), key=lambda found: (found.line, found.start, found.end, found.text))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.broken_lines.breaks import Break, find_breaks
+from tests.test_tree import TESTED_IN
 
 
 @dataclass(frozen=True)
@@ -63,19 +64,18 @@ def shares(sizes: Mapping[str, int], count: int) -> dict[str, int]:
 
 
 def mirrored_tests(path: Path, root: Path) -> tuple[str, ...]:
-    """The tests of a module: its mirrored file, else those of the nearest folder above it that has some.
+    """The tests of a module: its mirrored file, else the file in which it is tested as a part, else its room's.
 
     Args:
         path: The module, from the root.
         root: Of the checkout.
     """
     inside = path.relative_to("handlit")
-    mirrored = Path("tests") / inside.parent / f"test_{inside.name}"
-    if (root / mirrored).is_file():
-        return (mirrored.as_posix(),)
-    folder = mirrored.parent
+    named = [TESTED_IN[name] for name in map(str, (inside, *inside.parents)) if name in TESTED_IN]
+    for test in (str(inside.with_name(f"test_{inside.name}")), *named):
+        if (root / "tests" / test).is_file():
+            return (f"tests/{test}",)
+    folder = Path("tests") / inside.parent
     while not list((root / folder).rglob("test_*.py")):
         folder = folder.parent
-    if folder == Path("tests"):
-        return tuple(sorted(file.relative_to(root).as_posix() for file in (root / folder).glob("test_*.py")))
     return (folder.as_posix(),)

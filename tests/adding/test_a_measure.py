@@ -12,10 +12,10 @@ import torch
 import yaml
 
 from handlit.cli import main
-from handlit.cli.sweep import check_sweep
+from handlit.cli.sweep import parsed
 from handlit.metrics import registry
 from handlit.scoring.hypotheses.run import load_run
-from handlit.sweeps import load_sweep
+from handlit.sweeps import check_sweep, load_sweep
 from tests.test_cli import refused
 
 PLUGIN = "tests.adding.worst_joint"
@@ -89,7 +89,7 @@ def test_measures_are_metrics_of_sweeps(
     }
     path = tmp_path / "sweep.yaml"
     path.write_text(yaml.safe_dump(content))
-    check_sweep(load_sweep(path))
+    check_sweep(load_sweep(path), parsed)
     content["metric"] = {"name": "val/another", "goal": "minimize"}
     path.write_text(yaml.safe_dump(content))
     assert "val/another" in refused(["sweep", str(path), "--local", "1", "--out", str(tmp_path / "out")], capsys)

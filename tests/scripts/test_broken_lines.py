@@ -1,5 +1,6 @@
 """Lines are broken in code alone, each break is one edit, and the sample is spread over the package."""
 
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -110,7 +111,7 @@ def test_lines_are_tried_and_survivors_shown(
     )
     (root / "pyproject.toml").write_text('[tool.pytest.ini_options]\npythonpath = ["."]\n')
     monkeypatch.setattr(command, "ROOT", root)
-    monkeypatch.setattr(command, "copy_tree", lambda to: Path(command.shutil.copytree(root, to)))
+    monkeypatch.setattr(command, "copy_tree", lambda to: Path(shutil.copytree(root, to)))
     words = ["--count", "2", "--seed", "1", "--out", str(tmp_path / "out")]
     command.main(words)
     printed = capsys.readouterr().out
