@@ -4,10 +4,11 @@ A new interpreter takes about nine processor seconds to import PyTorch, Lightnin
 none. All else is as in a process that somebody started: its signals, its environment, its files, its exit code.
 """
 
+import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -76,6 +77,17 @@ def ranks(function: Callable[..., None], arguments: tuple[Any, ...], count: int)
     """Call ``function(rank, *arguments)`` in processes that run at once; as `torch.multiprocessing.spawn`."""
     server()
     start_processes(function, arguments, count, start_method="forkserver")
+
+
+@contextlib.contextmanager
+def tensors_by_name() -> Iterator[None]:
+    """Within, tensors travel to processes as names of files: the server hands over at most 256 open files at once."""
+    before = torch.multiprocessing.get_sharing_strategy()
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    try:
+        yield
+    finally:
+        torch.multiprocessing.set_sharing_strategy(before)
 
 
 def ddp() -> DDPStrategy:

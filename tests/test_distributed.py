@@ -23,7 +23,7 @@ from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
 from handlit.types import HandSample, collate
 from tests.methods.hands import SIZE, hand_samples
-from tests.processes import ddp
+from tests.processes import ddp, tensors_by_name
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
@@ -81,6 +81,12 @@ class Hands(pl.LightningDataModule):
         self.train_samples = Samples(bare[i] if i % 3 == 0 else known[i] for i in range(TRAIN))
         self.val_samples = hand_samples(VAL, seed=2)
 
+    def setup(self, stage: str) -> None:
+        # tensors that travelled to several processes lie in memory that these share
+        module: pl.LightningModule = self.trainer.lightning_module
+        for tensor in (*module.parameters(), *module.buffers()):
+            tensor.data = tensor.data.clone()
+
     def train_dataloader(self) -> DataLoader[Any]:
         sampler = TrainingSampler([TRAIN], seed=5)
         return ResumableLoader(
@@ -109,7 +115,8 @@ def fit(method: HandMethod[Any], folder: Path, devices: int, batch_size: int) ->
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(method, datamodule=Hands(batch_size))
+    with tensors_by_name():
+        trainer.fit(method, datamodule=Hands(batch_size))
     metrics = {name: value.item() for name, value in trainer.callback_metrics.items()}
     return metrics, (folder / "metrics.csv").read_text().splitlines()
 
