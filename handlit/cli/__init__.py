@@ -16,7 +16,7 @@ TRAINER_COMMANDS = {
     "fit": "train a method: --config experiment/NAME",
     "validate": "metrics on the held-out training sequences",
     "test": "metrics on the evaluation split with its public ground truth",
-    "predict": "write pred.zip for the evaluation split, or pictures and meshes of your photographs",
+    "predict": "write pred.zip for the evaluation split, or images and meshes of your photographs",
 }
 
 

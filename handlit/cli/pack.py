@@ -19,7 +19,7 @@ def pack(arguments: list[str]) -> None:
     """
     parser = argparse.ArgumentParser(f"{program()} pack", description=pack.__doc__, allow_abbrev=False)
     parser.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="the dataset, as it was unpacked")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; that of an interrupted run goes on")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; an interrupted run resumes there")
     parser.add_argument("--verify", metavar="DIR", help="a packed dataset (folder or URL) to check, nothing else")
     parser.add_argument("--data", metavar="CONFIG", help="the dataset's config; by default by its files")
     parser.add_argument("--stages", nargs="+", choices=["fit", "predict", "test"], default=["fit", "predict", "test"])

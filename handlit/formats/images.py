@@ -113,7 +113,7 @@ def decode_sized(data: np.ndarray, name: Path | str, image_size: tuple[int, int]
     image = decode(data, name, _REDUCED[reduction])
     height, width = (-(-side // reduction) for side in image_size[::-1])
     if image.shape[:2] != (height, width):
-        # a reduced size would be rounded: tell the real one
+        # a reduced size would be rounded: name the real one
         found = decode(data, name, cv2.IMREAD_COLOR).shape
         raise InputError(
             f"image {name} is {found[1]}x{found[0]}, but its labels are for {image_size[0]}x{image_size[1]}: "

@@ -189,7 +189,7 @@ def _with_mirrored_shape(left: HandAsset, file: Path) -> HandAsset:
         growth = (centred * first).sum(0) / (np.linalg.norm(centred, axis=0) * np.linalg.norm(first, axis=0))
         if not np.abs(growth[[0, 2]]).min() > 0.3:
             warnings.warn(
-                f"{file}: cannot tell whether the shape directions have the known wrong sign in x; "
+                f"{file}: cannot say whether the shape directions have the known wrong sign in x; "
                 f"put {right_file.name} beside it to compare",
                 stacklevel=3,
             )

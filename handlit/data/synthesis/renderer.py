@@ -266,7 +266,7 @@ def _openness(fragments: Fragments, reach: tuple[int, int]) -> Tensor:
 
 
 def _box_mean(images: Tensor, reach: int) -> Tensor:
-    """Mean of the square around each pixel of images (B, H, W), from so many pixels before it to as many behind it."""
+    """Mean of the square around each pixel of images (B, H, W), `reach` pixels to either side."""
     side = 2 * reach + 1
     wide = nn.functional.pad(images, (reach + 1, reach, reach + 1, reach), mode="replicate")
     sums = wide.cumsum(dim=2)

@@ -1,4 +1,4 @@
-"""Looks at a folder of own pictures: every picture and every hand of its list, whatever is wrong with them."""
+"""Looks at a folder of own images: every image and every hand of its list, whatever is wrong with them."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from handlit.data.verification.pictures import DAMAGE
+from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
@@ -17,7 +17,7 @@ from handlit.formats.images import read_image
 from handlit.formats.worker_pool import in_processes
 from handlit.skeleton import TipConvention
 
-#: Endings of pictures; other files in the folder are nobody's concern.
+#: Endings of images; other files in the folder are nobody's concern.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 #: The one split: hands of all splits and of none.
 SPLIT = "hands"
@@ -29,29 +29,29 @@ _LABELS = [name for name in NUMBERS if name not in ("box", "camera")]
 def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None) -> Iterator[Split]:
     """All hands of the folder; what is wrong with its files goes into the report.
 
-    Every picture is decoded: hands are checked against their picture's size.
+    Every image is decoded: hands are checked against their image's size.
     """
     counts = report.counts.setdefault(SPLIT, {})
     try:
-        path, pictures = read_hands(root)
+        path, images = read_hands(root)
     except DAMAGE as error:
         report.add("damaged lists", SPLIT, str(error))
         return
-    present = [name for name in pictures if (root / name).is_file()]
-    missing = [name for name in pictures if name not in set(present)]
-    report.add("missing images", SPLIT, f"pictures that {path.name} lists are missing", missing)
+    present = [name for name in images if (root / name).is_file()]
+    missing = [name for name in images if name not in set(present)]
+    report.add("missing images", SPLIT, f"images that {path.name} lists are missing", missing)
     chunks = [present[start : start + CHUNK] for start in range(0, len(present), CHUNK)]
-    parts = in_processes(partial(_picture_sizes, root), chunks, "pictures", workers)
+    parts = in_processes(partial(_image_sizes, root), chunks, "images", workers)
     sizes = {name: size for part in parts for name, size in part.items()}
     unreadable = [size for size in sizes.values() if isinstance(size, str)]
     report.add("unreadable images", SPLIT, "image files cannot be decoded", unreadable)
-    counts |= {"listed": len(pictures), "images": len(present), "images unreadable": len(unreadable)}
+    counts |= {"listed": len(images), "images": len(present), "images unreadable": len(unreadable)}
 
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
     missing_masks: list[str] = []
     unlabelled: list[str] = []
-    for name, hands in pictures.items():
+    for name, hands in images.items():
         size = sizes.get(name)
         if not isinstance(size, tuple):
             continue
@@ -76,17 +76,17 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     report.add("damaged annotations", SPLIT, "hands are not as documented", damaged)
     report.add("without annotation", SPLIT, "hands have a box and no label: for prediction", unlabelled, "note")
     report.add("missing segmentations", SPLIT, "masks that hands name are missing", missing_masks)
-    used = {*pictures, *(row["mask"] for row in rows), *(name.split(": ", 1)[1] for name in missing_masks)}
+    used = {*images, *(row["mask"] for row in rows), *(name.split(": ", 1)[1] for name in missing_masks)}
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
     extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
     counts["extra files"] = len(extra)
-    report.add("extra files", SPLIT, f"pictures that {path.name} does not name", extra, "note")
+    report.add("extra files", SPLIT, f"images that {path.name} does not name", extra, "note")
     if rows:
         yield Split(SPLIT, _table(rows), tips, read_label_mask)
 
 
 def _table(rows: list[dict[str, Any]]) -> FrameTable:
-    """Hands that passed; their pictures have been decoded and are not named again."""
+    """Hands that passed; their images have been decoded and are not named again."""
     columns = {
         key: np.stack([row.get(key, np.full(NUMBERS[key], np.nan)) for row in rows])
         for key in _LABELS
@@ -109,8 +109,8 @@ def _table(rows: list[dict[str, Any]]) -> FrameTable:
     )
 
 
-def _picture_sizes(root: Path, names: list[str]) -> dict[str, tuple[int, int] | str]:
-    """Width and height of each picture, or what is wrong with it."""
+def _image_sizes(root: Path, names: list[str]) -> dict[str, tuple[int, int] | str]:
+    """Width and height of each image, or what is wrong with it."""
     sizes: dict[str, tuple[int, int] | str] = {}
     for name in names:
         try:

@@ -7,8 +7,8 @@ from typing import get_args
 
 import numpy as np
 
+from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.labels import check_tips
-from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
 from handlit.formats.frame_table import FrameTable
@@ -122,7 +122,7 @@ def _labels(lists: dict[str, np.ndarray], count: int, asset: HandAsset) -> dict[
 
 
 def _files(root: Path, split: FreiHANDSplit, count: int, report: Report) -> dict[str, np.ndarray]:
-    """Columns of the pictures that are there, version by version; missing, empty and extra ones are reported."""
+    """Columns of the images that are there, version by version; missing, empty and extra ones are reported."""
     counts = report.counts[split]
     sizes = {kind: _sizes(root / split / kind) for kind in ("rgb", "mask")}
     versions = VERSIONS if split == "training" else VERSIONS[:1]

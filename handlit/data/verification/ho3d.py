@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import numpy as np
 
+from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.labels import TOLERANCE_MM, check_tips
-from handlit.data.verification.pictures import DAMAGE
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
 from handlit.formats.benchmark import Benchmark

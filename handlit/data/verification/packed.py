@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from handlit.data.packing.read import Pack, member_of
-from handlit.data.verification.pictures import DAMAGE, spread_rows
+from handlit.data.verification.images import DAMAGE, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.files import sha256
@@ -21,7 +21,7 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
     """The tables of a packed dataset; damaged files go into the report.
 
     With `sample` None every file is compared with its checksum, otherwise the sizes of all and the labels' checksums,
-    and that many pictures of each table are decoded.
+    and that many images of each table are decoded.
     """
     try:
         pack = Pack(str(root))
@@ -43,7 +43,7 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
     for table, splits in tables.items():
         name = "+".join(splits)
         frames = FrameTable(**open_arrays(root / "labels" / f"table{table}"))
-        # rows that no split uses have no picture
+        # rows that no split uses have no image
         kept = np.flatnonzero(frames.images != "")
         rows = kept[spread_rows(len(kept), len(kept) if sample is None else sample, np.random.default_rng(seed))]
         unreadable = [message for row in rows if (message := _damage(pack, str(frames.images[row])))]
@@ -52,8 +52,8 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
             "images decoded": len(rows) - len(unreadable),
             "images unreadable": len(unreadable),
         }
-        report.add("unreadable images", name, "pictures cannot be decoded", unreadable)
-        # the files are in the pack's chunks, where `check_pictures` does not look
+        report.add("unreadable images", name, "images cannot be decoded", unreadable)
+        # the files are in the pack's chunks, where `check_images` does not look
         nothing = np.full(len(frames), "")
         columns = frames.columns() | {"images": nothing}
         columns = {key: values for key, values in columns.items() if key not in ("masks", "depths")}
@@ -68,7 +68,7 @@ def _checksum(root: Path, name: str) -> str:
 
 
 def _damage(pack: Pack, image: str) -> str:
-    """What is wrong with a picture; "" for nothing."""
+    """What is wrong with an image; "" for nothing."""
     try:
         decode(pack.image(member_of(image)), image)
     except DAMAGE as error:

@@ -32,7 +32,7 @@ class Report:
         root: The dataset's folder.
         dataset: What it was recognised as.
         hand: The hand model that meshes were computed with.
-        mode: ``"full"`` if every picture was decoded, otherwise ``"sample"``.
+        mode: ``"full"`` if every image was decoded, otherwise ``"sample"``.
         counts: For each split, how many frames are listed, present, missing and so on.
         measures: For each split, figures of its labels; units are in their names.
         findings: In the order in which they were found.
@@ -80,7 +80,7 @@ class Report:
     def print(self, console: Console) -> None:
         """Print counts, measures and findings as tables."""
         console.print(
-            f"[bold]{escape(self.root)}[/bold]: {self.dataset}; hand model: {escape(self.hand)}; pictures: "
+            f"[bold]{escape(self.root)}[/bold]: {self.dataset}; hand model: {escape(self.hand)}; images: "
             f"{'all' if self.mode == 'full' else 'a sample'}; {self.seconds:.1f} s"
         )
         for title, columns in (("frames and files", self.counts), ("labels", self.measures)):

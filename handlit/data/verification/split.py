@@ -17,7 +17,7 @@ class Split:
         tips: Vertices that stand for the finger tips.
         read_masks: Decodes its masks.
         read_depth: Decodes its depth images.
-        labelled: How many rows have labels of their own; further rows repeat them with other pictures.
+        labelled: How many rows have labels of their own; further rows repeat them with other images.
     """
 
     name: str

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from handlit.data.verification.pictures import DAMAGE
+from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.formats.benchmark import Benchmark, DatasetFormat

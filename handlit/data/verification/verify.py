@@ -11,9 +11,9 @@ import numpy as np
 
 from handlit.data.synthesis.generate import SETTINGS_FILE
 from handlit.data.verification import folder, freihand, ho3d, packed, strict
+from handlit.data.verification.images import check_images, spread_rows
 from handlit.data.verification.labels import check_labels
 from handlit.data.verification.meshes import check_meshes
-from handlit.data.verification.pictures import check_pictures, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
@@ -34,19 +34,19 @@ def verify(
     tips: TipConvention = "manopth",
     workers: int | None = None,
 ) -> Report:
-    """Check a dataset: files, annotations, axes, units, joints against pictures, depth and the hand model's mesh.
+    """Check a dataset: files, annotations, axes, units, joints against images, depth and the hand model's mesh.
 
-    Damaged files are counted and named, and never stop it. Every annotation is read; of the pictures a sample, spread
+    Damaged files are counted and named, and never stop it. Every annotation is read; of the images a sample, spread
     over each split, unless all are asked for. Nothing is written.
 
     Args:
         root: The dataset's folder.
-        full: Decode every picture.
-        sample: Frames of each split whose pictures are decoded otherwise.
+        full: Decode every image.
+        sample: Frames of each split whose images are decoded otherwise.
         seed: Of the choice of the sample.
         mano_path: The user's MANO file or its folder; None for the built-in stand-in hand, whose mesh fits only
             datasets that were synthesised with it.
-        tips: Vertices that the finger tips of own pictures are.
+        tips: Vertices that the finger tips of own images are.
         workers: Processes; None for one a core, 0 for this one.
 
     Raises:
@@ -68,7 +68,7 @@ def verify(
         check_meshes(report, split.name, labelled, asset, split.tips, why_not)
         frames = _with_labels(split.frames, labelled)
         rows = spread_rows(len(frames), len(frames) if wanted is None else wanted, np.random.default_rng(seed))
-        check_pictures(report, split.name, root, frames.select(rows), split.read_masks, split.read_depth, workers)
+        check_images(report, split.name, root, frames.select(rows), split.read_masks, split.read_depth, workers)
     report.seconds = time.perf_counter() - start
     return report
 
@@ -96,7 +96,7 @@ def _splits(
 
 
 def _with_labels(frames: FrameTable, labelled: FrameTable) -> FrameTable:
-    """The frames with the checked joints, which repeat where there are more pictures than samples."""
+    """The frames with the checked joints, which repeat where there are more images than samples."""
     if labelled.joints_cam is None:
         return frames
     rows = np.arange(len(frames)) % len(labelled)

@@ -1,4 +1,4 @@
-"""Decodes pictures, masks and depth images of a split in worker processes, and compares them with the joints."""
+"""Decodes images, masks and depth images of a split in worker processes, and compares them with the joints."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -50,7 +50,7 @@ def spread_rows(count: int, wanted: int, rng: np.random.Generator) -> np.ndarray
     return (edges[:-1] + rng.random(wanted) * np.diff(edges)).astype(int)
 
 
-def check_pictures(
+def check_images(
     report: Report,
     split: str,
     root: Path,
@@ -73,7 +73,7 @@ def check_pictures(
     bare = replace(frames, vertices_cam=None, pose=None, betas=None, object_pose=None, object_names=None)
     tables = [bare.select(np.arange(start, min(start + BLOCK, len(bare)))) for start in range(0, len(bare), BLOCK)]
     check = partial(_check_block, root, read_masks, read_depth)
-    blocks = in_processes(check, tables, f"pictures of {split}", workers)
+    blocks = in_processes(check, tables, f"images of {split}", workers)
     counts = report.counts.setdefault(split, {})
     for kind in ("image", "mask", "depth"):
         decoded = sum(block.decoded[kind] for block in blocks)
@@ -127,7 +127,7 @@ def _check_block(
     for row in range(len(frames)):
         size = (int(frames.image_sizes[row, 0]), int(frames.image_sizes[row, 1]))
         key = str(frames.keys[row])
-        joints = _in_picture(frames, row) if known[row] else None
+        joints = _in_image(frames, row) if known[row] else None
         name = str(frames.images[row])
         if name:
             try:
@@ -166,8 +166,8 @@ def _check_block(
     return block
 
 
-def _in_picture(frames: FrameTable, row: int) -> np.ndarray:
-    """(M, 3) the joints of a frame that project into its picture: column and row in pixels, depth in metres."""
+def _in_image(frames: FrameTable, row: int) -> np.ndarray:
+    """(M, 3) the joints of a frame that project into its image: column and row in pixels, depth in metres."""
     assert frames.joints_cam is not None
     joints, intrinsics = frames.joints_cam[row].astype(np.float64), frames.intrinsics[row]
     joints = joints[in_image(joints[None], intrinsics[None], frames.image_sizes[row : row + 1])[0]]
@@ -175,7 +175,7 @@ def _in_picture(frames: FrameTable, row: int) -> np.ndarray:
     return np.concatenate([homogeneous[:, :2] / homogeneous[:, 2:], joints[:, 2:]], axis=1)
 
 
-def _values_at(picture: np.ndarray, joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(M,) values of a picture, of the image's size or a whole fraction of it, at the joints' pixels."""
+def _values_at(image: np.ndarray, joints: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(M,) values of an image, of the image's size or a whole fraction of it, at the joints' pixels."""
     columns, rows = np.rint(joints[:, :2]).astype(int).T
-    return picture[rows * picture.shape[0] // size[1], columns * picture.shape[1] // size[0]]
+    return image[rows * image.shape[0] // size[1], columns * image.shape[1] // size[0]]
