@@ -100,7 +100,7 @@ def test_two_ranks_share_the_stream_of_one(tmp_path: Path, monkeypatch: pytest.M
     alone = stream(mixture(tmp_path))
     parts = []
     for rank in (0, 1):
-        monkeypatch.setattr(sampling, "_place", lambda rank=rank: (rank, 2))
+        monkeypatch.setattr(sampling, "_rank_and_world_size", lambda rank=rank: (rank, 2))
         parts.append(stream(mixture(tmp_path)))
     together = [sample for pair in zip(*parts, strict=True) for sample in pair]
     assert together == alone[: len(together)]
