@@ -79,20 +79,14 @@ def pack(
         with FileLock(progress / "lock", timeout=0):
             _discard_unfinished(out)
             writer = ShardWriter(out, next(iter(sources.values())).read_masks, quality, on_error, max_errors)
-            starts = range(0, len(images), shard_images)
-            shards = [Shard(k, at, images[at : at + shard_images]) for k, at in enumerate(starts)]
-            records = in_processes(writer, shards, "packing", workers)
+            records = in_processes(writer, _in_shards(images, shard_images), "packing", workers)
             skipped = [path for record in records for path in record["skipped"]]
             check_skipped(skipped, max_errors)
-            members = np.array([row for record in records for row in record["members"]], dtype=np.int64)
             manifest = {
                 **options,
                 "identity": identity,
-                "augmentation": str(module.augmentation),
-                "tips": module.tips,
-                "protocol": module.protocol,
-                "box_source": module.box_source,
-                "splits": _write_labels(progress, sources, numbers, images, members),
+                **_settings(module),
+                "splits": _write_labels(progress, sources, numbers, images, records),
                 "skipped": skipped,
             }
             _finish(out, progress, manifest, records)
@@ -103,6 +97,22 @@ def pack(
         raise
     except OSError as error:
         raise InputError(cannot_write(out, error)) from error
+
+
+def _in_shards(images: list[PackedImage], size: int) -> list[Shard]:
+    return [
+        Shard(number, first, images[first : first + size]) for number, first in enumerate(range(0, len(images), size))
+    ]
+
+
+def _settings(module: HandDataModule) -> dict[str, Any]:
+    """What the manifest says of the module that was packed for."""
+    return {
+        "augmentation": str(module.augmentation),
+        "tips": module.tips,
+        "protocol": module.protocol,
+        "box_source": module.box_source,
+    }
 
 
 def _begin(out: Path, identity: str) -> Path | None:
@@ -141,7 +151,7 @@ def _write_labels(
     sources: dict[str, HandDataset],
     numbers: dict[Path, int],
     images: list[PackedImage],
-    members: np.ndarray,
+    records: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Write the labels of all splits; the tables' files become names in the chunks.
 
@@ -150,6 +160,7 @@ def _write_labels(
     """
     folder = progress / "labels"
     folder.mkdir()
+    members = np.array([row for record in records for row in record["members"]], dtype=np.int64)
     regions = np.array([image.region for image in images], dtype=np.int32)
     save_arrays(folder, {"members": members, "regions": regions})
     tables: list[FrameTable] = []

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from handlit.data.verification.images import spread_rows
 
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
 from handlit.data.verification import Report, verify
+from handlit.data.verification.images import spread_rows
 from handlit.errors import InputError
 from handlit.findings import Finding
 from handlit.formats.registry import recognise
