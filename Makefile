@@ -62,7 +62,7 @@ coverage: $(VENV)/installed-dev
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
 constraints: $(VENV)/installed-dev
-	$(VENV)/bin/python scripts/constraints.py > constraints.txt
+	$(VENV)/bin/python scripts/constraints.py > $(VENV)/constraints.txt && mv $(VENV)/constraints.txt constraints.txt
 
 clean:
 	rm -rf $(RUN) $(VENV)

@@ -31,6 +31,16 @@ REQUIRED = (
     "orjson",
     "trimesh",
     "wandb",
+    "numpy",
+    "scipy",
+    "Jinja2",
+    "PyYAML",
+    "rich",
+    "fsspec",
+    "filelock",
+    "zuko",
+    "optuna",
+    "typing_extensions",
 )
 MINIMUM_FREE_GIB = 5
 

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 from handlit.cli.configs import find_config
 from handlit.errors import InputError
+from handlit.formats.packed import PACKED
 from handlit.formats.registry import recognise
 from handlit.program import program
 
@@ -50,6 +51,8 @@ def _pack(options: argparse.Namespace, settings: list[str]) -> None:
         given = [f"--data={find_config(options.data)}"]
     else:
         dataset = recognise(options.root)
+        if dataset is PACKED:
+            raise InputError(f"{options.root} is packed already: give the original dataset")
         implied = [f"--data.init_args.{name}={value}" for name, value in dataset.settings.items()]
         given = [f"--data={dataset.data}", *implied]
     module: Any = parser.instantiate_classes(

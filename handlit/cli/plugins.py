@@ -24,10 +24,16 @@ def import_plugins(arguments: Sequence[str]) -> list[str]:
         The arguments from the command on.
 
     Raises:
-        InputError: A module cannot be found, or ``--import`` has no name.
+        InputError: A module cannot be found, an installed plugin cannot be imported, or ``--import`` has no name.
     """
     for plugin in entry_points(group=GROUP):
-        plugin.load()
+        try:
+            plugin.load()
+        except (ImportError, AttributeError) as error:
+            raise InputError(
+                f"the installed plugin {plugin.name} ({plugin.value}) cannot be imported ({error}): mend or "
+                "uninstall it"
+            ) from error
     rest = list(arguments)
     while rest and rest[0].partition("=")[0] == "--import":
         option, separator, name = rest.pop(0).partition("=")
@@ -37,7 +43,7 @@ def import_plugins(arguments: Sequence[str]) -> list[str]:
             sys.path.append(str(Path.cwd()))
         try:
             import_module(name)
-        except (ModuleNotFoundError, ValueError) as error:
+        except (ImportError, ValueError, TypeError) as error:
             raise InputError(
                 f"{option} {name}: {error}; expected the name of a module in this folder or on PYTHONPATH, before the "
                 "command: --import my_dataset score ..."

@@ -62,7 +62,7 @@ class OnlineScenes(Dataset[OnlineScene]):
 class OnlineHands(HandDataModule):
     """Endless synthetic training data with exact labels, and a fixed set of images for validation.
 
-    The loader's workers draw the numbers that a image is made from; images are rendered a batch at a time on the
+    The loader's workers draw the numbers that an image is made from; images are rendered a batch at a time on the
     training device. Training images are new in every epoch and depend on the run's seed, the epoch and their place
     in it, whatever the workers and processes; validation images depend on their number alone. Every label is known:
     pose, shape, mesh, joints, masks and visibility. There is nothing to test on or to predict: that is what a
@@ -72,7 +72,7 @@ class OnlineHands(HandDataModule):
         batch_size: Samples per process and step.
         num_workers: Loader processes.
         epoch_samples: Training images that make an epoch.
-        val_samples: Pictures of the validation set.
+        val_samples: Images of the validation set.
         preset: Views, spread of poses and shapes, and distances, as for `synth`; objects are not held.
         occlusion: Share of the images whose object lies before the hand; in the others it lies behind.
         margin: Side of the images relative to the longer side of the hand's box; a random zoom is on top. About

@@ -252,9 +252,7 @@ def read_folder(root: Path, assumed_fov_deg: float) -> dict[str, np.ndarray]:
                 boxes=values["box"],
                 mirrored=hand["hand"] == "left",
                 masks=mask,
-                visible=np.full(NUM_JOINTS, -1)
-                if hand.get("visible") is None
-                else np.array(hand["visible"], dtype=int),
+                visible=_flags(hand.get("visible")),
                 camera_assumed="camera" not in values,
                 splits=hand.get("split") or "",
                 **{key: values.get(key, np.full(NUMBERS[key], np.nan)) for key in labels},

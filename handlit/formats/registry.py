@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 AnyFormat = TypeVar("AnyFormat", bound=DatasetFormat)
 
 #: Every known dataset by its name.
-FORMATS: dict[str, DatasetFormat] = {item.name: item for item in (HO3D_V2, HO3D_V3, FREIHAND, FOLDER, PACKED)}
+FORMATS: dict[str, DatasetFormat] = {item.name: item for item in (FOLDER, HO3D_V2, HO3D_V3, FREIHAND, PACKED)}
 
 
 def register(dataset: DatasetFormat) -> None:
@@ -58,6 +58,8 @@ def recognise(root: Path) -> DatasetFormat:
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is missing: expected the folder of a dataset")
     found = marked(root)
+    if PACKED in found:
+        return PACKED
     if found:
         return most_likely(found, root)
     inner = {path: marked(path) for path in sorted(root.iterdir()) if path.is_dir()}

@@ -100,7 +100,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
         mesh = trimesh.load_mesh(text, file_type="obj", process=False, skip_materials=True)
         vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64)
         is_mesh = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
-    except (ValueError, IndexError) as error:
+    except (ValueError, IndexError, AttributeError, TypeError) as error:
         raise InputError(f"{path} is not a mesh in Wavefront's format ({error}); copy it again") from error
     if not is_mesh:
         raise InputError(f"{path} is not a mesh in Wavefront's format; copy it again")

@@ -1,4 +1,4 @@
-"""Files of hands: images, meshes and numbers."""
+"""Files of hands: images, meshes and numbers. There may be thousands in a folder, so none waits for the disk."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -20,12 +20,12 @@ def write_image(path: Path, image: np.ndarray) -> None:
     encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
     if not encoded:
         raise RuntimeError(f"{path}: the image cannot be encoded")
-    write_bytes(path, data.tobytes())
+    write_bytes(path, data.tobytes(), durable=False)
 
 
 def write_numbers(path: Path, **arrays: Any) -> None:
     """Write arrays as npz."""
-    with whole(path) as temporary:
+    with whole(path, durable=False) as temporary:
         np.savez_compressed(temporary, **arrays)
 
 
@@ -42,4 +42,4 @@ def write_mesh(path: Path, hand: PredictedHand, colours: Tensor | None = None) -
     vertices = flip_opengl(hand.vertices_cam).numpy()
     mesh = trimesh.Trimesh(vertices, hand.faces.numpy(), vertex_colors=rgb, process=False)
     content: Any = mesh.export(file_type=path.suffix[1:])
-    write_bytes(path, content.encode() if isinstance(content, str) else content)
+    write_bytes(path, content.encode() if isinstance(content, str) else content, durable=False)

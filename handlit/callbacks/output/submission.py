@@ -12,7 +12,7 @@ from typing_extensions import override
 from handlit.callbacks.trainer_parts import hand_data, num_predicted, run_folder
 from handlit.errors import InputError
 from handlit.files import sha256
-from handlit.formats.registry import benchmarks
+from handlit.formats.registry import benchmark_named
 from handlit.geometry.cameras import fit_root
 from handlit.run_folder import RunFolder
 from handlit.scoring.official.result_card import ResultCard, write_card
@@ -81,7 +81,7 @@ class SubmissionCallback(pl.Callback):
         self.writer = SubmissionWriter(
             self.out or run_folder(trainer).submission,
             num_samples=num_predicted(trainer),
-            protocol=next(protocol for protocol in benchmarks().values() if protocol.name == data.protocol),
+            protocol=benchmark_named(data.protocol),
             decimals=self.decimals,
             rank=trainer.global_rank,
             world_size=trainer.world_size,

@@ -25,17 +25,17 @@ from handlit.files import sha256, whole
 from handlit.formats.frame_table import FrameTable, open_array
 from handlit.formats.images import decode, warp_to_crop
 from handlit.formats.index import user_cache
+from handlit.formats.packed import MANIFEST
 from handlit.geometry.crops import CropRule
 from handlit.program import program
 
 #: Goes up when the files of a packed dataset get another meaning.
 FORMAT = 1
-MANIFEST = "pack.json"
 #: Folder of what is not finished yet.
 PROGRESS = ".packing"
 #: Bits of the packed masks; some datasets do not segment the object.
 HAND, OBJECT, OBJECT_KNOWN = 1, 2, 4
-#: Columns of ``labels/members.npy``: where a image and its masks (0 bytes: none) lie.
+#: Columns of ``labels/members.npy``: where an image and its masks (0 bytes: none) lie.
 SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
 
 
@@ -130,7 +130,7 @@ class Pack:
                 raise InputError(f"{url} is damaged: its checksum is not the one that was packed; upload it again")
 
     def image(self, member: int) -> np.ndarray:
-        """(N,) uint8, the JPEG of a image."""
+        """(N,) uint8, the JPEG of an image."""
         return self._read(member, IMAGE)
 
     def read_masks(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
@@ -181,12 +181,12 @@ def shard_file(shard: int) -> str:
 
 
 def member_name(shard: int, member: int, suffix: str) -> str:
-    """Name of a image (``jpg``) or its masks (``png``): the chunk's file, then the name in it."""
+    """Name of an image (``jpg``) or its masks (``png``): the chunk's file, then the name in it."""
     return f"{shard_file(shard)}/{member:08d}.{suffix}"
 
 
 def member_of(name: str) -> int:
-    """The number of a image by its name."""
+    """The number of an image by its name."""
     return int(name[-12:-4])
 
 
@@ -238,7 +238,7 @@ class PackedDataset(HandDataset):
         return super()._masks(index, replace(crop, image_size=image_size, transform=transform), covered)
 
     def _kept(self, member: int, crop: Crop) -> tuple[tuple[int, int], np.ndarray]:
-        """Size of the stored part of a image and the map (2, 3) from its pixels to the crop."""
+        """Size of the stored part of an image and the map (2, 3) from its pixels to the crop."""
         region = self.pack.regions[member].tolist()
         if shows_beyond(crop, region):
             raise InputError(

@@ -17,7 +17,7 @@ from handlit.formats.images import read_image
 from handlit.formats.worker_pool import in_processes
 from handlit.skeleton import TipConvention
 
-#: Endings of images; other files in the folder are nobody's concern.
+#: Endings of images; other files in the folder are ignored.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 #: The one split: hands of all splits and of none.
 SPLIT = "hands"

@@ -1,7 +1,7 @@
 """What a verification found: counts, measures and findings, as JSON, as text and on the console."""
 
+import io
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from handlit.errors import InputError
+from handlit.files import write_text
 from handlit.findings import Finding
 
 #: A problem makes the verification fail, a note does not.
@@ -115,14 +116,11 @@ class Report:
         """
         if path.suffix != ".json":
             raise InputError(f"the report {path} must be named NAME.json; its text is written beside it as NAME.txt")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        text = path.with_suffix(".txt")
-        with text.open("w", encoding="utf-8") as file:
-            self.print(Console(file=file, width=120))
-        # the JSON appears last and whole: who waits for it finds both
-        part = path.with_name(path.name + ".part")
-        part.write_text(self.to_json() + "\n", encoding="utf-8")
-        os.replace(part, path)
+        text, printed = path.with_suffix(".txt"), io.StringIO()
+        self.print(Console(file=printed, width=120))
+        write_text(text, printed.getvalue())
+        # the JSON appears last: who waits for it finds both
+        write_text(path, self.to_json() + "\n")
         return text
 
 

@@ -19,6 +19,7 @@ from handlit.data.verification.split import Split
 from handlit.errors import InputError
 from handlit.formats.benchmark import Benchmark, DatasetFormat
 from handlit.formats.frame_table import FrameTable
+from handlit.formats.ho3d import VERSIONS
 from handlit.formats.registry import recognise
 from handlit.hand.asset import HandAsset
 from handlit.hand.loading import load_hand
@@ -91,8 +92,9 @@ def _splits(
         return freihand.inspect(root, asset, report)
     if dataset.name == "folder":
         return folder.inspect(root, report, tips, workers)
-    assert isinstance(dataset, Benchmark)
-    return ho3d.inspect(root, dataset, report, workers)
+    if dataset in VERSIONS.values() and isinstance(dataset, Benchmark):
+        return ho3d.inspect(root, dataset, report, workers)
+    raise InputError(f"{root} is {dataset.title}, which has no reader: give its record `read` and `splits`")
 
 
 def _with_labels(frames: FrameTable, labelled: FrameTable) -> FrameTable:
