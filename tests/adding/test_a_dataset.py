@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +120,24 @@ def test_pack(root: Path, tmp_path: Path) -> None:
     assert (packed.protocol, packed.tips) == (BRICKS.name, BRICKS.tips)
 
 
+def test_without_a_reader_it_is_not_inspected_as_another_dataset(
+    root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(registry.FORMATS, BRICKS.name, replace(BRICKS, read=None))
+    with pytest.raises(SystemExit) as error:
+        main(["verify-data", str(root), "--workers", "0"])
+    assert error.value.code == 2
+    assert "give its record `read` and `splits`" in capsys.readouterr().err
+
+
+def test_a_pack_is_not_packed_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pack.json").write_text("{}")
+    with pytest.raises(SystemExit) as error:
+        main(["pack", str(tmp_path), "--out", str(tmp_path / "again")])
+    assert error.value.code == 2
+    assert "is packed already" in capsys.readouterr().err
+
+
 def test_its_facts_are_its_own(root: Path) -> None:
     assert registry.recognise(root) is BRICKS
     joints, vertices, names = read_truth(root)
@@ -135,6 +154,6 @@ def test_commands_know_it_by_its_import_alone(
     monkeypatch.delitem(sys.modules, FORMAT)
     with pytest.raises(SystemExit):
         main(["verify-data", str(root), "--workers", "0"])
-    assert "no dataset that is known: HO-3D" in capsys.readouterr().err
+    assert "no dataset that is known" in capsys.readouterr().err
     main(["--import", FORMAT, "verify-data", str(root), "--workers", "0"])
     assert "no problems" in capsys.readouterr().out

@@ -38,7 +38,23 @@ def test_entry_points_are_imported(
     assert "my plugin is here" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--import", "no_such_module", "--help"], ["--import"]])
+def test_an_installed_plugin_that_cannot_be_imported_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    information = tmp_path / "stale-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: stale\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text("[handlit.plugins]\nstale = no_such_module\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(SystemExit) as error:
+        main(["--version"])
+    assert error.value.code == 2
+    assert "the installed plugin stale (no_such_module) cannot be imported" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--import", "no_such_module", "--help"], ["--import"], ["--import", "./my_plugin.py", "--help"]]
+)
 def test_a_module_that_is_not_found_is_an_error(
     module: str, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,9 @@ from handlit.formats.registry import benchmark_named, benchmarks, most_likely, r
         (["annotations.json"], "folder"),
         (["boxes.json"], "folder"),
         (["pack.json"], "packed"),
+        # a pack is a pack, whatever was copied beside it; own images are the last guess
+        (["pack.json", "train.txt", "train/ABF10/rgb/0000.jpg"], "packed"),
+        (["train.txt", "annotations.json"], "ho3d_v3"),
         (["train.txt", "train/ABF10/rgb/0000.png"], "ho3d_v2"),
         (["train/ABF10/meta/0000.pkl", "train/ABF10/rgb/0000.jpg"], "ho3d_v3"),
         # a stray file, and a list of hands beside the images, change nothing

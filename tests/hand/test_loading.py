@@ -35,7 +35,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
 def test_a_left_hand_is_read_again_when_the_right_hand_comes_to_lie_beside_it(tmp_path: Path) -> None:
     right = synthetic_mano()
     write_mano(replace(mirror(right), shape_directions=right.shape_directions), tmp_path / "MANO_LEFT.pkl")
-    with pytest.warns(UserWarning, match="cannot tell"):
+    with pytest.warns(UserWarning, match="cannot say"):
         alone = load_hand(tmp_path, "left")
     write_mano(right, tmp_path / "MANO_RIGHT.pkl")
     with pytest.warns(UserWarning, match="wrong sign"):

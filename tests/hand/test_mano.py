@@ -341,5 +341,5 @@ def test_left_hand_is_corrected(tmp_path: Path, beside: bool, sign: int) -> None
 def test_left_hand_that_does_not_tell(tmp_path: Path) -> None:
     left = mirror(ASSET)
     write_mano(left, tmp_path / "MANO_LEFT.pkl")
-    with pytest.warns(UserWarning, match="cannot tell"):
+    with pytest.warns(UserWarning, match="cannot say"):
         assert_same(load_mano(tmp_path, "left"), left)

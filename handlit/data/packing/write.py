@@ -23,12 +23,13 @@ from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.dataset import ErrorPolicy, HandDataset
 from handlit.data.packing.extent import crop_extent
 from handlit.data.packing.plan import PackedImage, images_to_pack, pack_identity, splits_to_pack
-from handlit.data.packing.read import FORMAT, MANIFEST, PROGRESS, member_name, shard_file
+from handlit.data.packing.read import FORMAT, PROGRESS, member_name, shard_file
 from handlit.data.packing.shards import QUALITY, Shard, ShardWriter, cannot_write, check_skipped
 from handlit.errors import InputError
 from handlit.files import sha256, write_text
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.index import save_arrays
+from handlit.formats.packed import MANIFEST
 from handlit.formats.worker_pool import in_processes
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,10 @@ from handlit.data.loading.augmentation import Augmentation, Change, sample_chang
 from handlit.data.loading.cropping import View, place_crop
 from handlit.data.packed import PackedData
 from handlit.data.packing.extent import crop_extent, kept_region, shows_beyond
-from handlit.data.packing.read import MANIFEST, Pack
+from handlit.data.packing.read import Pack
 from handlit.data.packing.write import pack
 from handlit.errors import InputError
+from handlit.formats.packed import MANIFEST
 from handlit.types import HandBatch
 from tests.data.packing.packed_data import CHANGES, Small, write_small
 

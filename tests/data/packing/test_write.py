@@ -14,10 +14,11 @@ import pytest
 from handlit.cli.pack import pack as command
 from handlit.data.packed import PackedData
 from handlit.data.packing import shards
-from handlit.data.packing.read import MANIFEST, Pack
+from handlit.data.packing.read import Pack
 from handlit.data.packing.write import pack
 from handlit.errors import InputError
 from handlit.files import sha256
+from handlit.formats.packed import MANIFEST
 from tests.data.packing.packed_data import Small, write_small
 
 STAGES = ("fit", "predict")
