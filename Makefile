@@ -4,18 +4,21 @@ PYTHON ?= python3
 VENV := .venv
 # processes that run the tests; one thread of PyTorch each
 WORKERS ?= 2
+# for each target of make fuzz
+SECONDS ?= 60
 RUN := runs/quickstart
 DATA := $(RUN)/data
 
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help quickstart test lint coverage constraints clean
+.PHONY: help quickstart test lint coverage fuzz constraints clean
 
 help:
 	@echo "make quickstart   synthesise data, train, predict and score a small AMVUR on the CPU"
 	@echo "make test         linter, type checker and the default test suite"
 	@echo "make lint         linter and type checker only"
 	@echo "make coverage     the default test suite, and which lines and branches of handlit/ it reaches"
+	@echo "make fuzz         damaged files for every reader, SECONDS=60 for each"
 	@echo "make constraints  constraints.txt: the exact versions in .venv, when the tests have passed with them"
 	@echo "make clean        remove what quickstart wrote and the environment"
 
@@ -60,6 +63,9 @@ test: $(VENV)/installed-dev
 
 coverage: $(VENV)/installed-dev
 	$(PYTEST) --cov --cov-report=term:skip-covered
+
+fuzz: $(VENV)/installed-dev
+	HANDLIT_FUZZ_SECONDS=$(SECONDS) $(PYTEST) tests/fuzz -o timeout=0 -o faulthandler_timeout=0
 
 constraints: $(VENV)/installed-dev
 	$(VENV)/bin/python scripts/constraints.py > $(VENV)/constraints.txt && mv $(VENV)/constraints.txt constraints.txt
