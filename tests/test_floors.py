@@ -18,6 +18,7 @@ FLOORS = {
     "skeleton": 0,
     "seeding": 0,
     "version": 0,
+    "reading": 1,
     "geometry": 1,
     "hand": 2,
     "render": 3,
