@@ -83,8 +83,17 @@ class HandBatch:
         return self.image.shape[0]
 
     def to(self, device: torch.device | str) -> "HandBatch":
-        """The same batch with every tensor on the device."""
-        return self._apply(lambda tensor: tensor.to(device, non_blocking=True))
+        """The same batch with every tensor on the device, in memory of this process.
+
+        What a loader's worker made lies in memory that is shared with it, and whoever keeps such a tensor, or a view
+        of it, keeps a file open: so it is copied.
+        """
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = tensor.to(device, non_blocking=True)
+            return moved.clone() if moved.device.type == "cpu" and moved.is_shared() else moved
+
+        return self._apply(move)
 
     def pin_memory(self) -> "HandBatch":
         """The same batch in page-locked memory; called by the DataLoader."""
