@@ -9,6 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+#: Keys whose names need no checksum.
+_PLAIN = re.compile(r"[a-z0-9][a-z0-9.]{0,99}|[a-z0-9][a-z0-9._-]{0,99}#(0|[1-9][0-9]{0,8})")
+
 
 @contextmanager
 def whole(path: Path, durable: bool = True) -> Iterator[Path]:
@@ -59,6 +62,19 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a file `whole`, in UTF-8 and with Unix line ends."""
     write_bytes(path, content.encode())
+
+
+def file_stem(key: str) -> str:
+    """A name for the files of a sample: no two keys have the same one, even where case does not count.
+
+    ``image.jpg#1`` in small letters becomes ``image.jpg_1``, a key of small letters and digits stays as it is, and any
+    other is shown by what file systems take of it, with a checksum of the whole: ``ABF10_0000-8f7a51b6e0c2``.
+    """
+    if _PLAIN.fullmatch(key):
+        return key.replace("#", "_")
+    # the names above do not end in a hyphen and hexadecimal digits
+    readable = re.sub(r"[^A-Za-z0-9.-]+", "_", key).strip("._-")[:100] or "hand"
+    return f"{readable}-{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
 def sha256(path: Path) -> str:

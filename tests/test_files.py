@@ -2,13 +2,14 @@
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from handlit.files import sha256, whole, write_bytes, write_text
+from handlit.files import file_stem, sha256, whole, write_bytes, write_text
 
 
 def test_a_file_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
@@ -76,3 +77,29 @@ def test_the_checksum_is_that_of_the_whole_file(tmp_path: Path) -> None:
     content = bytes(range(256)) * 9000
     write_bytes(tmp_path / "file", content)
     assert sha256(tmp_path / "file") == hashlib.sha256(content).hexdigest()
+
+
+def test_every_key_has_files_of_its_own() -> None:
+    """Folders, case, other scripts, characters that file systems refuse, long keys, several hands of an image."""
+    pictures = ["a.jpg", "A.jpg", "a_b.jpg", "a/b.jpg", "A/B.jpg", "a/./b.jpg", "../a.jpg", "手.jpg", "指.jpg", "ä.jpg"]
+    pictures += [
+        "con",
+        "a:b?.jpg",
+        "a*b<.jpg",
+        "a b.jpg",
+        "\udcff.jpg",
+        "",
+        "..",
+        "x" * 300,
+        "x" * 299 + "y",
+        "a.jpg_0",
+    ]
+    keys = [f"{picture}#{hand}" for picture in pictures for hand in (0, 1, 10)]
+    keys += [*pictures, "a.jpg/0", "a.jpg#00", "ABF10/0000", "abf10/0000", "ABF1/00000", "00000012"]
+    # no name can be made to look like that of another key
+    keys += [f"{file_stem(key)}{end}" for key in keys for end in ("", "#0")]
+    names = {key: file_stem(key) for key in keys}
+    assert len({name.lower() for name in names.values()}) == len(names)
+    assert all(re.fullmatch(r"[\w.-]{1,120}", name, re.ASCII) and not name.startswith(".") for name in names.values())
+    assert (names["a.jpg#1"], names["00000012"]) == ("a.jpg_1", "00000012")
+    assert re.fullmatch("ABF10_0000-[0-9a-f]{12}", names["ABF10/0000"])

@@ -86,6 +86,7 @@ def export(hand: PredictedHand, image: np.ndarray, intrinsics_assumed: bool, fol
     write_mesh(folder / f"{hand.file_stem}.obj", hand)
     write_numbers(
         folder / f"{hand.file_stem}.npz",
+        key=hand.key,
         hand=hand.side,
         intrinsics_assumed=intrinsics_assumed,
         conventions=CONVENTIONS,

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handlit.files import file_stem
 from handlit.geometry.cameras import fit_root, project
 from handlit.geometry.mirroring import mirrored_points, mirrored_rotation_vectors
 from handlit.render.figures import BACKGROUND, side_view
@@ -61,8 +62,8 @@ class PredictedHand:
 
     @property
     def file_stem(self) -> str:
-        """Name for the hand's files."""
-        return self.key.replace("/", "_").replace("#", "_")
+        """Name for the hand's files, which no other hand has."""
+        return file_stem(self.key)
 
     @property
     def intrinsics(self) -> Tensor:

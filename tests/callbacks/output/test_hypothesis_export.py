@@ -15,6 +15,7 @@ import trimesh
 from handlit.callbacks.output.hand_of_hypotheses import SIDE, HandOfHypotheses
 from handlit.callbacks.output.hypothesis_export import HypothesisExport
 from handlit.errors import InputError
+from handlit.files import file_stem
 from handlit.geometry import crops
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
@@ -32,6 +33,8 @@ from tests.methods.test_amvur import network
 from tests.methods.test_mhentropy import method as mhentropy
 
 FILES = {"crop.png", "hypotheses.npz", "mean.ply", "mean_scale.png", "skeletons.png", "skeletons_side.png"}
+#: Folders of the first hands.
+FIRST, SECOND, THIRD = (file_stem(f"hand/{number:04d}") for number in range(3))
 
 
 def mean_hand() -> MeanHand:
@@ -66,12 +69,12 @@ def test_every_method_is_exported_unchanged(tmp_path: Path, name: str, monkeypat
     monkeypatch.setattr("handlit.callbacks.output.hand_of_hypotheses.SIDE", 64)
     export(METHODS[name](), hand_samples(3), tmp_path, count=1, keys=["hand/0002"])
     folder = tmp_path / "hypotheses"
-    assert {path.name for path in folder.iterdir()} == {"hypotheses.png", "hand_0000", "hand_0002"}
+    assert {path.name for path in folder.iterdir()} == {"hypotheses.png", FIRST, THIRD}
     meshes = {"hypothesis_0.ply", "hypothesis_1.ply"}
-    assert {path.name for path in (folder / "hand_0000").iterdir()} == FILES | meshes
+    assert {path.name for path in (folder / FIRST).iterdir()} == FILES | meshes
     # a row of crop, skeletons, side, mean and two meshes for each hand
     assert cv2.imread(str(folder / "hypotheses.png")).shape == (28 + 2 * 228, 6 * 228, 3)
-    numbers = np.load(folder / "hand_0002" / "hypotheses.npz", allow_pickle=False)
+    numbers = np.load(folder / THIRD / "hypotheses.npz", allow_pickle=False)
     assert str(numbers["key"]) == "hand/0002"
     assert (int(numbers["index"]), float(numbers["temperature"])) == (2, 1.0)
     shapes = {"vertices_cam": (6, 778, 3), "joints_cam": (6, 21, 3), "joints_2d": (6, 21, 2), "root_cam": (6, 3)}
@@ -88,9 +91,9 @@ def test_every_method_is_exported_unchanged(tmp_path: Path, name: str, monkeypat
             assert key.removeprefix("point_") in str(numbers["conventions"]).replace("*_scale", "vertex_scale"), key
     assert numbers["joints_cam"].std(0)[1:].min() > 0
     for number in range(2):
-        mesh: Any = trimesh.load(folder / "hand_0002" / f"hypothesis_{number}.ply", process=False)
+        mesh: Any = trimesh.load(folder / THIRD / f"hypothesis_{number}.ply", process=False)
         np.testing.assert_allclose(mesh.vertices * (1, -1, -1), numbers["vertices_cam"][number], atol=1e-5)
-    mean: Any = trimesh.load(folder / "hand_0002" / "mean.ply", process=False)
+    mean: Any = trimesh.load(folder / THIRD / "mean.ply", process=False)
     colours = drawing.scale_colours(torch.from_numpy(numbers["vertex_scale"]))
     np.testing.assert_allclose(mean.visual.vertex_colors[:, :3] / 255, colours, atol=0.003)
 
@@ -100,7 +103,7 @@ def test_the_numbers_are_the_hypotheses(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("handlit.callbacks.output.hand_of_hypotheses.SIDE", 64)
     module = mhentropy(stochastic="all")
     export(module, hand_samples(2), tmp_path, indices=[1], temperature=0.5, num_hypotheses=4)
-    numbers = np.load(tmp_path / "hypotheses" / "hand_0001" / "hypotheses.npz")
+    numbers = np.load(tmp_path / "hypotheses" / SECOND / "hypotheses.npz")
     pose, betas, root = (torch.from_numpy(numbers[name]) for name in ("pose", "betas", "root_cam"))
     mesh = HandLayer(load_hand(None), tips="ho3d")(pose[:, 3:], betas, pose[:, :3])
     shift = root[:, None] - mesh.joints[:, :1]
@@ -177,7 +180,7 @@ def test_it_costs_nothing_when_nothing_is_chosen(tmp_path: Path, monkeypatch: py
 
 def test_a_hypothesis_at_temperature_zero_is_the_point_estimate(tmp_path: Path) -> None:
     export(mhentropy(), hand_samples(1), tmp_path, count=1, temperature=0.0, num_hypotheses=1, num_meshes=1)
-    numbers = np.load(tmp_path / "hypotheses" / "hand_0000" / "hypotheses.npz")
+    numbers = np.load(tmp_path / "hypotheses" / FIRST / "hypotheses.npz")
     np.testing.assert_allclose(numbers["joints_cam"][0], numbers["point_joints_cam"], atol=1e-6)
     assert np.isnan(numbers["log_prob"]).all()
 

@@ -13,6 +13,7 @@ from handlit.callbacks.output.hand_files import write_mesh
 from handlit.callbacks.output.meshes import TexturedMeshes
 from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.errors import InputError
+from handlit.files import file_stem
 from handlit.methods.mean_hand import MeanHand
 from handlit.types import HandBatch
 from tests.callbacks.output.test_pictures import batch_and_prediction
@@ -53,10 +54,12 @@ def test_predict_writes_the_chosen_hands(tmp_path: Path, count: int, monkeypatch
     run = pl.Trainer(accelerator="cpu", devices=1, default_root_dir=tmp_path, callbacks=[callback], **quiet)
     run.predict(module, loader(samples, 1))
     chosen = [0, 2, 4] if count == 3 else range(5)
-    assert sorted(path.name for path in (tmp_path / "meshes").iterdir()) == [f"hand_{i:04d}.ply" for i in chosen]
+    assert sorted(path.name for path in (tmp_path / "meshes").iterdir()) == sorted(
+        f"{file_stem(f'hand/{i:04d}')}.ply" for i in chosen
+    )
     # batches without a chosen hand are not coloured
     assert len(calls) == len(chosen)
-    written: Any = trimesh.load(tmp_path / "meshes" / "hand_0002.ply", process=False)
+    written: Any = trimesh.load(tmp_path / "meshes" / f"{file_stem('hand/0002')}.ply", process=False)
     with torch.no_grad():
         expected = module.eval().colours(next(iter(loader(samples[2:3], 1))))
     np.testing.assert_allclose(written.visual.vertex_colors[:, :3] / 255, expected[0].numpy(), atol=0.003)
