@@ -84,6 +84,12 @@ def _kind(head: bytes) -> tuple[str, str]:
     return "", ""
 
 
+def shown(value: object, length: int = 60) -> str:
+    """A value from a file for a message: on one line, without control characters, cut to `length` characters."""
+    text = str(value)[:length]
+    return "".join(letter if letter.isprintable() else "?" for letter in text) + "..." * (len(str(value)) > length)
+
+
 def read_bytes(path: Path, limit: int, expected: str) -> bytes:
     """The content of a file that has at most `limit` bytes.
 
@@ -114,8 +120,9 @@ def decode_text(content: bytes, source: Path | str, expected: str = "a text file
     except UnicodeDecodeError as error:
         message = f"{source}, byte {error.start}: {expected} in UTF-8 is expected there: {_SAVE}"
         raise wrong_kind(content, source, expected) or InputError(message) from error
-    if "\0" in text:
-        raise wrong_kind(content, source, expected) or InputError(f"{source} holds zero bytes, expected {expected}")
+    # UTF-16 without its mark may be UTF-8, too
+    if "\0" in text and (strange := wrong_kind(content, source, expected)):
+        raise strange
     return text
 
 

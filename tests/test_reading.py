@@ -12,7 +12,7 @@ import torch
 
 from handlit import reading
 from handlit.errors import InputError
-from handlit.reading import decode_text, parse_json, read_bytes, read_json, read_text, wrong_kind
+from handlit.reading import decode_text, parse_json, read_bytes, read_json, read_text, shown, wrong_kind
 
 
 def saved(save: Callable[..., object], *content: object, **named: object) -> bytes:
@@ -70,7 +70,6 @@ def test_texts_of_every_tool(tmp_path: Path, encoding: str) -> None:
     [
         (b"abc\xff", "x, byte 3: a list in UTF-8 is expected there"),
         ("ab".encode("utf-16-le"), "x is UTF-16 text, expected a list"),
-        (b"ab\0cd", "x holds zero bytes"),
         (b"\xff\xfea", "x is UTF-16 text"),
     ],
 )
@@ -106,3 +105,8 @@ def test_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             read(path, "a list")
     path.write_text(json.dumps(1))
     assert read_json(path) == 1
+
+
+def test_values_are_shown_on_one_line() -> None:
+    assert shown("a\nb\x1b[31m") == "a?b?[31m"
+    assert shown("x" * 100, 5) == "xxxxx..."

@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -9,7 +10,16 @@ from handlit.errors import InputError
 from handlit.formats.point_lists import MAX_BYTES
 
 #: What the standard library raises for damaged archives, by what is damaged.
-_DAMAGE = (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error)
+DAMAGE = (
+    zipfile.BadZipFile,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+)
 
 
 def list_members(path: Path) -> list[str]:
@@ -21,7 +31,7 @@ def list_members(path: Path) -> list[str]:
     try:
         with zipfile.ZipFile(path) as archive:
             return [info.filename for info in archive.infolist() if not info.is_dir()]
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise InputError(f"{path}: not a readable zip archive ({error}); it may be cut off, copy it again") from error
 
 
@@ -45,5 +55,5 @@ def open_member(path: Path, member: str) -> BinaryIO:
         try:
             # The open member keeps the archive's file open after the archive object is closed.
             return cast(BinaryIO, archive.open(info))
-        except _DAMAGE as error:
+        except DAMAGE as error:
             raise InputError(f"{path}: {member} cannot be unpacked ({error}); use the deflate method") from error

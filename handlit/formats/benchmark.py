@@ -13,6 +13,7 @@ from handlit.formats.images import DepthReader, MaskReader
 from handlit.formats.scenes import Scenes
 from handlit.formats.truth_files import LIST_FILE, TruePoints, read_json_truth
 from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.reading import read_text
 from handlit.skeleton import JOINTS, TipConvention, permutation
 
 #: Camera axes: x right, y down, z forward; or x right, y up, z towards the viewer.
@@ -132,4 +133,4 @@ class Benchmark(DatasetFormat):
     def count_listed(self, root: Path) -> int | None:
         """Number of images that the list file of the evaluation split names; None without one."""
         path = root / LIST_FILE
-        return len(path.read_text(errors="replace").split()) if path.is_file() else None
+        return len(read_text(path).split()) if path.is_file() else None

@@ -37,6 +37,7 @@ from handlit.formats.index import fingerprint
 from handlit.formats.scenes import ObjectPose, Scenes, existing, read_obj
 from handlit.formats.worker_pool import in_processes
 from handlit.program import program
+from handlit.reading import read_text, shown
 from handlit.skeleton import ORDERS
 
 log = logging.getLogger(__name__)
@@ -73,13 +74,13 @@ def read_list(root: Path, split: HO3DSplit) -> list[str]:
             f"(make a synthetic one with `{program()} synth --layout ho3d_v3 --out DIR --train 100 --evaluation 20`)"
         )
     lines: dict[str, int] = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(read_text(path, "a list of frames").splitlines(), 1):
         name = line.strip()
         if not name:
             continue
         # a name becomes a path: it must not lead out of the dataset
         if not NAME.fullmatch(name):
-            raise InputError(f"{path}, line {number}: expected SEQ/FRAME, e.g. ABF10/0000, got '{name}'")
+            raise InputError(f"{path}, line {number}: expected SEQ/FRAME, e.g. ABF10/0000, got '{shown(name)}'")
         if name in lines:
             raise InputError(f"{path}, line {number}: {name} stands on line {lines[name]} already; remove one of them")
         lines[name] = number

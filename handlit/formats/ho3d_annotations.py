@@ -19,6 +19,7 @@ import torch
 from handlit.errors import InputError
 from handlit.geometry.cameras import OPENGL_TO_OPENCV
 from handlit.hand.unpickle import restricted_load
+from handlit.reading import shown
 from handlit.skeleton import reorder
 
 HO3DSplit = Literal["train", "evaluation"]
@@ -75,7 +76,7 @@ def read_annotation(path: Path, split: HO3DSplit, in_front: bool = True) -> dict
         row["root"] = row["handJoints3D"][0]
     else:
         # the root alone, or a copy of the dataset with all joints filled in
-        joints = np.asarray(meta["handJoints3D"], dtype=np.float64)
+        joints = _numbers(meta, "handJoints3D", (3,), path)
         if joints.size not in (3, 63) or not np.isfinite(joints).all():
             raise InputError(f"annotation {path}: 'handJoints3D' must be the finite root (3,), got {joints.shape}")
         row["root"] = joints.ravel()[:3]
@@ -107,16 +108,21 @@ def read_field(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path:
         InputError: The field is missing, of another shape, or not finite.
     """
     if meta.get(name) is None:
-        raise InputError(f"annotation {path} has no '{name}'; it holds {', '.join(sorted(map(str, meta)))}")
-    try:
-        value = np.asarray(meta[name], dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"annotation {path}: '{name}' holds no numbers ({error}): download it again") from error
+        raise InputError(f"annotation {path} has no '{name}'; it holds {shown(', '.join(sorted(meta)), 300)}")
+    value = _numbers(meta, name, shape, path)
     if value.size != np.prod(shape) or (len(shape) == 2 and value.shape != shape):
         raise InputError(f"annotation {path}: '{name}' has shape {value.shape}, expected {shape}")
     if not np.isfinite(value).all():
         raise InputError(f"annotation {path}: '{name}' holds NaN or infinity: take the frame off the list or repair it")
     return value.reshape(shape)
+
+
+def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:
+    try:
+        return np.asarray(meta[name], dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        held = f"{type(meta[name]).__name__} {shown(meta[name])}"
+        raise InputError(f"annotation {path}: '{name}' holds {held}, expected numbers of shape {shape}") from error
 
 
 def _check_camera(intrinsics: np.ndarray, path: Path) -> None:

@@ -96,7 +96,7 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         # only the text: materials and textures beside the file may be damaged or missing
-        text = io.StringIO(path.read_text(errors="replace"))
+        text = io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))
         mesh = trimesh.load_mesh(text, file_type="obj", process=False, skip_materials=True)
         vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64)
         is_mesh = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)

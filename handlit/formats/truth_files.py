@@ -9,9 +9,10 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from handlit.errors import InputError
-from handlit.formats.archives import list_members, open_member
+from handlit.formats.archives import DAMAGE, list_members, open_member
 from handlit.formats.point_lists import read_point_lists
 from handlit.hand.asset import NUM_VERTICES
+from handlit.reading import MAX_TEXT, decode_text, shown
 from handlit.skeleton import NUM_JOINTS
 
 XYZ_FILE = "evaluation_xyz.json"
@@ -58,14 +59,25 @@ def read_json_truth(path: Path) -> TruePoints:
         )
     if LIST_FILE not in openers:
         return TruePoints(joints, vertices)
-    with openers[LIST_FILE]() as stream:
-        names = stream.read().decode().split()
+    names = _read_names(openers[LIST_FILE], f"{path}: {LIST_FILE}")
     if len(names) != len(joints):
         raise InputError(
             f"{path}: {LIST_FILE} names {len(names)} images, {XYZ_FILE} has {len(joints)}; they belong to "
             "different versions of the dataset"
         )
     return TruePoints(joints, vertices, names)
+
+
+def _read_names(opener: Callable[[], BinaryIO], source: str) -> list[str]:
+    try:
+        with opener() as stream:
+            content = stream.read(MAX_TEXT)
+    except DAMAGE as error:
+        raise InputError(f"{source} is damaged ({error}): copy it again") from error
+    names = decode_text(content, source, "a list of images").split()
+    if wrong := [name for name in names if "\\" in name]:
+        raise InputError(f"{source} names '{shown(wrong[0])}': write names with /, as in the released list")
+    return names
 
 
 def _find_files(path: Path) -> dict[str, Callable[[], BinaryIO]]:

@@ -20,6 +20,7 @@ from scipy import sparse
 from handlit.errors import InputError
 from handlit.hand.asset import NUM_FACES, NUM_VERTICES, HandAsset, Side
 from handlit.hand.unpickle import Inert, restricted_load
+from handlit.reading import shown
 from handlit.skeleton import KINEMATIC_PARENTS
 
 FILE_NAMES: dict[Side, str] = {"right": "MANO_RIGHT.pkl", "left": "MANO_LEFT.pkl"}
@@ -28,6 +29,8 @@ RIGHT_MD5 = "fd5a9d35f914987cf1cc04ffe338caa1"
 
 _OTHER_MODELS = {6890: "SMPL or SMPL+H body", 10475: "SMPL-X body", 5023: "FLAME head"}
 _ROOT_PARENT = 2**32 - 1
+#: A sparse matrix is refused from this number of entries on; the largest known one, of SMPL-X, has 600,000.
+_MAX_ENTRIES = 10**7
 
 
 def load_mano(path: str | Path, side: Side = "right") -> HandAsset:
@@ -112,7 +115,8 @@ def _asset(loaded: dict[str, Any], file: Path, side: Side) -> HandAsset:
 
     def array(key: str, *shape: int) -> np.ndarray:
         if key not in loaded:
-            raise InputError(f"{file} lacks '{key}': not a MANO file (it has {', '.join(sorted(map(str, loaded)))})")
+            held = shown(", ".join(sorted(loaded)), 300)
+            raise InputError(f"{file} lacks '{key}': not a MANO file (it has {held})")
         try:
             value = _dense(loaded[key])
         except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
@@ -166,6 +170,8 @@ def _dense(value: Any) -> np.ndarray:
     if isinstance(value, _SparseColumns):
         state = value.state
         shape = state["_shape"] if "_shape" in state else state["shape"]
+        if np.prod(shape, dtype=float) > _MAX_ENTRIES:
+            raise ValueError(f"a matrix of {shape}")
         parts = tuple(_dense(state[part]) for part in ("data", "indices", "indptr"))
         columns = sparse.csc_matrix(parts, shape=shape)
         columns.check_format(full_check=True)  # a position outside the matrix would be written to

@@ -70,6 +70,17 @@ def test_images_and_else_the_number_of_samples_decide_the_version(
     assert not caplog.text
 
 
+def test_the_list_is_read_as_any_tool_writes_it(tmp_path: Path) -> None:
+    root = write_truth(tmp_path / "data", "ho3d_v3")
+    text, truth = (root / "evaluation.txt").read_text(), read_ground_truth(root)
+    for encoding in ("utf-8-sig", "utf-16"):
+        (root / "evaluation.txt").write_bytes(text.replace("\n", " \r\n").encode(encoding))
+        assert read_ground_truth(root).sequences == truth.sequences == ["SM1"] * 3 + ["AP10"] * 3
+    (root / "evaluation.txt").write_text(text.replace("/", "\\"))
+    with pytest.raises(InputError, match=r"evaluation.txt names 'SM1.0000': write names with /"):
+        read_ground_truth(root)
+
+
 def test_zip_archives(tmp_path: Path) -> None:
     root = write_truth(tmp_path / "data", "ho3d_v2")
     archive_path = tmp_path / "truth.zip"

@@ -55,8 +55,9 @@ def camera(**entries: float) -> np.ndarray:
         ({"handJoints3D": np.full((21, 3), np.inf)}, "'handJoints3D' holds NaN or infinity"),
         ({"handBeta": np.zeros(9)}, r"'handBeta' has shape \(9,\)"),
         ({"handJoints3D": np.zeros((3, 21))}, r"'handJoints3D' has shape \(3, 21\)"),
-        ({"handBeta": "x"}, "'handBeta' holds no numbers"),
+        ({"handBeta": "x"}, "'handBeta' holds str x, expected numbers"),
         ({"handJoints3D": np.full((21, 3), 0.5)}, "behind the camera"),
+        ({"handBeta": [10**400] * 10}, "'handBeta' holds list"),
         ({"camMat": None}, "has no 'camMat'"),
         ({"camMat": np.eye(4)}, r"'camMat' has shape \(4, 4\)"),
         ({"camMat": camera(fx=-600)}, "no camera of a 640x480 image"),
@@ -138,14 +139,16 @@ def test_lists_are_checked_line_by_line(copy: Path) -> None:
     with pytest.raises(InputError, match=r"line 9: .* stands on line 2 already"):
         read_list(copy, "train")
     path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match=r"train\.txt, line 1"):
+    with pytest.raises(InputError, match=r"train\.txt is UTF-16 text, expected a list of frames"):
         read_list(copy, "train")
     path.write_text(" \n\r\n")
     with pytest.raises(InputError, match="is empty"):
         read_list(copy, "train")
     # other systems' line ends and blank lines are no fault
-    path.write_bytes("\r\n".join([*good, "", ""]).encode())
-    assert read_list(copy, "train") == good
+    lines = "\r\n".join([*(line + " " for line in good), "", ""])
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_bytes(lines.encode(encoding))
+        assert read_list(copy, "train") == good
 
 
 def test_listed_frames_without_files_are_named(copy: Path) -> None:

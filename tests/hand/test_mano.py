@@ -1,10 +1,13 @@
 """The MANO reader: what the distributed files look like, what must be refused, and the left hand's known fault."""
 
 import collections
+import io
 import os
 import pickle
 import pickletools
+import resource
 import sys
+import time
 import types
 import warnings
 from collections.abc import Iterator
@@ -274,10 +277,20 @@ def test_damaged_files(tmp_path: Path) -> None:
     file = tmp_path / "MANO_RIGHT.pkl"
     write_mano(ASSET, file)
     whole = file.read_bytes()
-    contents = [b"", b"<html>404</html>", b"version https://git-lfs", whole[: len(whole) // 2], whole[:-1], whole[7:]]
-    for content in contents:
+    damaged, strange = "truncated or not a pickle", io.BytesIO()
+    np.savez(strange, v_template=ASSET.template)
+    contents = {
+        b"": damaged,
+        whole[: len(whole) // 2]: damaged,
+        whole[:-1]: damaged,
+        whole[7:]: damaged,
+        b"<html>404</html>": "is a web page",
+        b"version https://git-lfs": r"is a Git LFS pointer.*git lfs pull",
+        strange.getvalue(): "is an npz archive of NumPy arrays, expected a pickle",
+    }
+    for content, message in contents.items():
         file.write_bytes(content)
-        with pytest.raises(InputError, match="truncated or not a pickle"):
+        with pytest.raises(InputError, match=message):
             load_mano(file)
     file.write_bytes(pickle.dumps([1, 2]))
     with pytest.raises(InputError, match="holds a list"):
@@ -293,8 +306,56 @@ def test_every_key_is_needed_and_checked(tmp_path: Path, key: str) -> None:
     with pytest.raises(InputError, match=f"'{key}' has shape"):
         load_mano(dump(tmp_path, {**content, key: value[:-1]}))
     for wrong in ("text", None, np.array(["a"]), [1.0], np.zeros(3, dtype=object)):
-        with pytest.raises(InputError, match=f"'{key}' cannot be read as an array|not a pickle of arrays"):
+        with pytest.raises(
+            InputError, match=f"'{key}' cannot be read as an array|holds an array of type .* in '{key}'"
+        ):
             load_mano(dump(tmp_path, {**content, key: wrong}))
+
+
+def growing(list_or_tuple: bytes, end: bytes) -> bytes:
+    """Fifty times a pair of the one before."""
+    pair = {b"l": b"(h%ch%cl", b"t": b"h%ch%c\x86"}[list_or_tuple]
+    return b"\x80\x02]q\0" + b"".join(pair % (i, i) + b"q%c" % (i + 1) for i in range(50)) + end
+
+
+SHARED = pickle.dumps(np.zeros(1000), 2)[2:-1]
+HOSTILE = {
+    "doubled lists": growing(b"l", b"."),
+    "doubled tuples as a key": growing(b"t", b"}h\x32K\1s."),
+    "doubled tuples in a set": b"\x80\x04" + growing(b"t", b"\x8f(h\x32\x90.")[2:],
+    "a frozen set of them": b"\x80\x04" + growing(b"t", b"(h\x32\x91.")[2:],
+    "a large place in the memo": b"\x80\x02]r\0\0\0\x10.",
+    "a large byte array": b"\x80\x05\x96\xff\xff\xff\xff\x0f\0\0\0.",
+    "a large text": b"\x80\x04\x8d\xff\xff\xff\xff\x0f\0\0\0.",
+    "deep nesting": b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "many marks": b"\x80\x02" + b"(" * 5_000_000,
+    "shared bytes": b"\x80\x02](" + SHARED[:-1] + b"q\x40" + b"h\x40" * 90_000 + b"e.",
+    "a set made again and again": b"\x80\x02" + pickle.dumps([set(range(10**5))], 2)[2:-1] + b".",
+    "keys with one hash": pickle.dumps({i * (2**61 - 1): 1 for i in range(30_000)}, 2),
+    "a long integer": b"\x80\x02\x8b\0\0\x10\0" + b"\1" * (1 << 20) + b".",
+    "a long number": b"L" + b"9" * (1 << 20) + b"L\n.",
+    "too large": bytes((1 << 25) + 1),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_few_bytes_do_not_take_long_or_much(tmp_path: Path, name: str) -> None:
+    file = tmp_path / "MANO_RIGHT.pkl"
+    file.write_bytes(HOSTILE[name])
+    started, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError) as caught:
+        load_mano(file)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
+    assert time.process_time() - started < 2
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300 * 1024
+
+
+def test_a_matrix_is_not_made_as_large_as_it_says(tmp_path: Path) -> None:
+    huge = sparse.csc_matrix(np.eye(2))
+    huge._shape = (10**6, 10**6)
+    with pytest.raises(InputError, match=r"'J_regressor' cannot be read.*1000000"):
+        load_mano(dump(tmp_path, {**plain_dict(), "J_regressor": huge}))
 
 
 def test_contents_are_checked(tmp_path: Path) -> None:

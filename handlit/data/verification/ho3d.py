@@ -13,6 +13,7 @@ from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.labels import TOLERANCE_MM, check_tips
 from handlit.data.verification.report import Report, Severity
 from handlit.data.verification.split import Split
+from handlit.errors import InputError
 from handlit.formats.benchmark import Benchmark
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.ground_truth import read_ground_truth
@@ -20,6 +21,7 @@ from handlit.formats.ho3d import MASK_SUFFIXES, NAME, annotation_file, read_dept
 from handlit.formats.ho3d_annotations import HO3DSplit, annotation_arrays, read_annotation
 from handlit.formats.truth_files import VERTS_FILE, XYZ_FILE
 from handlit.formats.worker_pool import in_processes
+from handlit.reading import read_text
 
 #: Annotations that a process reads at a time.
 CHUNK = 500
@@ -57,7 +59,11 @@ def _list(root: Path, split: HO3DSplit, report: Report) -> list[str]:
         severity: Severity = "problem" if split == "train" or (root / split).is_dir() else "note"
         report.add("missing lists", split, f"{path.name} is missing", severity=severity)
         return []
-    lines = [line.strip() for line in path.read_text(errors="replace").splitlines()]
+    try:
+        lines = [line.strip() for line in read_text(path, "a list of frames").splitlines()]
+    except InputError as error:
+        report.add("lists", split, str(error))
+        return []
     lines = [line for line in lines if line]
     names = [line for line in lines if NAME.fullmatch(line)]
     wrong = [line for line in lines if not NAME.fullmatch(line)]
