@@ -1,5 +1,6 @@
 """Decode image files, and bring a part of an image to a crop in one warp."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,12 +9,21 @@ import numpy as np
 
 from handlit.errors import InputError
 from handlit.geometry import crops
+from handlit.reading import wrong_kind
+
+# what its decoders say goes into our messages
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 #: Decodes a dataset's segmentation file to the masks of hand and object, (h, w) bool, at the file's own resolution;
 #: None in place of an object that the dataset does not segment.
 MaskReader = Callable[[Path], tuple[np.ndarray, np.ndarray | None]]
 #: Decodes a dataset's depth image to (H, W) metres, 0 where nothing was measured.
 DepthReader = Callable[[Path], np.ndarray]
+
+#: Bytes; raw 16-bit RGB of the largest image that OpenCV is allowed to decode.
+MAX_BYTES = 6 << 27
+#: What OpenCV decodes, as `wrong_kind` names it.
+_KINDS = tuple(f"a {kind} image" for kind in ("PNG", "JPEG", "GIF", "WebP", "TIFF or raw"))
 
 #: OpenCV's flags for decoding at a part of the size; a JPEG is then decoded at that size in the first place.
 _REDUCED = {1: cv2.IMREAD_COLOR, 2: cv2.IMREAD_REDUCED_COLOR_2, 4: cv2.IMREAD_REDUCED_COLOR_4}
@@ -27,9 +37,12 @@ def read_bytes(path: Path | str) -> np.ndarray:
 
     Raises:
         FileNotFoundError: There is no such file.
+        InputError: It is larger than `MAX_BYTES`.
     """
     try:
         with open(path, "rb", buffering=0) as file:
+            if os.fstat(file.fileno()).st_size > MAX_BYTES:
+                raise InputError(f"image {path} has more than {MAX_BYTES >> 20} MB: it is no image")
             return np.frombuffer(file.read(), dtype=np.uint8)
     except FileNotFoundError as error:
         raise FileNotFoundError(f"image {path} is missing: is the dataset's folder complete?") from error
@@ -46,18 +59,28 @@ def decode(data: np.ndarray, name: Path | str, flags: int = cv2.IMREAD_UNCHANGED
         flags: OpenCV's ``IMREAD_...``; by default all channels with all their bits, as masks and depth images need.
 
     Returns:
-        (H, W) or (H, W, channels).
+        (H, W) or (H, W, channels); (H, W, 3) uint8 for the flags ``IMREAD_COLOR``.
 
     Raises:
-        InputError: The file is empty, cut short or not an image.
+        InputError: The file is empty, cut short, not an image or too large.
     """
+    title = f"image {name} ({len(data)} bytes) cannot be decoded"
     if len(data) == 0:
-        raise InputError(f"image {name} (0 bytes) cannot be decoded: it is empty, download or unpack it again")
+        raise InputError(f"{title}: it is empty, download or unpack it again")
     if not _is_whole(data):
-        raise InputError(f"image {name} ({len(data)} bytes) cannot be decoded: it is cut short, unpack it again")
-    image = cv2.imdecode(data, flags)
-    if image is None:
-        raise InputError(f"image {name} ({len(data)} bytes) cannot be decoded: download or unpack it again")
+        raise InputError(f"{title}: it is cut short, unpack it again")
+    try:
+        image = cv2.imdecode(data, flags)
+    except cv2.error as error:
+        limit = os.environ["OPENCV_IO_MAX_IMAGE_PIXELS"]
+        if "IO_MAX_IMAGE" in str(error):
+            raise InputError(f"{title}: it says to have more than {limit} pixels") from error
+        image = None
+    if image is None or image.size == 0:
+        kind = wrong_kind(data[:512].tobytes(), f"image {name}", "a JPEG or PNG image", _KINDS)
+        raise kind or InputError(f"{title}: download or unpack it again")
+    if flags in _REDUCED.values() and (image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8):
+        raise InputError(f"{title} to 8-bit colour: convert it to JPEG or PNG")
     return image
 
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import trimesh
 
 from handlit.errors import InputError
+from handlit.formats.images import read_image
 
 #: Metres; edges of a hand mesh are about 5 mm. Triangles of another topology join points across the hand.
 LONGEST_MEAN_EDGE = 0.012
@@ -50,8 +50,10 @@ class Scenes:
     def image(self, number: int) -> np.ndarray | None:
         """(H, W, 3) uint8 RGB, or None where there is no file or it is damaged."""
         path = self.image_file(number)
-        image = None if path is None else cv2.imread(str(path), cv2.IMREAD_COLOR)
-        return None if image is None else np.ascontiguousarray(image[..., ::-1])
+        try:
+            return None if path is None else read_image(path)
+        except (FileNotFoundError, InputError):
+            return None
 
     def intrinsics(self, number: int) -> np.ndarray | None:
         """(3, 3) camera of the whole image, pixels, or None."""

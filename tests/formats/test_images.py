@@ -1,6 +1,11 @@
 """Decoding: what is damaged is refused by name, and a reduced size moves nothing."""
 
+import struct
+import subprocess
+import sys
+import zlib
 from pathlib import Path
+from zlib import crc32
 
 import cv2
 import numpy as np
@@ -68,6 +73,56 @@ def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     with pytest.raises(InputError, match=r"empty\.png \(0 bytes\)"):
         decode(read_bytes(tmp_path / "empty.png"), tmp_path / "empty.png")
+
+
+def png(width: int, height: int, pixels: bytes = b"") -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", pixels), (b"IEND", b""))
+    parts = [
+        len(data).to_bytes(4, "big") + name + data + struct.pack(">I", crc32(name + data)) for name, data in chunks
+    ]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (png(60_000, 60_000), "it says to have more than"),
+        (b"P6\n60000 60000\n255\n", "it says to have more than"),
+        (png(0, 0), "unpack it again"),
+        (png(20, 20, b"no deflate"), "unpack it again"),
+        (b"\0\0\0\x18ftypheic" + bytes(100), "is a HEIC image.*convert it to JPEG or PNG"),
+        (b"version https://git-lfs.github.com/spec/v1", "git lfs pull"),
+        (b"<html>sign in</html>", "is a web page"),
+        (b"PK\3\4" + bytes(30), "is a zip archive"),
+    ],
+)
+@pytest.mark.parametrize("flags", [cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED, cv2.IMREAD_REDUCED_COLOR_4])
+def test_whatever_the_decoder_raises_names_the_file(content: bytes, message: str, flags: int) -> None:
+    with pytest.raises(InputError, match=rf"image x\.png.*{message}"):
+        decode(as_array(content), "x.png", flags)
+
+
+def test_nothing_but_eight_bit_colour_comes_from_a_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = np.arange(48, dtype=np.uint16).reshape(6, 8) * 1000
+    palette_and_alpha = np.zeros((6, 8, 4), np.uint8)
+    for image in (deep, palette_and_alpha, deep.astype(np.uint8)):
+        assert decode(as_array(encoded(".png", image)), "x", cv2.IMREAD_COLOR).shape == (6, 8, 3)
+    for odd in (deep, palette_and_alpha, np.zeros((0, 8, 3), np.uint8)):
+        monkeypatch.setattr(cv2, "imdecode", lambda data, flags, odd=odd: odd)
+        with pytest.raises(InputError, match="cannot be decoded"):
+            decode(as_array(encoded(".png")), "x", cv2.IMREAD_COLOR)
+
+
+def test_a_small_file_does_not_reserve_gigabytes(tmp_path: Path) -> None:
+    """In a process of its own: OpenCV reads the limit when it is imported."""
+    path = tmp_path / "x.png"
+    path.write_bytes(png(30_000, 30_000, zlib.compress(bytes(10**6))))
+    code = f"from pathlib import Path; from handlit.formats.images import read_image; read_image(Path({str(path)!r}))"
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "InputError: image" in done.stderr
+    assert "it says to have more than 134217728 pixels" in done.stderr
 
 
 def test_all_bits_and_channels_are_kept_by_default() -> None:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from handlit.data.loading.cropping import check_mask
@@ -18,7 +17,7 @@ from handlit.formats.images import DepthReader, MaskReader, decode_sized, read_b
 from handlit.formats.worker_pool import in_processes
 
 #: What reading a damaged file may raise; anything else is a defect of this program.
-DAMAGE = (InputError, OSError, cv2.error)
+DAMAGE = (InputError, OSError)
 #: Frames that a process decodes at a time.
 BLOCK = 32
 #: A joint lies inside the flesh: at most so far before the measured surface, by the noise of a depth camera.
