@@ -11,6 +11,8 @@ from pathlib import Path
 
 #: Keys whose names need no checksum.
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9.]{0,99}|[a-z0-9][a-z0-9._-]{0,99}#(0|[1-9][0-9]{0,8})")
+#: Pattern of the temporary files of `whole`.
+TEMPORARY = ".*.part*"
 
 
 @contextmanager
@@ -35,13 +37,11 @@ def whole(path: Path, durable: bool = True) -> Iterator[Path]:
         OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    host = re.sub(r"\W", "-", socket.gethostname())
-    pattern = f".{glob.escape(path.stem)}.{host}-*.part{glob.escape(path.suffix)}"
+    pattern = f".{glob.escape(path.stem)}.{_host()}-*.part{glob.escape(path.suffix)}"
     for leftover in path.parent.glob(pattern) if durable else ():
-        process = leftover.name.removesuffix(f".part{path.suffix}").rpartition("-")[2]
-        if process.isdigit() and not _is_running(int(process)):
+        if not is_being_written(leftover):
             leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.stem}.{host}-{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}.part{path.suffix}")
     try:
         yield temporary
         if durable:
@@ -84,6 +84,16 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def is_being_written(temporary: Path) -> bool:
+    """Whether the process of this machine that writes a temporary file of `whole` still runs."""
+    process = re.search(rf"\.{re.escape(_host())}-(\d+)\.part", temporary.name)
+    return process is not None and _is_running(int(process[1]))
+
+
+def _host() -> str:
+    return re.sub(r"\W", "-", socket.gethostname())
 
 
 def _is_running(process: int) -> bool:

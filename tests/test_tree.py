@@ -30,6 +30,7 @@ TESTED_IN = {
     "formats/ho3d_annotations.py": "data/test_ho3d.py",
     "formats/ho3d_splits.py": "data/test_ho3d.py",
     "formats/packed.py": "data/packing/test_read.py",
+    "formats/worker_main.py": "formats/test_worker_pool.py",
     "formats/archives.py": "scoring/official/test_submission.py",
     "formats/benchmark.py": "formats/test_registry.py",
     "formats/truth_files.py": "formats/test_ground_truth.py",

@@ -1,15 +1,19 @@
 """Work on a whole dataset in worker processes, with a progress bar.
 
 It works from a plain script, ``python -c`` and a notebook, too: the worker processes do not import the program that
-started them, as multiprocessing's would, so that a script needs no ``if __name__ == "__main__":`` around its code.
+started them, as multiprocessing's would, so that a script needs no ``if __name__ == "__main__":`` around its code. And
+they end with it, whatever ends it (`handlit.formats.worker_main`).
 """
 
+import multiprocessing
 import os
 import pickle
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from importlib.machinery import ModuleSpec
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
 from typing import Any, TypeVar
@@ -17,6 +21,8 @@ from typing import Any, TypeVar
 import cv2
 import torch
 from rich.progress import track
+
+from handlit.errors import InputError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -38,6 +44,7 @@ def in_processes(
         The results, in the tasks' order.
 
     Raises:
+        InputError: A worker process was killed.
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
     if workers == 0 or len(tasks) < 2 or _is_of_main(function):
@@ -61,6 +68,7 @@ def as_completed_in_processes(
         A task and its result, in the order in which the tasks end.
 
     Raises:
+        InputError: A worker process was killed.
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
     if workers == 0 or _is_of_main(function):
@@ -92,8 +100,10 @@ class _Process(SpawnProcess):
     @staticmethod
     def _Popen(process_obj: Any) -> Any:
         # the new process is told what to import as __main__ by this module's attributes
-        main = sys.modules["__main__"]
-        sys.modules["__main__"] = ModuleType("__main__")
+        main, stand_in = sys.modules["__main__"], ModuleType("__main__")
+        stand_in.__spec__ = ModuleSpec("handlit.formats.worker_main", None)
+        process_obj.name = f"worker of {os.getpid()}"
+        sys.modules["__main__"] = stand_in
         try:
             return SpawnProcess._Popen(process_obj)
         finally:
@@ -115,6 +125,17 @@ def _pool(workers: int | None, num_tasks: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(count, _Context(), initializer=_limit_threads)
     try:
         yield pool
+    except BrokenProcessPool as error:
+        raise InputError(
+            "a worker process was killed, perhaps because memory ran out: run the same command again with fewer "
+            "--workers"
+        ) from error
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        # nobody waits for what the tasks give; files appear under their names only when they are whole
+        for process in multiprocessing.active_children():
+            if isinstance(process, _Process):
+                process.kill()
+        raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

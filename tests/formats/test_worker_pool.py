@@ -1,6 +1,7 @@
 """Worker processes: results in order, one thread each, and no demands on the program that starts them."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from handlit.errors import InputError
 from handlit.formats.worker_pool import as_completed_in_processes, in_processes, one_thread
 
 #: A whole program without a guard around its code; it reads an index with worker processes.
@@ -57,6 +59,88 @@ def test_processes_compute_with_one_thread() -> None:
     with one_thread():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == before
+
+
+def work_long(started: Path, task: int) -> None:
+    (started / str(os.getpid())).write_text("")
+    time.sleep(60)
+
+
+def start_long_work(started: Path) -> None:
+    in_processes(partial(work_long, started), [1, 2, 3, 4], "long", 2)
+
+
+def workers_of(parent: int) -> list[int]:
+    """Process numbers of its two workers, once both are started."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        workers = [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+        if len(workers) == 2:
+            return workers
+        time.sleep(0.02)
+    raise AssertionError("no workers were started")
+
+
+def is_running(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def check_end(workers: list[int]) -> None:
+    """They end within two seconds."""
+    deadline = time.monotonic() + 2
+    while any(map(is_running, workers)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not any(map(is_running, workers))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are bound to their parent by Linux")
+@pytest.mark.parametrize(
+    ("name", "moment"),
+    [("SIGKILL", "importing"), ("SIGTERM", "importing"), ("SIGINT", "importing"), ("SIGKILL", "working")],
+)
+def test_workers_end_with_their_parent(name: str, moment: str, tmp_path: Path) -> None:
+    # imported here: the worker processes import this module
+    from tests.processes import server
+
+    parent = server().Process(target=start_long_work, args=(tmp_path,))
+    parent.start()
+    assert parent.pid is not None
+    workers = workers_of(parent.pid)
+    while moment == "working" and len(list(tmp_path.iterdir())) < 2:
+        time.sleep(0.02)
+    os.kill(parent.pid, getattr(signal, name))
+    parent.join(2)
+    assert parent.exitcode is not None
+    check_end(workers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="workers are bound to their parent by Linux")
+def test_workers_of_a_command_end_with_it(tmp_path: Path) -> None:
+    from tests.processes import Command
+
+    arguments = ["synth", "--out", str(tmp_path / "data"), "--workers", "2", "--train", "500", "--evaluation", "0"]
+    command = Command(arguments, tmp_path / "log")
+    assert command.process.pid is not None
+    workers = workers_of(command.process.pid)
+    while not list(tmp_path.glob("data/train/*/rgb/*.jpg")):
+        assert command.process.exitcode is None, (tmp_path / "log").read_text()
+        time.sleep(0.05)
+    command.process.terminate()
+    assert command.wait(2) == -signal.SIGTERM
+    check_end(workers)
+
+
+def kill_its_process(task: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_worker_is_named() -> None:
+    with pytest.raises(InputError, match="fewer --workers"):
+        in_processes(kill_its_process, [1, 2], "killed", 2)
 
 
 @pytest.fixture(scope="module")

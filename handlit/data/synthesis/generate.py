@@ -19,9 +19,10 @@ from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.data.synthesis.renderer import SceneRenderer
 from handlit.data.synthesis.sequence import IMAGE_HEIGHT, IMAGE_WIDTH, Sequence, sample_sequence
 from handlit.errors import InputError
-from handlit.files import write_text
+from handlit.files import TEMPORARY, is_being_written, write_text
 from handlit.formats.ho3d_annotations import FLIP, HO3DSplit
 from handlit.formats.worker_pool import as_completed_in_processes
+from handlit.hand.asset import HandAsset
 from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
 
@@ -31,6 +32,11 @@ SETTINGS_FILE = "synthesis.json"
 #: Goes up when the same settings give other files.
 FORMAT = 3
 _PREFIX: dict[HO3DSplit, str] = {"train": "SYN", "evaluation": "SYE"}
+
+
+def template_md5(asset: HandAsset) -> str:
+    """What tells hands apart in `SETTINGS_FILE`."""
+    return hashlib.md5(asset.template.tobytes(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -63,8 +69,7 @@ class _Settings:
         asset = load_hand(self.mano_path)
         record: dict[str, object] = {"format": FORMAT, **asdict(self)}
         del record["mano_path"]
-        template = hashlib.md5(asset.template.tobytes()).hexdigest()
-        return record | {"hand": asset.name, "hand_template_md5": template}
+        return record | {"hand": asset.name, "hand_template_md5": template_md5(asset)}
 
 
 @dataclass(frozen=True)
@@ -171,7 +176,13 @@ def _claim_folder(out: Path, settings: dict[str, object]) -> None:
     record = out / SETTINGS_FILE
     text = json.dumps(settings, indent=2)
     if record.is_file():
-        recorded, requested = json.loads(record.read_text()), json.loads(text)
+        requested = json.loads(text)
+        try:
+            recorded = json.loads(record.read_bytes())
+        except ValueError as error:
+            raise InputError(f"{record} is damaged ({error}): delete it and what lies beside it") from error
+        if not isinstance(recorded, dict):
+            raise InputError(f"{record} holds no settings of a synthesis: give a new or empty folder")
         if recorded != requested:
             keys = recorded.keys() | requested.keys()
             differing = sorted(key for key in keys if recorded.get(key) != requested.get(key))
@@ -180,10 +191,12 @@ def _claim_folder(out: Path, settings: dict[str, object]) -> None:
                 "give the same settings to complete it, or another --out"
             )
         # what a killed process was writing
-        for leftover in out.rglob(".*.part.*"):
-            leftover.unlink(missing_ok=True)
+        for leftover in out.rglob(TEMPORARY):
+            if not is_being_written(leftover):
+                leftover.unlink(missing_ok=True)
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    # killed while it wrote the record: nothing else is there
+    if out.exists() and (not out.is_dir() or not all(path.match(TEMPORARY) for path in out.iterdir())):
         raise InputError(f"{out} is not empty and holds no synthesis ({SETTINGS_FILE}): give a new or empty folder")
     write_text(record, text + "\n")
 

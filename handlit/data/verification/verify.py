@@ -1,6 +1,5 @@
 """Recognises a dataset and runs every check on it. Nothing is written, no index is built."""
 
-import hashlib
 import json
 import time
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handlit.data.synthesis.generate import SETTINGS_FILE
+from handlit.data.synthesis.generate import SETTINGS_FILE, template_md5
 from handlit.data.verification import folder, freihand, ho3d, packed, strict
 from handlit.data.verification.images import check_images, spread_rows
 from handlit.data.verification.labels import check_labels
@@ -111,7 +110,7 @@ def _why_not(root: Path, asset: HandAsset) -> str:
         made_with = json.loads((root / SETTINGS_FILE).read_text())["hand_template_md5"]
     except (OSError, ValueError, KeyError, TypeError):
         made_with = None
-    if made_with == hashlib.md5(asset.template.tobytes()).hexdigest():
+    if made_with == template_md5(asset):
         return ""
     return (
         "joints were not compared with the mesh of pose and betas: the stand-in hand is not the hand of these labels; "

@@ -1,8 +1,12 @@
 """A synthetic dataset on disk, read back from its bytes alone: HO-3D's files, axes, orders, units and encodings."""
 
+import hashlib
 import json
+import os
 import pickle
 import pickletools
+import re
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -326,6 +330,35 @@ def test_interrupted_synthesis_is_completed_by_running_it_again(
     synthesise(tmp_path / "cut", *arguments)
     assert contents(tmp_path / "cut") == contents(root)
     assert kept.stat().st_mtime_ns == before
+
+
+def test_a_synthesis_that_was_killed_at_its_record_begins_anew(tmp_path: Path) -> None:
+    half = tmp_path / ".synthesis.host-1.part.json"
+    half.write_text("{")
+    (tmp_path / "synthesis.json").write_text('{"format"')
+    with pytest.raises(InputError, match=r"synthesis\.json is damaged"):
+        synthesise(tmp_path, "ho3d_v3", 1, 0, preset=PRESET, workers=0, progress=False)
+    (tmp_path / "synthesis.json").unlink()
+    synthesise(tmp_path, "ho3d_v3", 1, 0, preset=PRESET, workers=0, progress=False)
+    # one of a process that still runs, and one of a process that is gone
+    host = re.sub(r"\W", "-", socket.gethostname())
+    theirs = tmp_path / "train" / f".0000.{host}-{os.getpid()}.part.jpg"
+    theirs.write_text("")
+    synthesise(tmp_path, "ho3d_v3", 1, 0, preset=PRESET, workers=0, progress=False)
+    assert theirs.exists()
+    assert not half.exists()
+
+
+def test_machines_that_refuse_broken_checksums_for_security_synthesise(monkeypatch: pytest.MonkeyPatch) -> None:
+    md5 = hashlib.md5
+
+    def approved(data: bytes = b"", *, usedforsecurity: bool = True) -> Any:
+        if usedforsecurity:
+            raise ValueError("disabled for FIPS")
+        return md5(data)
+
+    monkeypatch.setattr(hashlib, "md5", approved)
+    assert len(generate.template_md5(load_hand())) == 32
 
 
 def test_refuses_folders_of_others_and_other_settings(root: Path, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Whole trees have no findings but notes; each way to break one gives exactly the finding that names it."""
 
-import hashlib
 import json
 import os
 import pickle
@@ -16,6 +15,7 @@ import torch
 
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
+from handlit.data.synthesis.generate import template_md5
 from handlit.data.verification import Report, verify
 from handlit.data.verification.images import spread_rows
 from handlit.errors import InputError
@@ -457,7 +457,7 @@ def test_own_left_hands_are_compared_with_the_mirrored_mesh(tmp_path: Path) -> N
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((160, 200, 3), np.uint8))
     (tmp_path / "annotations.json").write_text(json.dumps({"a.png": hands}))
     # says that the stand-in hand is the hand of these labels
-    settings: dict[str, Any] = {"hand_template_md5": hashlib.md5(asset.template.tobytes()).hexdigest()}
+    settings: dict[str, Any] = {"hand_template_md5": template_md5(asset)}
     (tmp_path / "synthesis.json").write_text(json.dumps(settings))
     report = check(tmp_path, tips="freihand")
     assert report.problems == []
