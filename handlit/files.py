@@ -77,6 +77,11 @@ def file_stem(key: str) -> str:
     return f"{readable}-{hashlib.blake2b(key.encode('utf-8', 'surrogatepass'), digest_size=6).hexdigest()}"
 
 
+def leads_outside(folder: Path, name: str) -> bool:
+    """Whether a name below a folder leads out of it: an absolute one, one with ``..``, or a link."""
+    return not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
+
+
 def sha256(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
     with path.open("rb") as file:

@@ -1,5 +1,6 @@
 """Own images as a data module; what lies on disk: `handlit.formats.folder`, docs/own_data.md."""
 
+import logging
 from pathlib import Path
 from typing import Any, get_args
 
@@ -13,8 +14,10 @@ from handlit.formats.folder import FOLDER, FolderSplit, read_annotations, read_f
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
 from handlit.formats.index import cached_arrays, fingerprint
-from handlit.geometry.crops import CropRule
+from handlit.geometry.crops import CropRule, share_in_image
 from handlit.skeleton import TipConvention
+
+log = logging.getLogger(__name__)
 
 
 class HandFolder(HandDataModule):
@@ -29,6 +32,8 @@ class HandFolder(HandDataModule):
         assumed_fov_deg: Field of view across the longer side that is assumed for an image without a camera,
             degrees. The depth of the hand scales with it; the shape and the overlay do not.
         tips: Vertices that the labels' finger tips are; the source that they follow.
+        allow_outside: Read images and masks that lie outside `root`, too, by absolute names, ``..`` or links: only for
+            lists that you trust.
         **kwargs: Arguments of `HandDataModule`; for prediction the image size the method was trained with.
     """
 
@@ -41,6 +46,7 @@ class HandFolder(HandDataModule):
         num_workers: int = 0,
         assumed_fov_deg: float = 60.0,
         tips: TipConvention = FOLDER.tips,
+        allow_outside: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(crop=crop, num_workers=num_workers, **kwargs)
@@ -49,6 +55,7 @@ class HandFolder(HandDataModule):
         self.root = Path(root)
         self.assumed_fov_deg = assumed_fov_deg
         self.tips = tips
+        self.allow_outside = allow_outside
         self._assumed: dict[str, bool] = {}
 
     @override
@@ -56,12 +63,14 @@ class HandFolder(HandDataModule):
         """Read the annotations and choose the hands of the stage."""
         if self.datasets:
             return
-        path, images = read_annotations(self.root)
+        path, images = read_annotations(self.root, self.allow_outside)
         files = [path, *(self.root / name for name in images)]
-        identity = fingerprint(self.root, files, settings=f"{self.assumed_fov_deg}")
-        columns = cached_arrays("hands", self.root, identity, lambda: read_folder(self.root, self.assumed_fov_deg))
+        settings = (self.assumed_fov_deg, self.allow_outside)
+        identity = fingerprint(self.root, files, settings=f"{settings}")
+        columns = cached_arrays("hands", self.root, identity, lambda: read_folder(self.root, *settings))
         splits, assumed = columns.pop("splits"), columns.pop("camera_assumed")
         frames = FrameTable(**columns)
+        _warn_of_boxes(path, frames)
         self._assumed = dict(zip(frames.keys.tolist(), assumed.tolist(), strict=True))
         for split in get_args(FolderSplit):
             rows = np.flatnonzero(splits == split)
@@ -88,3 +97,18 @@ class HandFolder(HandDataModule):
             (H, W, 3) uint8 RGB.
         """
         return torch.from_numpy(read_image(self.root / key.rsplit("#", 1)[0]))
+
+
+def _warn_of_boxes(path: Path, frames: FrameTable) -> None:
+    """Name boxes that an image shows less than half of: a hand at its edge, or a box of another image."""
+    boxes = zip(frames.keys.tolist(), frames.boxes.tolist(), frames.image_sizes.tolist(), strict=True)
+    cut = [key for key, box, size in boxes if share_in_image(box, size) < 0.5]
+    if cut:
+        log.warning(
+            "%s: %d of %d boxes lie more than half outside their image, %s first: are they of images of this size, "
+            "turned as viewers show them (EXIF)?",
+            path,
+            len(cut),
+            len(frames),
+            cut[0],
+        )

@@ -6,19 +6,21 @@ Only ``hand`` and a box, or joints to put one around, are needed. Labels are for
 """
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-import orjson
 
 from handlit.errors import InputError
+from handlit.files import leads_outside
 from handlit.formats.benchmark import DatasetFormat
 from handlit.formats.images import decode, read_bytes, read_image
-from handlit.geometry.crops import inside
+from handlit.geometry.crops import check_in_image, inside
 from handlit.hand.asset import NUM_VERTICES
+from handlit.reading import parse_json
 from handlit.skeleton import NUM_JOINTS, WRIST
 
 FolderSplit = Literal["train", "val", "test"]
@@ -45,27 +47,54 @@ IN_CAMERA = ("joints_cam", "root_cam", "vertices_cam", "pose")
 MAX_REACH, MAX_DEPTH = 0.5, 20.0
 #: Given 2D and 3D joints may differ by this share of the hand's box.
 MAX_DISAGREEMENT = 0.1
+#: A hand's box holds at least this share of its joints that the image shows.
+MIN_IN_BOX = 0.5
 #: Values of a mask's pixels.
 HAND_VALUE, OBJECT_VALUE = 1, 2
 
 
-def read_annotations(root: Path) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
+def read_annotations(root: Path, allow_outside: bool = False) -> tuple[Path, dict[str, list[dict[str, Any]]]]:
     """Read the list of hands; its entries are checked by `check_hand`.
+
+    Args:
+        root: The folder.
+        allow_outside: Accept images that lie outside the folder.
 
     Returns:
         The file, and the hands of each image.
 
     Raises:
         FileNotFoundError: The folder, its list or an image is missing.
-        InputError: The file is not as documented.
+        InputError: The file is not as documented, or an image lies outside the folder.
     """
     path, images = read_hands(root)
     for name, hands in images.items():
-        if not (root / name).is_file():
-            raise FileNotFoundError(f"{path} names {name}, which is not in {root}")
+        check_file(root, name, f"{path} names {name}", allow_outside)
         if not isinstance(hands, list):
             raise InputError(f"{path}: {name} must hold a list of hands, as in {EXAMPLE}")
     return path, images
+
+
+def check_file(root: Path, name: object, words: str, allow_outside: bool = False) -> None:
+    """Check a file that the list names.
+
+    Args:
+        root: The folder.
+        name: As it came from the JSON.
+        words: Who names which file, for messages.
+        allow_outside: Accept a file outside the folder.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: The name leads out of the folder.
+    """
+    if not isinstance(name, str) or not os.path.isfile(root / name):
+        raise FileNotFoundError(f"{words}, which is not in {root}")
+    if not allow_outside and leads_outside(root, name):
+        raise InputError(
+            f"{words}, which lies outside {root}: copy the file there or, if you trust the list, set "
+            "data.init_args.allow_outside"
+        )
 
 
 def read_hands(root: Path) -> tuple[Path, dict[str, Any]]:
@@ -81,10 +110,7 @@ def read_hands(root: Path) -> tuple[Path, dict[str, Any]]:
     if len(present) > 1:
         raise InputError(f"{root} has both {NAMES[0]} and {NAMES[1]}: keep one of them, the format is the same")
     (path,) = present
-    try:
-        images = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON ({error}): expected {EXAMPLE}") from error
+    images = parse_json(path.read_bytes(), path, EXAMPLE)
     if not isinstance(images, dict) or not images:
         raise InputError(f"{path} must map at least one file name to its hands, as in {EXAMPLE}")
     return path, images
@@ -130,19 +156,42 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
         if joints_2d is None:
             raise InputError(f"{where}: a hand needs 'box': [x0, y0, x1, y1], or joints to put one around")
         values["box"] = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
-    x0, y0, x1, y1 = values["box"]
-    if x1 <= x0 or y1 <= y0:
-        raise InputError(
-            f"{where}: box {values['box'].tolist()} is empty, expected x0, y0, x1, y1 with x1 > x0 and y1 > y0"
-        )
+    else:
+        _check_box(values["box"], joints_2d, image_size, where)
     if "joints_cam" in values and "joints_2d" in values:
         off = float(np.abs(joints_2d - values["joints_2d"]).max())
-        if off > MAX_DISAGREEMENT * max(x1 - x0, y1 - y0):
+        if off > MAX_DISAGREEMENT * float((values["box"][2:] - values["box"][:2]).max()):
             raise InputError(
                 f"{where}: 'camera' shows 'joints_cam' up to {off:.1f} px away from 'joints_2d': check the joints' "
                 "order, the axes (x right, y down, z forward) and the camera"
             )
     return values
+
+
+def _check_box(box: np.ndarray, joints_2d: np.ndarray | None, image_size: tuple[int, int], where: str) -> None:
+    """Whether a given box is one, lies in the image and holds the joints."""
+    x0, y0, x1, y1 = box.tolist()
+    if x1 <= x0 or y1 <= y0:
+        fits = min(x0, y0) >= 0 and min(x1, y1) > 0 and x0 + x1 <= image_size[0] and y0 + y1 <= image_size[1]
+        cause = ": is it x, y, width, height?" if fits else ""
+        raise InputError(
+            f"{where}: box {box.tolist()} is empty, expected x0, y0, x1, y1 with x1 > x0 and y1 > y0{cause}"
+        )
+    try:
+        check_in_image(box.tolist(), image_size)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    if joints_2d is None:
+        return
+    shown = joints_2d[inside(joints_2d, np.array(image_size))]
+
+    def share(box: Sequence[float]) -> float:
+        return float(((shown >= box[:2]) & (shown <= box[2:])).all(axis=1).mean())
+
+    if share(box) < MIN_IN_BOX:
+        as_size = share((x0, y0, x0 + x1, y0 + y1)) > MIN_IN_BOX
+        cause = "it is x, y, width, height" if as_size else "are box and joints of this image, in its pixels?"
+        raise InputError(f"{where}: box {box.tolist()} holds {share(box):.0%} of the joints in the image: {cause}")
 
 
 def _numbers(value: Any, key: str, where: str) -> np.ndarray:
@@ -213,21 +262,22 @@ def read_label_mask(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return image == HAND_VALUE, image == OBJECT_VALUE
 
 
-def read_folder(root: Path, assumed_fov_deg: float) -> dict[str, np.ndarray]:
+def read_folder(root: Path, assumed_fov_deg: float, allow_outside: bool = False) -> dict[str, np.ndarray]:
     """Read and check the annotations of a folder.
 
     Args:
         root: Folder with the images and their list.
         assumed_fov_deg: Field of view across the longer side of an image without a camera, degrees.
+        allow_outside: Accept files that lie outside the folder.
 
     Returns:
         The columns of a `FrameTable`; ``camera_assumed`` (N,) bool; ``splits`` (N,), "" where none is given.
 
     Raises:
         FileNotFoundError: A file is missing.
-        InputError: An annotation is not as documented; the message names it.
+        InputError: An annotation is not as documented, or a file lies outside the folder; the message names it.
     """
-    path, images = read_annotations(root)
+    path, images = read_annotations(root, allow_outside)
     labels = [key for key in NUMBERS if key not in ("box", "camera")]
     rows: dict[str, list[Any]] = {}
 
@@ -242,8 +292,8 @@ def read_folder(root: Path, assumed_fov_deg: float) -> dict[str, np.ndarray]:
             if "joints_cam" in values:
                 values["root_cam"] = values["joints_cam"][WRIST]
             mask = hand.get("mask") or ""
-            if mask and not (isinstance(mask, str) and (root / mask).is_file()):
-                raise FileNotFoundError(f"{path}: {name}, hand {number} names the mask {mask}, which is not in {root}")
+            if mask:
+                check_file(root, mask, f"{path}: {name}, hand {number} names the mask {mask}", allow_outside)
             add(
                 keys=f"{name}#{number}",
                 images=name,

@@ -207,6 +207,53 @@ def test_splits_that_are_needed_are_named(tmp_path: Path) -> None:
             HandFolder(str(tmp_path)).setup(stage)
 
 
+@pytest.mark.parametrize("name", ["../out.png", "{outside}/out.png", "link.png", "folder/out.png"])
+@pytest.mark.parametrize("kind", ["image", "mask"])
+def test_files_outside_the_folder_are_read_where_that_is_allowed(tmp_path: Path, name: str, kind: str) -> None:
+    root = tmp_path / "own"
+    root.mkdir()
+    cv2.imwrite(str(tmp_path / "out.png"), np.zeros((160, 200), np.uint8))
+    (root / "link.png").symlink_to(tmp_path / "out.png")
+    (root / "folder").symlink_to(tmp_path, target_is_directory=True)
+    name = name.format(outside=tmp_path)
+    write_folder(root, {name: [HAND]} if kind == "image" else {"a.png": [{**HAND, "mask": name}]})
+    # what was allowed once is not remembered
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"boxes.json.* names .*, which lies outside .*own: .*allow_outside"):
+            predict_batch(root)
+        assert len(predict_batch(root, allow_outside=True)[1]) == 1
+
+
+def test_files_within_the_folder_may_be_named_by_any_path(tmp_path: Path) -> None:
+    (tmp_path / "linked").symlink_to(write_folder(tmp_path, {}), target_is_directory=True)
+    write_folder(tmp_path, {"./a.png": [HAND], "linked/a.png": [HAND], "linked/linked/a.png": [HAND]})
+    assert len(predict_batch(tmp_path / "linked")[1]) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"box": [0.31, 0.25, 0.66, 0.75]}, "shares of its width"),
+        ({"box": [-90, -90, -10, -10]}, "top-left corner"),
+        ({"box": [300, 20, 400, 90]}, "another size"),
+        ({"box": [20, 165, 120, 195]}, "EXIF"),
+        ({"box": [90, 60, 80, 70]}, "is empty.*is it x, y, width, height"),
+        ({"box": [62, 36, 100, 104], "joints_2d": np.linspace((60, 40), (190, 138), 21).tolist()}, "width, height"),
+        ({"box": [2, 2, 9, 9], "joints_2d": np.linspace((60, 40), (190, 138), 21).tolist()}, "holds 0%"),
+    ],
+)
+def test_boxes_of_other_images_are_explained(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    write_folder(tmp_path, {"a.png": [HAND, {**HAND, **changes}]})
+    with pytest.raises(InputError, match=f"a\\.png, hand 1: .*{message}"):
+        predict_batch(tmp_path)
+
+
+def test_boxes_at_the_edge_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_folder(tmp_path, {"a.png": [HAND, {**HAND, "box": [170, 20, 250, 90]}]})
+    assert len(predict_batch(tmp_path)[1]) == 2
+    assert "1 of 2 boxes lie more than half outside their image, a.png#1 first" in caplog.text
+
+
 def test_two_lists_are_one_too_many(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.png": [HAND]})
     (tmp_path / "annotations.json").write_text("{}")

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from handlit.errors import InputError
 from handlit.geometry import crops
 
 INTRINSICS = np.array([[614.0, 0.0, 320.5], [0.0, 617.0, 239.0], [0.0, 0.0, 1.0]])
@@ -49,9 +50,31 @@ def test_bad_boxes_are_refused(box: list[float]) -> None:
         crops.square_crop(np.array(box), (640, 480), "plain")
 
 
-def test_box_outside_the_image_is_refused() -> None:
-    with pytest.raises(ValueError, match="outside"):
-        crops.square_crop(np.array([700.0, 0, 800, 100]), (640, 480), "mhentropy")
+@pytest.mark.parametrize(
+    ("box", "cause"),
+    [
+        ([0.31, 0.25, 0.66, 0.75], "shares of its width and height"),
+        ([-0.1, 0.25, 0.66, 1.2], "shares of its width and height"),
+        ([-300, -300, -100, -100], "top-left corner"),
+        ([100, -90, 200, -10], "top-left corner"),
+        ([200, 500, 300, 600], "turned \\(EXIF\\)"),
+        ([700, 0, 800, 100], "another size"),
+        ([900, 900, 1000, 1000], "another size"),
+        ([-1e9, -1e9, 1e18, 1e18], "another size"),
+    ],
+)
+@pytest.mark.parametrize("rule", ["plain", "amvur", "mhentropy"])
+def test_box_that_misses_the_image_is_refused(rule: crops.SquareRule, box: list[float], cause: str) -> None:
+    with pytest.raises(InputError, match=f"hand box .* lies outside the 640x480 image: .*{cause}"):
+        crops.square_crop(np.array(box), (640, 480), rule)
+
+
+def test_share_of_a_box_in_the_image() -> None:
+    assert crops.share_in_image([600, 100, 680, 200], (640, 480)) == 0.5
+    assert crops.share_in_image([-30, -10, 30, 10], (640, 480)) == 0.25
+    assert crops.share_in_image([700, 0, 800, 100], (640, 480)) == 0
+    # of an image that is a crop of the hand already the box does not matter
+    assert crops.square_crop(np.array([0.0, 0, 1, 1]), (224, 224), "whole")[1] == 224
 
 
 def test_an_unknown_object_box_counts_as_none() -> None:

@@ -11,7 +11,7 @@ from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
-from handlit.formats.folder import NUMBERS, check_hand, read_hands, read_label_mask
+from handlit.formats.folder import NUMBERS, check_file, check_hand, read_hands, read_label_mask
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
 from handlit.formats.worker_pool import in_processes
@@ -37,9 +37,10 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     except DAMAGE as error:
         report.add("damaged lists", SPLIT, str(error))
         return
-    present = [name for name in images if (root / name).is_file()]
-    missing = [name for name in images if name not in set(present)]
-    report.add("missing images", SPLIT, f"images that {path.name} lists are missing", missing)
+    is_here = {name: _is_here(root, name) for name in images}
+    present = [name for name in images if is_here[name]]
+    missing = [name for name in images if not is_here[name]]
+    report.add("missing images", SPLIT, f"images that {path.name} lists are missing or outside the folder", missing)
     chunks = [present[start : start + CHUNK] for start in range(0, len(present), CHUNK)]
     parts = in_processes(partial(_image_sizes, root), chunks, "images", workers)
     sizes = {name: size for part in parts for name, size in part.items()}
@@ -66,7 +67,7 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
                 damaged.append(str(error))
                 continue
             mask = hand.get("mask") or ""
-            if mask and not (isinstance(mask, str) and (root / mask).is_file()):
+            if mask and not _is_here(root, mask):
                 missing_masks.append(f"{key}: {mask}")
                 mask = ""
             if not set(_LABELS) & values.keys():
@@ -75,7 +76,8 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     counts |= {"hands": len(rows) + len(damaged), "without annotation": len(unlabelled), "damaged": len(damaged)}
     report.add("damaged annotations", SPLIT, "hands are not as documented", damaged)
     report.add("without annotation", SPLIT, "hands have a box and no label: for prediction", unlabelled, "note")
-    report.add("missing segmentations", SPLIT, "masks that hands name are missing", missing_masks)
+    text = "masks that hands name are missing or outside the folder"
+    report.add("missing segmentations", SPLIT, text, missing_masks)
     used = {*images, *(row["mask"] for row in rows), *(name.split(": ", 1)[1] for name in missing_masks)}
     files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
     extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
@@ -83,6 +85,14 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     report.add("extra files", SPLIT, f"images that {path.name} does not name", extra, "note")
     if rows:
         yield Split(SPLIT, _table(rows), tips, read_label_mask)
+
+
+def _is_here(root: Path, name: object) -> bool:
+    try:
+        check_file(root, name, "")
+    except (FileNotFoundError, InputError):
+        return False
+    return True
 
 
 def _table(rows: list[dict[str, Any]]) -> FrameTable:

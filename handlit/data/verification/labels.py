@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 
 from handlit.data.verification.report import Report
+from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.geometry.crops import inside
+from handlit.geometry.crops import check_box, check_in_image, inside, share_in_image
 from handlit.skeleton import BONES, JOINTS, TIP_VERTICES, TIPS, TipConvention, permutation
 
 #: Lengths that bones of a hand have, from wrist to knuckle too, metres.
@@ -19,6 +20,8 @@ BONE_RANGE = (0.004, 0.14)
 PALM = 0.09
 #: Share of the joints that must lie in the images.
 MIN_IN_IMAGE = 0.8
+#: Share of a hand's box that is in the image, below which it is named.
+MIN_BOX_IN_IMAGE = 0.5
 #: Joints and meshes of one hand agree up to this, millimetres; another tip vertex is further away.
 TOLERANCE_MM = 1.0
 #: How many of a unit make a metre.
@@ -147,6 +150,31 @@ def _check_frames(report: Report, split: str, frames: FrameTable, known: np.ndar
     low, high = (1000 * length for length in BONE_RANGE)
     text = f"bones are shorter than {low:g} mm or longer than {high:g} mm"
     report.add("bone lengths", split, text, keys[odd].tolist())
+
+
+def check_boxes(report: Report, split: str, frames: FrameTable) -> None:
+    """Check the hands' boxes against their images.
+
+    Args:
+        report: Takes findings.
+        split: Name of the split.
+        frames: Boxes; rows of NaN where not known.
+    """
+    outside, cut = [], []
+    for key, box, size in zip(frames.keys.tolist(), frames.boxes, frames.image_sizes.tolist(), strict=True):
+        if np.isnan(box[0]):
+            continue
+        try:
+            values = check_box(box)
+            check_in_image(values, size)
+        except InputError as error:
+            outside.append(f"{key}: {error}")
+            continue
+        if share_in_image(values, size) < MIN_BOX_IN_IMAGE:
+            cut.append(key)
+    report.add("boxes", split, "images do not show the hands' boxes", outside)
+    text = "less than half of the hand's box is in the image: are boxes of images of this size, turned as shown (EXIF)?"
+    report.add("boxes at the edge", split, text, cut, "note")
 
 
 def check_tips(

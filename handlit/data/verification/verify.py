@@ -11,7 +11,7 @@ import numpy as np
 from handlit.data.synthesis.generate import SETTINGS_FILE, template_md5
 from handlit.data.verification import folder, freihand, ho3d, packed, strict
 from handlit.data.verification.images import check_images, spread_rows
-from handlit.data.verification.labels import check_labels
+from handlit.data.verification.labels import check_boxes, check_labels
 from handlit.data.verification.meshes import check_meshes
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
@@ -64,7 +64,11 @@ def verify(
     wanted = None if full else sample
     for split in _splits(dataset, root, report, asset, tips, wanted, seed, workers):
         count = len(split.frames) if split.labelled is None else split.labelled
+        before = len(report.problems)
         labelled = check_labels(report, split.name, split.frames.select(np.arange(count)))
+        # boxes around joints that are wrong have been named
+        if len(report.problems) == before:
+            check_boxes(report, split.name, split.frames)
         check_meshes(report, split.name, labelled, asset, split.tips, why_not)
         frames = _with_labels(split.frames, labelled)
         rows = spread_rows(len(frames), len(frames) if wanted is None else wanted, np.random.default_rng(seed))

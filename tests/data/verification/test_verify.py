@@ -445,6 +445,42 @@ def test_own_pictures(tmp_path: Path) -> None:
     assert expected.items() <= report.counts["hands"].items()
 
 
+def test_boxes_that_miss_their_image_are_named(tmp_path: Path, ho3d: Path) -> None:
+    root = tmp_path / "own"
+    root.mkdir()
+    cv2.imwrite(str(root / "a.png"), np.zeros((160, 200, 3), np.uint8))
+    boxes = [[40, 30, 120, 110], [0.2, 0.2, 0.6, 0.7], [170, 20, 250, 90]]
+    hands = [{"hand": "right", "box": box} for box in boxes]
+    (root / "annotations.json").write_text(json.dumps({"a.png": hands}))
+    report = check(root)
+    (problem,) = report.problems
+    assert "a.png, hand 1: hand box" in problem.examples[0]
+    assert "shares of its width and height" in problem.examples[0]
+    (edge,) = (finding for finding in report.findings if finding.name == "boxes at the edge")
+    assert edge.examples == ("a.png#2",)
+    normalised = np.array([0.3, 0.3, 0.6, 0.7])
+    edit_metas(ho3d, lambda meta: {"handBoundingBox": normalised}, "evaluation", slice(1))
+    assert "shares of its width" in only_problem(ho3d, "boxes").examples[0]
+
+
+@pytest.mark.parametrize("name", ["../out.png", "{outside}/out.png", "link.png", "folder/out.png"])
+def test_own_files_outside_the_folder_are_not_read(tmp_path: Path, name: str) -> None:
+    root, outside = tmp_path / "own", tmp_path
+    root.mkdir()
+    cv2.imwrite(str(outside / "out.png"), np.zeros((160, 200), np.uint8))
+    cv2.imwrite(str(root / "a.png"), np.zeros((160, 200, 3), np.uint8))
+    (root / "link.png").symlink_to(outside / "out.png")
+    (root / "folder").symlink_to(outside, target_is_directory=True)
+    name = name.format(outside=outside)
+    hand = {"hand": "right", "box": [40, 30, 120, 110]}
+    (root / "annotations.json").write_text(json.dumps({name: [hand], "a.png": [{**hand, "mask": name}, hand]}))
+    report = check(root)
+    assert [(finding.name, finding.examples) for finding in report.problems] == [
+        ("missing images", (name,)),
+        ("missing segmentations", (f"a.png#0: {name}",)),
+    ]
+
+
 def test_own_left_hands_are_compared_with_the_mirrored_mesh(tmp_path: Path) -> None:
     asset = load_hand(None)
     generator = torch.Generator().manual_seed(0)
