@@ -1,6 +1,7 @@
 """Reading files from strangers: what a file is by its first bytes, its content up to a limit, its text and its JSON."""
 
 import codecs
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -86,8 +87,9 @@ def _kind(head: bytes) -> tuple[str, str]:
 
 def shown(value: object, length: int = 60) -> str:
     """A value from a file for a message: on one line, without control characters, cut to `length` characters."""
-    text = str(value)[:length]
-    return "".join(letter if letter.isprintable() else "?" for letter in text) + "..." * (len(str(value)) > length)
+    text = str(value) if isinstance(value, str | Exception) else reprlib.repr(value)
+    line = "".join(letter if letter.isprintable() else "?" for letter in text[:length])
+    return line + "..." * (len(text) > length)
 
 
 def read_bytes(path: Path, limit: int, expected: str) -> bytes:

@@ -1,5 +1,6 @@
 """Opens single members of zip archives from strangers, without unpacking anything to disk."""
 
+import os
 import struct
 import zipfile
 import zlib
@@ -8,6 +9,7 @@ from typing import BinaryIO, cast
 
 from handlit.errors import InputError
 from handlit.formats.point_lists import MAX_BYTES
+from handlit.reading import wrong_kind
 
 #: What the standard library raises for damaged archives, by what is damaged.
 DAMAGE = (
@@ -21,18 +23,46 @@ DAMAGE = (
     zlib.error,
 )
 
+#: Bytes of an archive's list of files: 60,000 of them.
+MAX_DIRECTORY = 1 << 22
+#: An end of an archive with the longest comment, and what stands before it with 64-bit sizes.
+_LONGEST_END = 22 + 0xFFFF + 20
+#: Bytes to which a member may unpack that is more than `MAX_RATIO` times its packed size. One hand for all images packs
+#: to a part in 130, one number to a part in 1,000.
+MAX_UNIFORM, MAX_RATIO = 1 << 27, 400
+
 
 def list_members(path: Path) -> list[str]:
     """Names of the files in an archive, folders left out.
 
     Raises:
-        InputError: The archive cannot be read.
+        InputError: The archive cannot be read, or lists more than any submission or dataset has.
     """
+    if (size := _directory_size(path)) > MAX_DIRECTORY:
+        raise InputError(f"{path}: the archive's list of files has {size / 2**20:.0f} MB, far too much: write it again")
     try:
         with zipfile.ZipFile(path) as archive:
             return [info.filename for info in archive.infolist() if not info.is_dir()]
     except DAMAGE as error:
-        raise InputError(f"{path}: not a readable zip archive ({error}); it may be cut off, copy it again") from error
+        with path.open("rb") as file:
+            kind = wrong_kind(file.read(512), path, "a zip archive", ("a zip archive",))
+        raise kind or InputError(
+            f"{path}: not a readable zip archive ({error}); it may be cut off, copy it again"
+        ) from error
+
+
+def _directory_size(path: Path) -> int:
+    """Bytes of an archive's list of files; 0 where it has none."""
+    with path.open("rb") as file:
+        length = file.seek(0, os.SEEK_END)
+        file.seek(max(0, length - _LONGEST_END))
+        tail = file.read()
+        end = tail.rfind(b"PK\5\6")
+        if tail[max(0, end - 20) : end][:4] != b"PK\6\7":
+            return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
+        # the size in an archive with 64-bit sizes
+        file.seek(min(length, int.from_bytes(tail[end - 12 : end - 4], "little")))
+        return int.from_bytes(file.read(48)[40:], "little")
 
 
 def open_member(path: Path, member: str) -> BinaryIO:
@@ -51,6 +81,12 @@ def open_member(path: Path, member: str) -> BinaryIO:
             raise InputError(
                 f"{path}: {member} unpacks to {info.file_size / 1024**3:.1f} GB, more than the "
                 f"{MAX_BYTES / 1024**3:.0f} GB that any submission needs"
+            )
+        ratio = info.file_size / max(info.compress_size, 1)
+        if info.file_size > MAX_UNIFORM and ratio > MAX_RATIO:
+            raise InputError(
+                f"{path}: {member} unpacks to {info.file_size / 1e6:.0f} MB, {ratio:.0f} times its size, so it repeats "
+                "one number again and again: write the network's predictions"
             )
         try:
             # The open member keeps the archive's file open after the archive object is closed.

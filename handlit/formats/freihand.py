@@ -15,14 +15,14 @@ from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
-import orjson
 
 from handlit.errors import InputError
+from handlit.formats import images
 from handlit.formats.benchmark import Benchmark
 from handlit.formats.frame_table import FrameTable
-from handlit.formats.images import decode, read_bytes
 from handlit.formats.scenes import Scenes, existing
 from handlit.formats.truth_files import XYZ_FILE
+from handlit.reading import MAX_TEXT, parse_json, read_bytes, shown
 from handlit.skeleton import JOINTS, ORDERS, reorder
 
 #: How the background of an image was made: the green screen itself, or three ways to put another one in its place.
@@ -59,7 +59,7 @@ def read_mask(path: Path) -> tuple[np.ndarray, None]:
         FileNotFoundError: There is no such file.
         InputError: The file is damaged.
     """
-    return decode(read_bytes(path), path, cv2.IMREAD_GRAYSCALE) >= MASK_THRESHOLD, None
+    return images.decode(images.read_bytes(path), path, cv2.IMREAD_GRAYSCALE) >= MASK_THRESHOLD, None
 
 
 def read_json(path: Path, shape: tuple[int, ...], count: int | None = None) -> np.ndarray:
@@ -98,13 +98,12 @@ def read_entries(path: Path) -> list[Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: the root of FreiHAND is the folder that holds training_K.json")
-    try:
-        # Python's writers put NaN into JSON, which is not JSON
-        entries = orjson.loads(path.read_bytes().replace(b"NaN", b"null").replace(b"Infinity", b"null"))
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{path} is not valid JSON ({error}): is it cut short? Unpack it again") from error
+    expected = "a list with an entry for each sample"
+    content = read_bytes(path, MAX_TEXT, expected)
+    # Python's writers put NaN into JSON, which is not JSON
+    entries = parse_json(content.replace(b"NaN", b"null").replace(b"Infinity", b"null"), path, expected)
     if not isinstance(entries, list) or not entries:
-        raise InputError(f"{path} must be a list with an entry for each sample, got {str(entries)[:60]}")
+        raise InputError(f"{path} must be {expected}, got {shown(entries)}")
     return entries
 
 

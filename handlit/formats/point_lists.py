@@ -2,9 +2,10 @@
 
 A well-formed file is read in one pass over its bytes, with memory for the numbers alone: brackets and commas are
 compared with those of a regular array, and the numbers between them are parsed in blocks. Any other file goes to the
-JSON parser, whose result is searched for what is wrong.
+JSON parser, whose result is searched for what is wrong; of a large one only the first fault in the text is looked for.
 """
 
+import re
 import warnings
 import zipfile
 import zlib
@@ -15,10 +16,17 @@ import numpy as np
 import orjson
 
 from handlit.errors import InputError
+from handlit.reading import shown, wrong_kind
 
 #: A submission for the largest benchmark with 17 digits a number has about 1.1 GB.
 MAX_BYTES = 2 * 1024**3
-_BLOCK = 1 << 24
+#: FreiHAND's training meshes have 76 million, a submission for the largest benchmark has 48 million.
+MAX_NUMBERS = 100_000_000
+#: Bytes of a text that the JSON parser gets: it needs up to 25 times as much.
+MAX_PARSED = 1 << 23
+_BLOCK = 1 << 22
+#: Bytes between two commas; more is no number.
+_LONGEST_NUMBER = 1 << 16
 _SPACE = b" \t\r\n"
 _NUMBER_BYTES = b"0123456789.+-eE" + _SPACE
 #: Characters by kind, 0 to 8, for pairs: brackets, comma, zero, other digits, point, exponent, signs.
@@ -44,6 +52,9 @@ _BAD_PAIRS = _table(
     (b".", b",]e.+-"),
     (b"[,e+-", b",]"),
 )
+_EXPECTED = "the JSON of lists of points"
+#: A character that no list of points has.
+_STRANGE = re.compile(rb"[^\d\s\[\],.eE+-]")
 _ZERO_FIRST = _table((b"[,-", b"0"))
 
 
@@ -66,7 +77,8 @@ def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tu
             arrays = _read_regular(stream, source, len(parts))
         if arrays is None:
             with open_stream() as stream:
-                arrays = _read_any(_read_limited(stream, source), source, parts)
+                text = stream.read(MAX_PARSED + 1)
+                arrays = _read_any(text, source, parts) if len(text) <= MAX_PARSED else _refuse(text, stream, source)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
         raise InputError(f"{source}: the archive is damaged ({error}); write or copy it again") from error
     counts = {name: len(array) for name, array in zip(parts, arrays, strict=True)}
@@ -85,7 +97,7 @@ def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tu
 def _read_regular(stream: BinaryIO, source: str, num_parts: int) -> list[np.ndarray] | None:
     """The arrays of a regular text, or None for any other."""
     skeleton, numbers = [], []
-    carry, size, last = b"", 0, b""
+    carry, size, last, count = b"", 0, b"", 0
     while block := stream.read(_BLOCK):
         size += len(block)
         _check_size(size, source)
@@ -97,18 +109,34 @@ def _read_regular(stream: BinaryIO, source: str, num_parts: int) -> list[np.ndar
         text = carry + block.translate(None, b"[]")
         cut = text.rfind(b",") + 1
         carry = text[cut:]
+        if len(carry) > _LONGEST_NUMBER or not _may_be_regular(skeleton[-1]):
+            return None
+        count += text.count(b",")
+        if count > MAX_NUMBERS:
+            raise InputError(f"{source}: more than {MAX_NUMBERS} numbers, twice as many as any submission has")
         if cut:
             numbers.append(_parse_numbers(text[: cut - 1]))
+        if numbers and numbers[-1] is None:
+            return None
     numbers.append(_parse_numbers(carry.rstrip()))
     shapes = _regular_shapes(b"".join(skeleton), num_parts)
     if shapes is None or any(part is None for part in numbers):
         return None
-    values = np.concatenate([part for part in numbers if part is not None])
     sizes = [3 * frames * points for frames, points in shapes]
-    if sum(sizes) != len(values):
+    if sum(sizes) != sum(len(part) for part in numbers if part is not None):
         return None
+    values, end = np.empty(sum(sizes)), sum(sizes)
+    while numbers and (part := numbers.pop()) is not None:  # each block goes when it is copied
+        values[end - len(part) : end] = part
+        end -= len(part)
     pieces = np.split(values, np.cumsum(sizes)[:-1])
     return [piece.reshape(*shape, 3) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _may_be_regular(skeleton: bytes) -> bool:
+    """Whether a piece of a text has about as many brackets and commas as points of three numbers need."""
+    commas, opened, closed = (skeleton.count(sign) for sign in (b",", b"[", b"]"))
+    return commas <= 3 * opened + 4 and max(opened, closed) <= commas + 4
 
 
 def _has_json_numbers(kinds: bytes) -> bool:
@@ -161,12 +189,6 @@ def _regular_shape(skeleton: bytes) -> tuple[int, int] | None:
     return (frames, points) if regular else None
 
 
-def _read_limited(stream: BinaryIO, source: str) -> bytes:
-    text = stream.read(MAX_BYTES + 1)
-    _check_size(len(text), source)
-    return text
-
-
 def _check_size(size: int, source: str) -> None:
     if size > MAX_BYTES:
         raise InputError(
@@ -187,7 +209,34 @@ def _read_any(text: bytes, source: str, parts: tuple[str, ...]) -> list[np.ndarr
     return [_to_array(frames, f"{source}: {name}") for frames, name in zip(lists, parts, strict=True)]
 
 
+def _refuse(text: bytes, stream: BinaryIO, source: str) -> NoReturn:
+    """Name the first fault of a large text, from what was read of it and the rest."""
+    if strange := wrong_kind(text, source, _EXPECTED):
+        raise strange
+    frame, is_open, size, last = 0, 0, 0, b""
+    while text:
+        _check_size(size := size + len(text), source)
+        text = last + text.translate(None, _SPACE)
+        if found := _STRANGE.search(text):
+            frame += text.count(b"]],", 0, found.start())
+            held = shown(text[max(0, found.start() - 10) : found.start() + 20].decode(errors="replace"))
+            if found[0] in (b"N", b"I"):
+                held += "; NaN and Infinity are not allowed: every frame needs a finite prediction"
+            raise InputError(f"{source}: expected numbers alone, got at frame {frame} of its lists: {held}")
+        frame += text.count(b"]],")
+        is_open += text.count(b"[", len(last)) - text.count(b"]", len(last))
+        last, text = text[-2:], stream.read(_BLOCK)
+    if is_open > 0 or not last.endswith(b"]"):
+        raise InputError(f"{source}: it ends in the middle of the text; the file is cut off, copy or write it again")
+    raise InputError(
+        f"{source}: the numbers of its {frame + 1} frames are not nested as points of 3 coordinates, the same number "
+        "of points in each frame of a list"
+    )
+
+
 def _explain_syntax(text: bytes, source: str, error: orjson.JSONDecodeError) -> NoReturn:
+    if strange := wrong_kind(text, source, _EXPECTED):
+        raise strange
     if b"NaN" in text or b"Infinity" in text:
         reason = "it holds NaN or Infinity; every frame needs a finite prediction"
     elif not text.strip():
@@ -228,10 +277,10 @@ def _to_array(frames: object, where: str) -> np.ndarray:
     return np.array(frames, dtype=np.float64)
 
 
-def _describe(value: object) -> str:
+def _describe(value: object, depth: int = 0) -> str:
     if isinstance(value, list):
-        inner = f" of {_describe(value[0])}" if value else ""
+        inner = f" of {_describe(value[0], depth + 1)}" if value and depth < 5 else ""
         return f"a list of length {len(value)}{inner}"
     if isinstance(value, dict):
-        return f"an object with the keys {sorted(value)[:5]}"
-    return f"{type(value).__name__} {value!r:.40}"
+        return f"an object with the keys {shown(', '.join(sorted(value)))}"
+    return f"{type(value).__name__} {shown(value, 40)}"

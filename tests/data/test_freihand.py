@@ -220,7 +220,7 @@ def test_bad_lists_are_explained(copy: Path, file: str, change: Callable[[list[A
 def test_damaged_trees_are_explained(copy: Path) -> None:
     text = (copy / "training_xyz.json").read_text()
     (copy / "training_xyz.json").write_text(text[: len(text) // 2])
-    with pytest.raises(InputError, match=r"training_xyz\.json is not valid JSON .*cut short"):
+    with pytest.raises(InputError, match=r"training_xyz\.json is not valid JSON: .*cut short"):
         module(copy).setup("fit")
     (copy / "training_xyz.json").write_text(text)
     for number in range(TRAIN, 2 * TRAIN):

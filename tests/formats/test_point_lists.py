@@ -77,7 +77,7 @@ GOOD = "[[[1,2,3],[4,5,6]],[[1,2,3],[4,5,6]]]"
         (f"[{GOOD},{GOOD}"[:-3], "cut off"),
         (f"[{GOOD},{GOOD}]".replace("5", "NaN", 1), "NaN or Infinity"),
         (f"[{GOOD},{GOOD}]".replace("5", "1e999", 1), "xyz of frame 0 .* holds NaN or infinity|not valid JSON"),
-        (f"[{GOOD},{GOOD}]".replace("5", '"5"', 1), "xyz of frame 0, point 1: expected numbers, got str '5'"),
+        (f"[{GOOD},{GOOD}]".replace("5", '"5"', 1), "xyz of frame 0, point 1: expected numbers, got str 5"),
         (f"[{GOOD},{GOOD}]".replace("5", "null", 1), "expected numbers, got NoneType"),
         (f"[{GOOD},{GOOD}]".replace("5", "true", 1), "expected numbers, got bool"),
         (f"[{GOOD},{GOOD}]".replace(",[4,5,6]", "", 1), "xyz of frame 1 has 2 points, frame 0 has 1"),
@@ -100,6 +100,47 @@ GOOD = "[[[1,2,3],[4,5,6]],[[1,2,3],[4,5,6]]]"
 def test_each_mistake_is_named(text: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         read(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"[{GOOD},{GOOD}".replace("3", "3 "), "cut off|not nested"),
+        (f"[{GOOD},{GOOD}"[:-2], "cut off"),
+        (f"[{GOOD},{GOOD}]".replace("5", "NaN", 1), "numbers alone, got at frame 0 .*NaN and Infinity are not allowed"),
+        (f"[{GOOD},{GOOD}]"[::-1].replace("5", "llun", 1)[::-1], "got at frame 3 of its lists: .*,n"),
+        (f"[{GOOD},{GOOD}]".replace("4,5,6", "4,5", 1), "its 4 frames are not nested"),
+        (f"[{GOOD}]", "its 2 frames are not nested"),
+        (",0" * 1000, "cut off"),
+        ("[" * 1000, "cut off"),
+        ("[" * 1000 + "]" * 1000, "are not nested"),
+        ("1" * 1000, "cut off"),
+        (f"\ufeff[{GOOD},{GOOD}]", "byte-order mark"),
+    ],
+)
+@pytest.mark.parametrize("block", [5, 1 << 20])
+def test_faults_of_a_large_text_are_named_without_the_json_parser(
+    text: str, message: str, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("orjson.loads", None)
+    monkeypatch.setattr(point_lists, "MAX_PARSED", 20)
+    monkeypatch.setattr(point_lists, "_BLOCK", block)
+    monkeypatch.setattr(point_lists, "_LONGEST_NUMBER", 100)
+    with pytest.raises(InputError, match=message):
+        read(text)
+
+
+def test_the_number_of_numbers_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(point_lists, "MAX_NUMBERS", 20)
+    with pytest.raises(InputError, match="more than 20 numbers"):
+        read(f"[{GOOD},{GOOD}]")
+
+
+@pytest.mark.parametrize("text", ["[" * 1000 + "]" * 1000, "[" * 100_000, '{"a":' * 900 + "1" + "}" * 900])
+def test_deep_nesting_is_described_in_short(text: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(text)
+    assert len(str(caught.value)) < 300
 
 
 def test_the_size_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from handlit.errors import InputError
 from handlit.formats.archives import list_members, open_member
 from handlit.formats.point_lists import read_point_lists
+from handlit.reading import shown
 from handlit.skeleton import NUM_JOINTS
 
 MEMBER = "pred.json"
@@ -37,7 +38,8 @@ def read_submission(path: str | Path) -> Submission:
     """Read a ``pred.zip``, a ``pred.json``, or a folder that holds one of them.
 
     Args:
-        path: The file or folder.
+        path: The file or folder. Of an archive the official scripts' choice is read: ``pred.json`` at its root, else
+            the only JSON file there; whatever else it holds is left alone.
 
     Returns:
         The predictions, float64.
@@ -72,8 +74,10 @@ def _find_member(path: Path) -> str:
     names = list_members(path)
     for name in names:
         if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-            raise InputError(f"{path}: member '{name}' points outside the archive; do not unpack this file")
-    if names != [MEMBER]:
-        shown = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-        raise InputError(f"{path}: expected one file, {MEMBER}, at the archive's root, got: {shown or 'nothing'}")
-    return MEMBER
+            raise InputError(f"{path}: member '{shown(name)}' points outside the archive; do not unpack this file")
+    at_root = [name for name in names if "/" not in name and name.endswith(".json")]
+    found = [MEMBER] if MEMBER in at_root else at_root
+    if len(found) != 1 or names.count(found[0]) > 1:
+        held = shown(", ".join(names), 200) or "nothing"
+        raise InputError(f"{path}: expected one file, {MEMBER}, at the archive's root, got: {held}")
+    return found[0]

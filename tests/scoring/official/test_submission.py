@@ -305,9 +305,29 @@ def test_json_zip_and_folder_are_read(tmp_path: Path, hands: Hands, text: bytes)
 
 
 @pytest.mark.parametrize(
+    "others",
+    [
+        {"__MACOSX/._pred.json": b"\0\5\x16\7"},
+        {".DS_Store": b"\0\0\0\1Bud1", "readme.txt": b"x"},
+        {"other.json": b"[]", "code/model.py": b"x"},
+    ],
+)
+def test_what_else_is_in_an_archive_is_left_alone(
+    tmp_path: Path, hands: Hands, text: bytes, others: dict[str, bytes]
+) -> None:
+    """The official scripts take pred.json, and without it the only JSON file."""
+    submission = read_submission(make_zip(tmp_path / "pred.zip", {**others, "pred.json": text}))
+    np.testing.assert_array_equal(submission.joints, hands.joints)
+    alone = {name: content for name, content in others.items() if name != "other.json"}
+    submission = read_submission(make_zip(tmp_path / "named.zip", {**alone, "results.json": text}))
+    np.testing.assert_array_equal(submission.joints, hands.joints)
+
+
+@pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"pred.json": b"[]", "other.txt": b""}, "expected one file"),
+        ({"a.json": b"[]", "b.json": b"[]"}, r"expected one file.*got: a\.json, b\.json"),
+        ({"pred.txt": b"[]"}, "expected one file"),
         ({"out/pred.json": b"[]"}, "archive's root, got: out/pred.json"),
         ({}, "got: nothing"),
         ({"../pred.json": b"[]"}, "points outside the archive"),
@@ -331,6 +351,29 @@ def test_damaged_archives(tmp_path: Path, text: bytes) -> None:
         damaged.write_bytes(whole[:position] + bytes(50) + whole[position + 50 :])
         with pytest.raises(InputError, match=r"damaged|not valid JSON"):
             read_submission(damaged)
+
+
+def test_an_archive_of_another_kind_is_named(tmp_path: Path) -> None:
+    for content, message in ((b"7z\xbc\xaf'\x1c" + bytes(40), "is a 7z archive"), (b"\x1f\x8b\x08", "is a gzip")):
+        (tmp_path / "pred.zip").write_bytes(content)
+        with pytest.raises(InputError, match=f"{message}.*expected a zip archive: unpack it"):
+            read_submission(tmp_path / "pred.zip")
+
+
+def test_an_endless_list_of_files_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archives, "MAX_DIRECTORY", 10_000)
+    for limit in (65_535, 50):  # the second one makes the writer use 64-bit sizes
+        monkeypatch.setattr(zipfile, "ZIP_FILECOUNT_LIMIT", limit)
+        path = make_zip(tmp_path / "pred.zip", {f"{number:0>100}": b"" for number in range(100)})
+        with pytest.raises(InputError, match="the archive's list of files"):
+            read_submission(path)
+
+
+def test_one_number_again_and_again_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bomb = make_zip(tmp_path / "pred.zip", {"pred.json": b",0" * 1_000_000})
+    monkeypatch.setattr(archives, "MAX_UNIFORM", 1_000_000)
+    with pytest.raises(InputError, match="it repeats one number"):
+        read_submission(bomb)
 
 
 def test_a_zip_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
