@@ -28,6 +28,7 @@ TESTED_IN = {
     "formats/folder.py": "data/test_folder.py",
     "formats/freihand.py": "data/test_freihand.py",
     "formats/ho3d_annotations.py": "data/test_ho3d.py",
+    "formats/ho3d_objects.py": "data/test_ho3d.py",
     "formats/ho3d_splits.py": "data/test_ho3d.py",
     "formats/packed.py": "data/packing/test_read.py",
     "formats/worker_main.py": "formats/test_worker_pool.py",

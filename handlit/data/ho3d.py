@@ -1,6 +1,7 @@
 """HO-3D v2 and v3 as a data module; what lies on disk: `handlit.formats.ho3d`, docs/ho3d.md."""
 
 import hashlib
+import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -15,11 +16,14 @@ from handlit.formats.frame_table import FrameTable
 from handlit.formats.ground_truth import with_ground_truth
 from handlit.formats.ho3d import VERSIONS, Version, annotation_identity, read_depth, read_frames, read_masks
 from handlit.formats.ho3d_annotations import HO3DSplit
+from handlit.formats.ho3d_objects import MODEL_FILE, model_file
 from handlit.formats.ho3d_splits import hold_out_captures, mhentropy_rows
 from handlit.formats.index import cached_arrays, cached_frames, fingerprint
 from handlit.formats.truth_files import VERTS_FILE, XYZ_FILE
 from handlit.geometry.crops import CropRule
 from handlit.hand.loading import load_hand
+
+log = logging.getLogger(__name__)
 
 #: The official lists, or MHEntropy's evaluation on sequences of the training list.
 SplitScheme = Literal["official", "mhentropy", "mhentropy_leak_free"]
@@ -100,6 +104,7 @@ class HO3D(HandDataModule):
             )
             # the evaluation list says too little of its hands to know what is visible of them
             self._tables[name] = self._with_visibility(name, frames, identity) if name == "train" else frames
+            self._warn_of_models(frames)
         return self._tables[name]
 
     def test_table(self) -> FrameTable:
@@ -110,6 +115,23 @@ class HO3D(HandDataModule):
             identity = fingerprint(self.root, [self.root / XYZ_FILE, self.root / VERTS_FILE], settings=annotations)
             self._test_table = self._with_visibility("test", frames, identity)
         return self._test_table
+
+    def _warn_of_models(self, frames: FrameTable) -> None:
+        """Say it where MHEntropy's crops are not the released code's for want of the objects' models."""
+        if frames.object_names is None or not self.crop.startswith("mhentropy"):
+            return
+        names = np.unique(frames.object_names).tolist()
+        missing = [name for name in names if name and model_file(self.root, name) is None]
+        if missing:
+            log.warning(
+                "%s: the models of %d objects are missing, models/%s/%s first: crop=%s takes the corners of their 3D "
+                "boxes, and its squares differ by some pixels from those of MHEntropy's code",
+                self.root,
+                len(missing),
+                missing[0],
+                MODEL_FILE,
+                self.crop,
+            )
 
     def _with_visibility(self, name: str, frames: FrameTable, identity: str) -> FrameTable:
         def from_depth() -> dict[str, np.ndarray]:

@@ -32,6 +32,7 @@ from handlit.formats.ho3d_annotations import (
     read_field,
     read_meta,
 )
+from handlit.formats.ho3d_objects import model_file, model_files, object_boxes
 from handlit.formats.images import decode, read_bytes
 from handlit.formats.index import fingerprint
 from handlit.formats.scenes import ObjectPose, Scenes, existing, read_obj
@@ -54,8 +55,6 @@ DEPTH_SCALE = 0.00012498664727900177
 HAND_COLOUR, OBJECT_COLOUR = (0, 0, 255), (0, 255, 0)
 #: A colour of the segmentation is meant above this value; JPEG blurs it.
 MASK_THRESHOLD = 200
-#: An object's mesh in its folder of ``models/``.
-MODEL_FILE = "textured_simple.obj"
 #: Annotations that a process reads at a time.
 CHUNK = 1000
 
@@ -90,13 +89,13 @@ def read_list(root: Path, split: HO3DSplit) -> list[str]:
 
 
 def annotation_identity(root: Path, split: HO3DSplit, version: Version, masks_root: Path) -> str:
-    """What the table of a split depends on: its list, its annotations, and which images there are."""
+    """What the table of a split depends on: its list, its annotations, the models, and which images there are."""
     sequences = sorted({name.split("/")[0] for name in read_list(root, split)})
     folders = [root / split / sequence for sequence in sequences]
     # a folder's own time changes when files come or go: that is all that matters of images
     images = [folder / kind for folder in folders for kind in ("rgb", "depth")]
     masks = [masks_root / split / sequence / "seg" for sequence in sequences]
-    files = [root / f"{split}.txt", *images, *masks]
+    files = [root / f"{split}.txt", *images, *masks, *model_files(root)]
     return fingerprint(root, files, [folder / "meta" for folder in folders], f"{version} {masks_root}")
 
 
@@ -123,6 +122,7 @@ def read_frames(
     chunks = [names[start : start + CHUNK] for start in range(0, len(names), CHUNK)]
     parts = in_processes(partial(_read_chunk, root, split), chunks, f"HO-3D {split} annotations", workers)
     table = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+    table["object_boxes"] = object_boxes(root, table)
     annotated = table.pop("annotated")
     skipped = int((~annotated).sum())
     if skipped:
@@ -249,9 +249,8 @@ class HO3DScenes(Scenes):
 
     def object_mesh(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Vertices (V, 3), metres, and faces (F, 3) of ``models/NAME/textured_simple.obj``, or None."""
-        # the name comes from a file: it must stay inside the folder
-        path = self.root / "models" / Path(name).name / MODEL_FILE
-        return read_obj(path) if path.is_file() else None
+        path = model_file(self.root, name)
+        return None if path is None else read_obj(path)
 
     def _file(self, number: int, kind: Literal["rgb", "meta"]) -> Path:
         """The annotation, or the image without its suffix."""

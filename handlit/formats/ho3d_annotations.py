@@ -165,7 +165,7 @@ def annotation_arrays(rows: Sequence[Mapping[str, Any]], split: HO3DSplit) -> di
         "annotated": annotated,
         "intrinsics": intrinsics,
         "root_cam": _single(root_gl * FLIP),
-        "object_boxes": _bounds(_project(stacked["objCorners3D"] * FLIP, intrinsics)),
+        "object_boxes": projected_boxes(stacked["objCorners3D"] * FLIP, intrinsics),
         "object_pose": _single(np.concatenate([turned(stacked["objRot"]), stacked["objTrans"] * FLIP], axis=1)),
         "object_names": stacked["objName"],
     }
@@ -174,7 +174,7 @@ def annotation_arrays(rows: Sequence[Mapping[str, Any]], split: HO3DSplit) -> di
     joints = (stacked["handJoints3D"] * FLIP)[:, reorder("ho3d", "handlit")]
     pose = stacked["handPose"]
     return table | {
-        "boxes": _bounds(_project(joints, intrinsics)),
+        "boxes": projected_boxes(joints, intrinsics),
         "joints_cam": _single(joints),
         "pose": _single(np.concatenate([turned(pose[:, :3]), pose[:, 3:]], axis=1)),
         "betas": _single(stacked["handBeta"]),
@@ -185,10 +185,8 @@ def _single(values: np.ndarray) -> np.ndarray:
     return values.astype(np.float32)
 
 
-def _project(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+def projected_boxes(points: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+    """Boxes (N, 4) in pixels around points (N, P, 3) in camera coordinates, by cameras (N, 3, 3)."""
     homogeneous = points @ intrinsics.transpose(0, 2, 1)
-    return homogeneous[..., :2] / homogeneous[..., 2:]
-
-
-def _bounds(points_2d: np.ndarray) -> np.ndarray:
+    points_2d = homogeneous[..., :2] / homogeneous[..., 2:]
     return np.concatenate([points_2d.min(axis=1), points_2d.max(axis=1)], axis=1)

@@ -22,6 +22,7 @@ from handlit.formats.ho3d import Version, read_frames, read_masks
 from handlit.formats.ho3d_annotations import turned
 from handlit.formats.ho3d_splits import captures, hold_out_captures, mhentropy_rows
 from handlit.geometry.cameras import project
+from handlit.geometry.crops import CropRule
 from handlit.render import TorchRasterizer
 from handlit.skeleton import JOINTS
 
@@ -111,7 +112,10 @@ def test_annotations_equal_the_files(tree: Path) -> None:
         turn = Rotation.from_rotvec(frames.object_pose[row, :3]).as_matrix()
         corners = meta["objCorners3DRest"] @ turn.T + frames.object_pose[row, 3:]
         np.testing.assert_allclose(corners, meta["objCorners3D"] @ flip, atol=1e-6)
-        pixels = corners @ meta["camMat"].T
+        # its box is that of all vertices of the model
+        model = tree / "models" / meta["objName"] / "textured_simple.obj"
+        vertices = [line.split()[1:] for line in model.read_text().splitlines() if line.startswith("v ")]
+        pixels = (np.array(vertices, dtype=float) @ turn.T + frames.object_pose[row, 3:]) @ meta["camMat"].T
         pixels = pixels[:, :2] / pixels[:, 2:]
         np.testing.assert_allclose(frames.object_boxes[row], [*pixels.min(0), *pixels.max(0)], atol=1e-2)
         assert frames.object_names[row] == meta["objName"]
@@ -135,6 +139,37 @@ def test_processes_read_the_same_table(tree: Path, monkeypatch: pytest.MonkeyPat
     assert here.keys() == there.keys()
     for name, values in here.items():
         np.testing.assert_array_equal(there[name], values, err_msg=name)
+
+
+def test_object_boxes_are_of_the_corners_where_models_are_missing(copy: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def boxes(crop: CropRule) -> np.ndarray:
+        caplog.clear()
+        data = HO3D(str(copy), image_size=SIZE, crop=crop, num_workers=0, val_fraction=0)
+        boxes = data.table("train").object_boxes
+        assert boxes is not None
+        return np.array(boxes)
+
+    of_models = boxes("mhentropy")
+    assert "models" not in caplog.text
+    names = {pickle.loads(path.read_bytes(), encoding="latin1")["objName"] for path in train_metas(copy)}
+    damaged, *others = sorted(names)
+    (copy / "models" / damaged / "textured_simple.obj").write_text("no mesh")
+    for name in others:
+        shutil.rmtree(copy / "models" / name)
+    # the index is built anew when a model comes, goes or changes
+    of_corners = boxes("mhentropy")
+    assert f"the models of {len(others)} objects are missing, models/{others[0]}/" in caplog.text
+    assert f"{damaged}/textured_simple.obj is not a mesh" in caplog.text
+    assert (of_corners[:, :2] < of_models[:, :2] + 1e-3).all()
+    assert (of_corners[:, 2:] > of_models[:, 2:] - 1e-3).all()
+    assert np.abs(of_corners - of_models).max() > 1
+    meta = pickle.loads(train_metas(copy)[0].read_bytes(), encoding="latin1")
+    pixels = meta["objCorners3D"] * (1, -1, -1) @ meta["camMat"].T
+    pixels = pixels[:, :2] / pixels[:, 2:]
+    np.testing.assert_allclose(of_corners[0], [*pixels.min(0), *pixels.max(0)], atol=1e-2)
+    # other crops have no need of them
+    boxes("amvur")
+    assert "models" not in caplog.text
 
 
 def test_frames_without_an_object_have_no_labels_of_it(copy: Path) -> None:

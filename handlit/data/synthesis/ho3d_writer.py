@@ -18,8 +18,9 @@ from handlit.data.synthesis.sequence import Sequence
 from handlit.data.synthesis.solids import to_obj
 from handlit.files import whole, write_bytes, write_text
 from handlit.formats.benchmark import Benchmark
-from handlit.formats.ho3d import DEPTH_SCALE, HAND_COLOUR, HO3D_V2, HO3D_V3, MODEL_FILE, OBJECT_COLOUR
+from handlit.formats.ho3d import DEPTH_SCALE, HAND_COLOUR, HO3D_V2, HO3D_V3, OBJECT_COLOUR
 from handlit.formats.ho3d_annotations import FLIP, HO3DSplit
+from handlit.formats.ho3d_objects import MODEL_FILE
 from handlit.skeleton import reorder
 
 Layout = Literal["ho3d_v2", "ho3d_v3"]

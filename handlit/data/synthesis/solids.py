@@ -206,9 +206,10 @@ def _closest_on_revolution(points: np.ndarray, profile: np.ndarray) -> tuple[np.
 
 
 def to_obj(solid: Solid) -> str:
-    """The mesh as a Wavefront OBJ with texture coordinates (``f v/vt``), metres, in the solid's own frame."""
+    """The mesh as a Wavefront OBJ with texture and normals (``f v/vt/vn``), metres, in the solid's own frame."""
     lines = [f"# {solid.kind}, metres", "mtllib textured_simple.obj.mtl", "usemtl material_0"]
     lines += [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in solid.vertices]
     lines += [f"vt {u:.5f} {1 - v:.5f}" for u, v in solid.uv]
-    lines += ["f " + " ".join(f"{i}/{i}" for i in face + 1) for face in solid.faces]
+    lines += [f"vn {x:.5f} {y:.5f} {z:.5f}" for x, y, z in solid.normals]
+    lines += ["f " + " ".join(f"{i}/{i}/{i}" for i in face + 1) for face in solid.faces]
     return "\n".join(lines) + "\n"

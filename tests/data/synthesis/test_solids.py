@@ -70,6 +70,12 @@ def test_obj_is_read_back_by_another_reader(tmp_path: Path) -> None:
     mesh: Any = trimesh.load(tmp_path / "textured_simple.obj", process=False, force="mesh")
     np.testing.assert_allclose(np.abs(mesh.vertices).max(axis=0), solid.half_extents, atol=1e-6)
     assert len(mesh.faces) == len(solid.faces)
+    # each corner of a face: vertex, texture, normal
+    lines = [line.split() for line in to_obj(solid).splitlines()]
+    normals = np.array([line[1:] for line in lines if line[0] == "vn"], dtype=float)
+    np.testing.assert_allclose(normals, solid.normals, atol=1e-5)
+    corners = [[corner.split("/") for corner in line[1:]] for line in lines if line[0] == "f"]
+    np.testing.assert_array_equal(np.array(corners, dtype=int) - 1, np.repeat(solid.faces[..., None], 3, axis=-1))
 
 
 def _face_normals(solid: Any) -> np.ndarray:
