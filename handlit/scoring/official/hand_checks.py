@@ -22,6 +22,9 @@ ORDER_AGREEMENT = 0.9
 ORDER_GAIN = 0.005
 #: Metres; wrists nearer or farther than this are no hands of these benchmarks (HO-3D and FreiHAND: 0.3 to 1.2).
 WRIST_DISTANCE = (0.1, 3.0)
+#: Hands nearer to the origin than this, in radii of a hand (0.12 m), are relative to a point of theirs: their wrist,
+#: another joint or their centre. A camera sees no hand that near.
+AROUND_ORIGIN = 1.5
 #: Findings after which the wrists' distances say nothing more.
 NO_POSITION = ("root_relative", "wrong_axes")
 #: Share of the frames whose fingers bend backwards from which the hands count as mirrored, and the bend (sine of the
@@ -41,8 +44,8 @@ def check_hands(joints: np.ndarray, usable: np.ndarray, chosen: np.ndarray, prot
         chosen: Some of them, for what takes long.
         protocol: The benchmark.
     """
-    findings = _check_depth(joints[usable], protocol)
     unit = _check_unit(joints[chosen])
+    findings = _check_depth(joints[usable], protocol, any(finding.name == "odd_size" for finding in unit))
     order = _check_order(joints[chosen], protocol)
     has_position = not unit and not any(finding.name in NO_POSITION for finding in findings)
     findings += unit + order
@@ -53,16 +56,20 @@ def check_hands(joints: np.ndarray, usable: np.ndarray, chosen: np.ndarray, prot
     return findings
 
 
-def _check_depth(joints: np.ndarray, protocol: Benchmark) -> list[Finding]:
+def _check_depth(joints: np.ndarray, protocol: Benchmark, is_odd_size: bool) -> list[Finding]:
     depth = joints[:, :, 2].mean(axis=1) * (-1 if protocol.axes == "opengl" else 1)
-    wrists = np.linalg.norm(joints[:, 0], axis=1)
-    spread = np.linalg.norm(joints - joints[:, :1], axis=2).max(axis=1)
-    if np.median(wrists / np.maximum(spread, 1e-12)) < 0.05:
+    centre = joints.mean(axis=1, keepdims=True)
+    radius = np.linalg.norm(joints - centre, axis=2).max(axis=1)
+    around = np.median(np.linalg.norm(centre[:, 0], axis=1) / np.maximum(radius, 1e-12)) < AROUND_ORIGIN
+    # giants reach the origin from anywhere
+    if around and not (is_odd_size and np.median(radius) > HAND_RADIUS[1]):
+        nearest = protocol.joint_order[int(np.median(np.linalg.norm(joints, axis=2), axis=0).argmin())]
         return [
             Finding(
                 "root_relative",
                 "error",
-                "wrists are at the origin: the hands are root-relative",
+                f"the hands lie around the origin, the joint {nearest} nearest to it: they are relative to a point of "
+                "the hand",
                 "Add the given root position (in the benchmark's axes): absolute camera coordinates are scored.",
             )
         ]

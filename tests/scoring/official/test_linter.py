@@ -75,6 +75,46 @@ def test_each_mistake_is_named(mistake: str) -> None:
     assert set(found) - side_effects.get(mistake, set()) == {expected}
 
 
+ORIGINS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    **{name: (lambda j, v, row=row: j[:, row : row + 1]) for row, name in enumerate(ORDERS["ho3d"])},
+    "centre of the joints": lambda j, v: j.mean(axis=1, keepdims=True),
+    "centre of the mesh": lambda j, v: v.mean(axis=1, keepdims=True),
+    "a vertex": lambda j, v: v[:, 700:701],
+    "the middle of the palm": lambda j, v: (j[:, :1] + j[:, 4:5]) / 2,
+}
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.008, 0.02])
+@pytest.mark.parametrize("origin", ORIGINS)
+@pytest.mark.parametrize("protocol", ["ho3d_v2", "freihand"])
+def test_relative_to_any_point_of_the_hand(protocol: Any, origin: str, noise: float) -> None:
+    """Also where the network predicts that point with an error: the axes are not to blame."""
+    hands = make_hands(COUNT, benchmark_named(protocol))
+    shift = ORIGINS[origin](hands.joints, hands.vertices)
+    shift = shift + np.random.default_rng(1).normal(0, noise, (COUNT, 1, 3))
+    for scale, others in ((1, []), (1000, ["wrong_unit"])):
+        joints, vertices = scale * (hands.joints - shift), scale * (hands.vertices - shift)
+        assert names(joints, vertices, protocol) == ["root_relative", *others]
+
+
+@pytest.mark.parametrize("mistake", ["opencv axes", "millimetres", "left hands", "root added twice"])
+def test_noise_changes_no_diagnosis(mistake: str) -> None:
+    expected, inject = MISTAKES[mistake]
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
+    shift = np.random.default_rng(2).normal(0, 0.02, (COUNT, 1, 3))
+    jitter = np.random.default_rng(3).normal(0, 0.003, hands.joints.shape)
+    assert names(*inject(hands.joints + shift + jitter, hands.vertices + shift)) == [expected]
+
+
+def test_hands_of_an_odd_size_are_not_called_relative() -> None:
+    hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
+    joints, vertices = (hands.joints[:, :1] + 5 * (x - hands.joints[:, :1]) for x in (hands.joints, hands.vertices))
+    assert names(joints, vertices) == ["odd_size"]
+    assert names(joints * [1, -1, -1], vertices * [1, -1, -1]) == ["wrong_axes", "odd_size"]
+    small = [0.1 * (x - hands.joints[:, 4:5]) for x in (hands.joints, hands.vertices)]
+    assert names(*small) == ["root_relative", "odd_size"]
+
+
 def test_what_to_do_is_said() -> None:
     hands = make_hands(COUNT, benchmark_named("ho3d_v2"))
     (finding,) = lint(1000 * hands.joints, 1000 * hands.vertices, benchmark_named("ho3d_v2"), COUNT)
