@@ -5,10 +5,7 @@ from typing import Any
 from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
-from handlit.data.packing.read import Pack, PackedDataset
-from handlit.errors import InputError
-from handlit.formats.frame_table import FrameTable, open_array
-from handlit.formats.index import open_arrays
+from handlit.data.packing.read import MAX_GB, Pack, PackedDataset
 from handlit.geometry.crops import CropRule
 
 
@@ -19,15 +16,25 @@ class PackedData(HandDataModule):
         root: Folder that ``handlit pack`` wrote, or its copy behind a URL (``s3://``, ``gs://``, ``https://``).
         crop: Rule that puts the square around the hand; None for the one that was packed for, others are refused.
         cache: Folder for what is downloaded from a URL; None for the user's cache.
+        allow_http: Also fetch from ``http://``, where anybody in between can change what arrives.
+        max_gb: How much may be downloaded from a URL; a larger pack is refused.
         **kwargs: Arguments of `HandDataModule`; augmentation at most as it was packed for.
 
     Raises:
         FileNotFoundError: There is no packed dataset, or a file of it is missing.
-        InputError: It is damaged or of another format, or was packed for other crops.
+        InputError: It is damaged or of another format, cannot be fetched, or was packed for other crops.
     """
 
-    def __init__(self, root: str, crop: CropRule | None = None, cache: str | None = None, **kwargs: Any) -> None:
-        self.pack = Pack(root, cache)
+    def __init__(
+        self,
+        root: str,
+        crop: CropRule | None = None,
+        cache: str | None = None,
+        allow_http: bool = False,
+        max_gb: float = MAX_GB,
+        **kwargs: Any,
+    ) -> None:
+        self.pack = Pack(root, cache, allow_http, max_gb)
         manifest = self.pack.manifest
         rule = manifest["crop"] if crop is None else crop
         # whether there are masks was decided when packing, as was what to do about damaged files
@@ -45,17 +52,6 @@ class PackedData(HandDataModule):
                 self.datasets[split] = self._open(split)
 
     def _open(self, split: str) -> PackedDataset:
-        packed = self.pack.manifest["splits"]
-        if split not in packed:
-            raise InputError(
-                f"{self.pack.root} holds the splits {', '.join(packed)}, not {split}: pack the dataset with it"
-            )
-        labels = self.pack.folder / "labels"
-        return PackedDataset(
-            self.pack,
-            FrameTable(**open_arrays(labels / f"table{packed[split]['table']}")),
-            self.crop,
-            self.image_size,
-            augmentation=self.augmentation if split == "train" else None,
-            rows=open_array(labels / f"{split}.npy"),
-        )
+        frames, rows = self.pack.split(split)
+        augmentation = self.augmentation if split == "train" else None
+        return PackedDataset(self.pack, frames, self.crop, self.image_size, augmentation, rows)

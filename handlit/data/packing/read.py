@@ -4,6 +4,7 @@ A packed dataset is the original one with other image files: labels, crop square
 the original frames' numbers by the same code, so its batches are the original's but for the rounding of one more JPEG.
 """
 
+import hashlib
 import json
 import os
 import shutil
@@ -12,7 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import fsspec
 import numpy as np
 from filelock import FileLock
 
@@ -20,23 +20,25 @@ from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.cropping import Crop
 from handlit.data.loading.dataset import HandDataset
 from handlit.data.packing.extent import CropExtent, crop_extent, part_of_image, shows_beyond
+from handlit.data.packing.labels import IMAGE, MASK, SHARD, check_members, check_rows, open_checked, open_columns
+from handlit.data.packing.manifest import MAX_MANIFEST_BYTES, MEMBERS, REGIONS, read_manifest, rows_file, shard_file
+from handlit.data.packing.remote import LONG_PATIENCE, PATIENCE, RemoteFolder
 from handlit.errors import InputError
 from handlit.files import sha256, whole
-from handlit.formats.frame_table import FrameTable, open_array
+from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import decode, warp_to_crop
 from handlit.formats.index import user_cache
 from handlit.formats.packed import MANIFEST
 from handlit.geometry.crops import CropRule
 from handlit.program import program
+from handlit.reading import read_bytes, shown
 
-#: Goes up when the files of a packed dataset get another meaning.
-FORMAT = 1
 #: Folder of what is not finished yet.
 PROGRESS = ".packing"
 #: Bits of the packed masks; some datasets do not segment the object.
 HAND, OBJECT, OBJECT_KNOWN = 1, 2, 4
-#: Columns of ``labels/members.npy``: where an image and its masks (0 bytes: none) lie.
-SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
+#: Bytes of a remote pack that are downloaded without being asked for more, GB.
+MAX_GB = 200.0
 
 
 class Pack:
@@ -45,35 +47,39 @@ class Pack:
     Remote files are downloaded when they are first needed, each once per machine, checked, and kept.
 
     Args:
-        root: Folder, or a URL that fsspec knows (``s3://``, ``gs://``, ``https://``, ...; the first two need its
+        root: Folder, or a URL: ``https://``, or what fsspec knows (``s3://``, ``gs://``, ...; these two need its
             driver, ``s3fs`` or ``gcsfs``).
         cache: Folder for what is downloaded; None for the user's cache.
+        allow_http: Also fetch from ``http://``, where anybody in between can change what arrives.
+        max_gb: How much of a remote pack may be downloaded; one that says it is larger is refused.
 
     Raises:
         FileNotFoundError: There is no packed dataset, or a file of it is missing.
-        InputError: It was not finished, was written in another format, or a file has another size than was written.
+        InputError: It was not finished, was written in another format, cannot be fetched, or a file is not what was
+            written.
     """
 
-    def __init__(self, root: str, cache: str | None = None) -> None:
-        self.root = root
-        self.remote = root.rstrip("/") if "://" in root else None
+    def __init__(self, root: str, cache: str | None = None, allow_http: bool = False, max_gb: float = MAX_GB) -> None:
+        self.remote = RemoteFolder(root, allow_http) if "://" in root else None
+        #: The root as messages show it.
+        self.root = root if self.remote is None else self.remote.shown
         self.folder = Path(root)
-        self.manifest = self._read_manifest(root)
-        if self.manifest.get("format") != FORMAT:
-            raise InputError(
-                f"{root} was packed in format {self.manifest.get('format')}, this version of handlit reads {FORMAT}: "
-                "pack the dataset again"
-            )
-        if self.remote is not None:
+        self.manifest = self._read_manifest()
+        files = self.manifest["files"]
+        if self.remote is None:
+            for name in files:
+                self._check_size(name)
+        else:
+            size = sum(entry["bytes"] for entry in files.values()) / 1e9
+            if not size <= max_gb:
+                raise InputError(f"{self.root} has {size:.1f} GB, more than max_gb={max_gb:g} allows to download")
+            # of the files, not of what the pack says of itself: two packs never share what is downloaded
+            content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
             base = user_cache() / "packed" if cache is None else Path(cache)
-            self.folder = base / self.manifest["identity"]
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name in self.manifest["files"]:
+            self.folder = base / f"{self.manifest['identity']}-{content}"
+            for name in files:
                 if name.startswith("labels/"):
                     self._fetch(name)
-        else:
-            for name in self.manifest["files"]:
-                self._check_size(name)
         self._map()
         self._files: dict[int, int] = {}
 
@@ -82,23 +88,51 @@ class Pack:
         """How far crops may reach."""
         return CropExtent(**self.manifest["reach"])
 
+    def table(self, number: int) -> FrameTable:
+        """One of the tables of labels, mapped.
+
+        Raises:
+            InputError: Its files are damaged.
+        """
+        prefix = f"labels/table{number}/"
+        names = [name[len(prefix) : -len(".npy")] for name in self.manifest["files"] if name.startswith(prefix)]
+        return FrameTable(**open_columns(self.folder / prefix, names))
+
+    def split(self, name: str) -> tuple[FrameTable, np.ndarray]:
+        """The table of a split, and the positions (N,) of its samples in it.
+
+        Raises:
+            InputError: There is no such split, or its files are damaged.
+        """
+        splits = self.manifest["splits"]
+        if name not in splits:
+            raise InputError(f"{self.root} holds the splits {', '.join(splits)}, not {name}: pack the dataset with it")
+        frames, path = self.table(splits[name]["table"]), self.folder / rows_file(name)
+        rows = open_checked(path, "iu", (None,))
+        check_rows(rows, frames.columns(), path)
+        return frames, rows
+
     def _map(self) -> None:
         # plain views of the mapped files: rows of np.memmap take ten times as long
-        self.members = np.asarray(open_array(self.folder / "labels" / "members.npy"))
-        self.regions = np.asarray(open_array(self.folder / "labels" / "regions.npy"))
+        self.members = np.asarray(open_checked(self.folder / MEMBERS, "i", (None, 5)))
+        self.regions = np.asarray(open_checked(self.folder / REGIONS, "i", (len(self.members), 4)))
+        check_members(self.members, self.regions, self.manifest["files"], self.folder / MEMBERS)
 
-    def _read_manifest(self, root: str) -> dict[str, Any]:
-        path = f"{self.remote or self.folder}/{MANIFEST}"
+    def _read_manifest(self) -> dict[str, Any]:
+        path = f"{self.root}/{MANIFEST}"
         try:
-            with fsspec.open(path, "rb") as file:
-                return json.load(file)
-        except FileNotFoundError as error:
+            if self.remote is None:
+                content = read_bytes(self.folder / MANIFEST, MAX_MANIFEST_BYTES, "a manifest")
+            else:
+                content = b"".join(self.remote.blocks(MANIFEST, MAX_MANIFEST_BYTES))
+        except (FileNotFoundError, NotADirectoryError) as error:
             hint = f"packing it was not finished: run `{program()} pack` again with the same options"
             if not (self.folder / PROGRESS).is_dir():
                 hint = f"expected the folder that `{program()} pack ROOT --out DIR` wrote"
             raise FileNotFoundError(f"{path} is missing: {hint}") from error
-        except ValueError as error:
-            raise InputError(f"{path} is damaged ({error}): pack the dataset again") from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read ({error})") from error
+        return read_manifest(content, path)
 
     def _check_size(self, name: str) -> None:
         path, expected = self.folder / name, self.manifest["files"][name]["bytes"]
@@ -115,19 +149,31 @@ class Pack:
         path = self.folder / name
         if self.remote is None or path.is_file():
             return path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(f"{path}.lock"):
-            if not path.is_file():
-                self._download(name, path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{path}.lock"):
+                if not path.is_file():
+                    self._download(self.remote, name, path)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise InputError(f"{path} cannot be written ({error}): make room, or give another cache") from error
         return path
 
-    def _download(self, name: str, path: Path) -> None:
-        url = f"{self.remote}/{name}"
+    def _download(self, remote: RemoteFolder, name: str, path: Path) -> None:
+        expected, digest = self.manifest["files"][name], hashlib.sha256()
+        if expected["bytes"] > (free := shutil.disk_usage(path.parent).free):
+            raise InputError(f"{path} needs {expected['bytes']} bytes, the disk has {free}: make room, or give a cache")
         with whole(path) as temporary:
-            with fsspec.open(url, "rb") as source, temporary.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
-            if sha256(temporary) != self.manifest["files"][name]["sha256"]:
-                raise InputError(f"{url} is damaged: its checksum is not the one that was packed; upload it again")
+            with temporary.open("wb") as target:
+                patience = PATIENCE if name.startswith("labels/") else LONG_PATIENCE
+                for block in remote.blocks(name, expected["bytes"], patience):
+                    digest.update(block)
+                    target.write(block)
+            if digest.hexdigest() != expected["sha256"]:
+                raise InputError(
+                    f"{remote.shown}/{name} is damaged: its checksum is not the one that was packed; upload it again"
+                )
 
     def image(self, member: int) -> np.ndarray:
         """(N,) uint8, the JPEG of an image."""
@@ -135,7 +181,9 @@ class Pack:
 
     def read_masks(self, path: Path) -> tuple[np.ndarray, np.ndarray | None]:
         """(h, w) bool masks of hand and object, of the stored part of the image."""
-        coded = decode(self._read(member_of(path.name), MASK), path)
+        coded = decode(self._read(self.member_of(path.name), MASK), path)
+        if coded.ndim != 2 or coded.dtype != np.uint8:
+            raise InputError(f"{path} is no mask of a packed dataset: pack the dataset again")
         return (coded & HAND) != 0, (coded & OBJECT) != 0 if coded[0, 0] & OBJECT_KNOWN else None
 
     def _read(self, member: int, column: int) -> np.ndarray:
@@ -144,7 +192,20 @@ class Pack:
             self._files[shard] = os.open(self._fetch(shard_file(shard)), os.O_RDONLY)
         # not mapped: the pages of all chunks would count as the memory of every worker
         data = os.pread(self._files[shard], count, offset)
+        if len(data) < count:
+            raise InputError(f"{self.folder / shard_file(shard)} is cut short: copy it again")
         return np.frombuffer(data, dtype=np.uint8)
+
+    def member_of(self, name: str) -> int:
+        """The number of an image by its name.
+
+        Raises:
+            InputError: There is no such image.
+        """
+        digits = name[-12:-4]
+        if not digits.isdecimal() or int(digits) >= len(self.members):
+            raise InputError(f"{self.folder} has no image '{shown(name)}': pack the dataset again")
+        return int(digits)
 
     def __getstate__(self) -> dict[str, Any]:
         # open files and mapped arrays do not travel to other processes
@@ -175,19 +236,9 @@ class Pack:
         return len(self.manifest["files"])
 
 
-def shard_file(shard: int) -> str:
-    """Name of a chunk, relative to the packed dataset's root."""
-    return f"images/{shard:05d}.tar"
-
-
 def member_name(shard: int, member: int, suffix: str) -> str:
     """Name of an image (``jpg``) or its masks (``png``): the chunk's file, then the name in it."""
     return f"{shard_file(shard)}/{member:08d}.{suffix}"
-
-
-def member_of(name: str) -> int:
-    """The number of an image by its name."""
-    return int(name[-12:-4])
 
 
 class PackedDataset(HandDataset):
@@ -228,13 +279,13 @@ class PackedDataset(HandDataset):
 
     def _image(self, index: int, crop: Crop) -> np.ndarray:
         name = str(self.frames.images[index])
-        member = member_of(name)
+        member = self.pack.member_of(name)
         image_size, transform = self._kept(member, crop)
         # as `Crop.image`, without a path for each sample
         return warp_to_crop(self.pack.image(member), name, image_size, transform, crop.size)
 
     def _masks(self, index: int, crop: Crop, covered: np.ndarray | None) -> dict[str, np.ndarray]:
-        image_size, transform = self._kept(member_of(str(self.frames.images[index])), crop)
+        image_size, transform = self._kept(self.pack.member_of(str(self.frames.images[index])), crop)
         return super()._masks(index, replace(crop, image_size=image_size, transform=transform), covered)
 
     def _kept(self, member: int, crop: Crop) -> tuple[tuple[int, int], np.ndarray]:

@@ -12,11 +12,13 @@ import numpy as np
 
 from handlit.data.loading.cropping import check_mask
 from handlit.data.loading.dataset import ErrorPolicy
+from handlit.data.packing.manifest import shard_file
 from handlit.data.packing.plan import PackedImage
-from handlit.data.packing.read import HAND, OBJECT, OBJECT_KNOWN, PROGRESS, shard_file
+from handlit.data.packing.read import HAND, OBJECT, OBJECT_KNOWN, PROGRESS
 from handlit.errors import InputError
 from handlit.files import sha256, whole, write_text
 from handlit.formats.images import MaskReader, decode, read_bytes
+from handlit.reading import read_json
 
 #: JPEG quality of the packed images.
 QUALITY = 90
@@ -64,7 +66,7 @@ class ShardWriter:
         record_path = self.out / PROGRESS / f"{shard.number:05d}.json"
         if record_path.is_file():
             # the record is written after its chunk
-            record: dict[str, Any] = json.loads(record_path.read_text())
+            record: dict[str, Any] = read_json(record_path)
             if target.is_file() and target.stat().st_size == record["bytes"]:
                 return record
         try:

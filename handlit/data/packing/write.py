@@ -22,8 +22,9 @@ from filelock import FileLock, Timeout
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.dataset import ErrorPolicy, HandDataset
 from handlit.data.packing.extent import crop_extent
+from handlit.data.packing.manifest import FORMAT, read_manifest, shard_file
 from handlit.data.packing.plan import PackedImage, images_to_pack, pack_identity, splits_to_pack
-from handlit.data.packing.read import FORMAT, PROGRESS, member_name, shard_file
+from handlit.data.packing.read import PROGRESS, member_name
 from handlit.data.packing.shards import QUALITY, Shard, ShardWriter, cannot_write, check_skipped
 from handlit.errors import InputError
 from handlit.files import sha256, write_text
@@ -121,7 +122,7 @@ def _begin(out: Path, identity: str) -> Path | None:
     progress = out / PROGRESS
     packed = None
     if (out / MANIFEST).is_file():
-        packed = json.loads((out / MANIFEST).read_text())["identity"]
+        packed = read_manifest((out / MANIFEST).read_bytes(), out / MANIFEST)["identity"]
     elif (progress / "identity").is_file():
         packed = (progress / "identity").read_text()
     elif out.is_dir() and any(path.name != PROGRESS for path in out.iterdir()):

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from handlit.data.packing.read import Pack, member_of
+from handlit.data.packing.read import Pack
 from handlit.data.verification.images import DAMAGE, spread_rows
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.files import sha256
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import decode
-from handlit.formats.index import open_arrays
 from handlit.formats.worker_pool import in_processes
 
 
@@ -42,7 +41,7 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
         tables.setdefault(entry["table"], []).append(split)
     for table, splits in tables.items():
         name = "+".join(splits)
-        frames = FrameTable(**open_arrays(root / "labels" / f"table{table}"))
+        frames = pack.table(table)
         # rows that no split uses have no image
         kept = np.flatnonzero(frames.images != "")
         rows = kept[spread_rows(len(kept), len(kept) if sample is None else sample, np.random.default_rng(seed))]
@@ -70,7 +69,7 @@ def _checksum(root: Path, name: str) -> str:
 def _damage(pack: Pack, image: str) -> str:
     """What is wrong with an image; "" for nothing."""
     try:
-        decode(pack.image(member_of(image)), image)
+        decode(pack.image(pack.member_of(image)), image)
     except DAMAGE as error:
         return str(error)
     return ""

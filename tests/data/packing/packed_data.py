@@ -9,6 +9,7 @@ import numpy as np
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.dataset import HandDataset
+from handlit.data.packing.write import pack
 from handlit.formats.frame_table import FrameTable
 from handlit.geometry.crops import CropRule
 
@@ -76,3 +77,9 @@ def write_small(root: Path, count: int = 12) -> Path:
         coded = rng.integers(0, 4, (8, 10), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
         cv2.imwrite(str(root / f"{k}-mask.png"), coded)
     return root
+
+
+def write_pack(folder: Path) -> Path:
+    """The packed form of `write_small`, in three chunks; splits train, val and predict."""
+    pack(Small(write_small(folder / "original")), folder / "packed", ("fit", "predict"), workers=0, shard_images=5)
+    return folder / "packed"

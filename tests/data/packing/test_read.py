@@ -1,13 +1,10 @@
 """Batches from the packed form are those of the original tree; what is wrong with its files is told."""
 
-import http.server
 import json
 import math
 import pickle
 import shutil
-import threading
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,19 +17,17 @@ from handlit.data.loading.cropping import View, place_crop
 from handlit.data.packed import PackedData
 from handlit.data.packing.extent import crop_extent, kept_region, shows_beyond
 from handlit.data.packing.read import Pack
-from handlit.data.packing.write import pack
 from handlit.errors import InputError
 from handlit.formats.packed import MANIFEST
 from handlit.types import HandBatch
-from tests.data.packing.packed_data import CHANGES, Small, write_small
+from tests.data.packing.packed_data import CHANGES, Small, write_pack
 
 
 @pytest.fixture(scope="module")
 def trees(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("pack")
-    root = write_small(folder / "original")
-    pack(Small(root), folder / "packed", ("fit", "predict"), workers=0, shard_images=5)
-    return root, folder / "packed"
+    packed = write_pack(folder)
+    return folder / "original", packed
 
 
 def packed_copy(trees: tuple[Path, Path], folder: Path) -> Path:
@@ -113,27 +108,6 @@ def test_dataset_travels_by_its_files_names(trees: tuple[Path, Path]) -> None:
     dataset = module.datasets["train"]
     twin = pickle.loads(pickle.dumps(dataset))
     assert torch.equal(twin[2].image, dataset[2].image)
-
-
-def test_labels_of_this_machine_suffice_without_network(trees: tuple[Path, Path], tmp_path: Path) -> None:
-    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(trees[1]))
-    handler.log_message = lambda *args: None  # type: ignore[attr-defined]
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}"
-        remote = PackedData(url, cache=str(tmp_path), **options())
-        assert not list(tmp_path.rglob("*.tar"))
-        streamed = batches(remote, "val")
-    finally:
-        server.shutdown()
-        server.server_close()
-    local = batches(PackedData(str(trees[1]), **options()), "val")
-    assert torch.equal(streamed[0].image, local[0].image)
-    # only the chunk that was needed; no half of one under any name
-    chunks = [path.name for path in (tmp_path / remote.pack.manifest["identity"] / "images").iterdir()]
-    assert "00000.tar" in chunks or "00001.tar" in chunks
-    assert not any(name.endswith(".part") for name in chunks)
 
 
 def test_what_is_wrong_with_the_files_is_told(trees: tuple[Path, Path], tmp_path: Path) -> None:

@@ -1,0 +1,123 @@
+"""The arrays of a packed dataset's labels, mapped from files and checked: they may come from a stranger."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from handlit.data.packing.manifest import shard_file
+from handlit.errors import InputError
+from handlit.reading import shown
+
+#: Columns of ``labels/members.npy``: where an image and its masks (0 bytes: none) lie.
+SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
+#: Bytes of one packed image, pixels of its side, and of a box or a focal length: more than a camera gives.
+MAX_MEMBER_BYTES, MAX_SIDE, MAX_PIXELS = 64 << 20, 1 << 16, 1e6
+#: Kinds of numbers (NumPy's letters) and further dimensions of a table's columns; the others are floats of one row.
+_TEXTS = ("keys", "images", "masks", "depths", "object_names")
+_KINDS = dict.fromkeys(_TEXTS, "U") | {"image_sizes": "iu", "mirrored": "b", "visible": "i", "vertices_visible": "i"}
+_SHAPES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys((*_TEXTS, "mirrored"), ()),
+    "image_sizes": (2,),
+    "intrinsics": (3, 3),
+    "boxes": (4,),
+    "object_boxes": (4,),
+    "root_cam": (3,),
+    "joints_cam": (21, 3),
+    "joints_2d": (21, 2),
+    "vertices_cam": (778, 3),
+    "pose": (48,),
+    "betas": (10,),
+    "visible": (21,),
+    "vertices_visible": (778,),
+    "object_pose": (6,),
+}
+
+
+def open_checked(path: Path, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
+    """Map a ``.npy`` file read-only.
+
+    Args:
+        path: The file.
+        kinds: NumPy's letters of the kinds of numbers that are right.
+        shape: Of the array; None for any length.
+
+    Raises:
+        InputError: The file is damaged, or holds another array.
+    """
+    try:
+        # unlike `np.load`, this opens neither archives nor pickled objects
+        with np.errstate(over="ignore"):
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
+    except FileNotFoundError:
+        raise
+    # a damaged header gives what Python's parsers and the mapping of memory raise, which has no common class
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({shown(error, 200) or type(error).__name__}): copy it again") from error
+    fits = array.ndim == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
+    if not fits or (array.size and not (array.dtype.kind in kinds and array.dtype.isnative)):
+        wanted = ", ".join("N" if side is None else str(side) for side in shape)
+        raise InputError(
+            f"{path} holds an array {array.shape} of {shown(array.dtype)}, expected ({wanted}) of kind {kinds}: "
+            "pack the dataset again"
+        )
+    if array.dtype.kind == "U" and array.size and not _are_letters(array.view(np.uint32)):
+        raise InputError(f"{path} is damaged: it holds what is no text; copy it again")
+    return array
+
+
+def _are_letters(codes: np.ndarray) -> bool:
+    """Whether numbers are those of characters; others end the process that makes a text of them."""
+    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes < 0x110000))).all())
+
+
+def open_columns(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
+    """Map columns of a table; all have the length of ``keys``, which is one of them.
+
+    Raises:
+        InputError: One is damaged, or not the column of a `FrameTable`.
+    """
+    count = len(open_checked(folder / "keys.npy", "U", (None,)))
+    return {
+        name: open_checked(folder / f"{name}.npy", _KINDS.get(name, "fiu"), (count, *_SHAPES[name])) for name in names
+    }
+
+
+def check_rows(rows: np.ndarray, columns: Mapping[str, np.ndarray], where: Path) -> None:
+    """Refuse a split's rows that are not in its table, or whose image has no size, camera or box.
+
+    Raises:
+        InputError: There is such a row.
+    """
+    if rows.size and not (rows.min() >= 0 and rows.max() < len(columns["keys"])):
+        raise InputError(f"{where} names rows that its table of {len(columns['keys'])} frames does not have")
+    sizes = columns["image_sizes"][rows]
+    known = (sizes > 0).all(axis=1) & (sizes <= MAX_SIDE).all(axis=1)
+    for name in ("intrinsics", "boxes"):
+        values = columns[name][rows].reshape(len(rows), -1)
+        # false for NaN, too
+        known &= ((values >= -MAX_PIXELS) & (values <= MAX_PIXELS)).all(axis=1)
+    if not known.all():
+        key = columns["keys"][rows[np.argmin(known)]]
+        raise InputError(f"{where}: frame '{shown(key)}' has no image size, camera and box to crop by")
+
+
+def check_members(members: np.ndarray, regions: np.ndarray, files: Mapping[str, Any], where: Path) -> None:
+    """Refuse images that lie outside of their chunk, and kept parts that are none.
+
+    Raises:
+        InputError: There is such an image.
+    """
+    sizes = np.array([files.get(shard_file(k), {"bytes": -1})["bytes"] for k in range(len(files))], dtype=np.int64)
+    known = (members[:, SHARD] >= 0) & (members[:, SHARD] < len(sizes))
+    ends = sizes[np.where(known, members[:, SHARD], 0)]
+    for start, count in ((IMAGE, IMAGE_BYTES), (MASK, MASK_BYTES)):
+        known &= (members[:, start] >= 0) & (members[:, start] <= ends)
+        known &= (members[:, count] >= 0) & (
+            members[:, count] <= np.minimum(ends - members[:, start], MAX_MEMBER_BYTES)
+        )
+    known &= (regions[:, :2] >= 0).all(axis=1) & (regions[:, :2] < regions[:, 2:]).all(axis=1)
+    known &= (regions[:, 2:] <= MAX_SIDE).all(axis=1)
+    if not known.all():
+        raise InputError(f"{where}: image {np.argmin(known)} does not lie in a chunk of this pack; pack it again")
