@@ -21,6 +21,7 @@ FLOORS = {
     "reading": 1,
     "geometry": 1,
     "hand": 2,
+    "yaml_files": 2,
     "render": 3,
     "formats": 3,
     "distributions": 3,

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import yaml
-
 from handlit.errors import InputError
 from handlit.sweeps.parameters import Parameter, is_number, read_parameter
+from handlit.yaml_files import load_yaml
 
 _TEXTS = ("name", "description", "project", "entity", "program")
 _KEYS = {*_TEXTS, "method", "metric", "parameters", "command", "early_terminate", "run_cap"}
@@ -92,13 +91,7 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
         InputError: It is no sweep file, or holds what is unknown, empty or not supported.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path} cannot be read as a sweep file: {error.strerror}") from error
-    # no UTF-8, or a date that is none
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"{path} is no YAML file: {error}") from error
+    content = load_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path} is no sweep file: it needs method, metric and parameters")
     _only(path, content, _KEYS, "the sweep file")

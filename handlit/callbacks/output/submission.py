@@ -5,7 +5,6 @@ import uuid
 from pathlib import Path
 
 import pytorch_lightning as pl
-import yaml
 from torch import Tensor
 from typing_extensions import override
 
@@ -20,6 +19,7 @@ from handlit.scoring.official.submission_writer import SubmissionWriter
 from handlit.skeleton import JOINTS
 from handlit.types import HandBatch, HandData, HandPrediction, KnownBoneLengths, PredictedBatch
 from handlit.version import code_version
+from handlit.yaml_files import load_yaml
 
 log = logging.getLogger(__name__)
 
@@ -178,5 +178,5 @@ def _training_data(checkpoint: Path) -> str | None:
     config = RunFolder.of_checkpoint(checkpoint).config
     if not config.is_file():
         return None
-    data = yaml.safe_load(config.read_text(encoding="utf-8"))["data"]
+    data = load_yaml(config)["data"]
     return f"{data['class_path'].rsplit('.', 1)[-1]}: {data['init_args'].get('root')}"
