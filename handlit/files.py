@@ -82,6 +82,21 @@ def leads_outside(folder: Path, name: str) -> bool:
     return not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
 
 
+def named_path(text: str) -> tuple[str, Path]:
+    """What ``NAME=PATH`` or a path alone means: as much as exists is the path, which may hold ``=`` itself.
+
+    Returns:
+        Name ("" without one) and path.
+    """
+    ends = [-1, *(match.start() for match in re.finditer("=", text))]
+    for end in ends:
+        if os.path.exists(text[end + 1 :]):
+            return text[: max(end, 0)], Path(text[end + 1 :])
+    # of what does not exist, folders are no part of a name
+    name, equals, path = text.partition("=")
+    return (name, Path(path)) if equals and os.sep not in name else ("", Path(text))
+
+
 def sha256(path: Path) -> str:
     """Checksum of a file, hexadecimal."""
     with path.open("rb") as file:

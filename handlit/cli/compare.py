@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from handlit.files import write_text
+from handlit.files import named_path, write_text
 from handlit.program import program
 from handlit.scoring.hypotheses.run import HypothesisRun, check_same_images, load_run
 from handlit.scoring.hypotheses.summary import Summary, comparison_table
@@ -31,6 +31,6 @@ def compare(arguments: list[str]) -> None:
 
 
 def _load(argument: str) -> HypothesisRun:
-    name, _, folder = argument.rpartition("=")
-    run = load_run(Path(folder))
+    name, folder = named_path(argument)
+    run = load_run(folder)
     return replace(run, label=name) if name else run

@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.progress import track
 
 from handlit.errors import InputError
-from handlit.files import sha256
+from handlit.files import named_path, sha256
 from handlit.findings import Finding
 from handlit.formats.ground_truth import GroundTruth, read_ground_truth
 from handlit.formats.scenes import Scenes, faces_fit
@@ -134,12 +134,8 @@ def _named(predictions: Sequence[str | Path]) -> dict[str, Path]:
     paths: dict[str, Path] = {}
     for prediction in predictions:
         text = str(prediction)
-        name, separator, rest = text.partition("=")
-        # A path may hold "=" itself: what exists is a path.
-        if separator and not Path(text).exists():
-            label, path = name, Path(rest)
-        else:
-            path = Path(text)
+        label, path = named_path(text)
+        if not label:
             resolved = path.resolve()
             is_generic = resolved.stem == "pred" and not path.is_dir()
             label = resolved.parent.name if is_generic else resolved.name if path.is_dir() else resolved.stem
@@ -168,7 +164,7 @@ def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[Score
                 evaluation,
                 findings,
                 submission.joints,
-                read_joint_scale(scale_file(submission.source), len(truth), truth.benchmark),
+                read_joint_scale(scale_file(submission.source), len(truth), truth.benchmark, digest),
                 read_card(submission.source, digest),
                 shown_vertices={number: submission.vertices[number].copy() for number in frames},
             )

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from handlit.callbacks.output.hand_files import write_numbers
 from handlit.callbacks.trainer_parts import gathered, hand_data, run_folder
+from handlit.files import sha256
 from handlit.scoring.official.predicted_scale import scale_file
 from handlit.types import HandBatch, PredictedBatch
 
@@ -17,7 +18,8 @@ class PredictedScale(pl.Callback):
 
     ``index`` (N,) is the position in the dataset, ``joint_scale_m`` (N, 21) the predicted standard deviation of each
     joint, metres, handlit's joint order: the root of the summed variances of its three coordinates, which is the
-    root-mean-square distance that the method expects. Datasets without a benchmark (photographs) are ignored.
+    root-mean-square distance that the method expects; ``prediction_sha256`` ties them to the submission. Datasets
+    without a benchmark (photographs) are ignored.
 
     Args:
         submission: The submission; ``pred.zip`` in the run folder by default.
@@ -57,4 +59,5 @@ class PredictedScale(pl.Callback):
         index, first = np.unique(np.concatenate([index for index, _ in parts]), return_index=True)
         scale = np.concatenate([scale for _, scale in parts])[first]
         path = Path(self.submission) if self.submission else run_folder(trainer).submission
-        write_numbers(scale_file(path), index=index, joint_scale_m=scale)
+        tied = {"prediction_sha256": sha256(path)} if path.is_file() else {}
+        write_numbers(scale_file(path), index=index, joint_scale_m=scale, **tied)

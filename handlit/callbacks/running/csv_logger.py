@@ -1,7 +1,9 @@
 """``metrics.csv``: a log that a resumed run continues."""
 
 import csv
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning_fabric.loggers.csv_logs import _ExperimentWriter
 from pytorch_lightning.loggers import CSVLogger
@@ -13,7 +15,7 @@ from handlit.files import whole
 
 
 class _AppendingWriter(ExperimentWriter):
-    """Appends to an existing file, which the base class deletes."""
+    """Appends to an existing file, which the base class deletes, and adds columns without ever leaving half of it."""
 
     @override
     def _check_log_dir_exists(self) -> None:
@@ -21,6 +23,26 @@ class _AppendingWriter(ExperimentWriter):
         if path.is_file():
             with path.open(newline="") as file:
                 self.metrics_keys = next(csv.reader(file), [])
+
+    @override
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        path = Path(self.metrics_file_path)
+        with path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+        try:
+            _write(path, fieldnames, rows)
+        except OSError:
+            # the next attempt adds the columns again
+            self.metrics_keys = list(reader.fieldnames or [])
+            raise
+
+
+def _write(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    with whole(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, header)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class ResumableCSVLogger(CSVLogger):
@@ -54,7 +76,4 @@ class ResumableCSVLogger(CSVLogger):
             path.unlink()
             self.experiment.metrics_keys = []
             return
-        with whole(path) as temporary, temporary.open("w", newline="") as file:
-            writer = csv.DictWriter(file, header)
-            writer.writeheader()
-            writer.writerows(rows)
+        _write(path, header, rows)

@@ -22,7 +22,9 @@ from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.callbacks.running.logger_guard import tolerated
 from handlit.callbacks.running.wandb_run import WandbRun
 from handlit.callbacks.trainer_parts import run_folder
+from handlit.errors import InputError
 from handlit.files import write_bytes
+from handlit.reading import read_json
 from handlit.scoring.official.result_card import read_card
 from handlit.version import code_version
 
@@ -92,8 +94,14 @@ def environment(trainer: pl.Trainer) -> dict[str, Any]:
 
 
 def add_entry(path: Path, entry: dict[str, Any]) -> None:
-    """Append to a JSON list in a file."""
-    entries = orjson.loads(path.read_bytes()) if path.is_file() else []
+    """Append to a JSON list in a file.
+
+    Raises:
+        InputError: It is there and holds something else.
+    """
+    entries = read_json(path) if path.is_file() else []
+    if not isinstance(entries, list):
+        raise InputError(f"{path} holds no list of starts: remove it")
     write_bytes(path, _json([*entries, entry]))
 
 

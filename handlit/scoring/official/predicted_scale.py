@@ -1,5 +1,6 @@
 """The uncertainty that a method gives with its predictions, against the errors it makes."""
 
+import logging
 import math
 import zipfile
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from scipy.stats import spearmanr
 from handlit.errors import InputError
 from handlit.formats.benchmark import Benchmark
 from handlit.skeleton import JOINTS, NUM_JOINTS, permutation
+
+log = logging.getLogger(__name__)
 
 #: Groups of equal size that joints are sorted into by their predicted scale.
 NUM_BINS = 10
@@ -37,13 +40,18 @@ def scale_file(prediction: Path) -> Path:
     return prediction.with_name(f"{prediction.stem}.scale.npz")
 
 
-def read_joint_scale(path: Path, num_frames: int, protocol: Benchmark) -> np.ndarray | None:
+def read_joint_scale(
+    path: Path, num_frames: int, protocol: Benchmark, prediction_sha256: str | None = None
+) -> np.ndarray | None:
     """Read ``index`` (N,) and ``joint_scale_m`` (N, 21), handlit's joint order, in any order of frames.
+
+    A file that says in ``prediction_sha256`` that it is of another prediction is left out, with a warning.
 
     Args:
         path: As `scale_file` names it; no file is no scale.
         num_frames: Of the ground truth.
         protocol: Decides the joint order.
+        prediction_sha256: Hash of the prediction that it lies beside, if it is known.
 
     Returns:
         (N, 21) metres in the benchmark's joint order, or None.
@@ -56,8 +64,12 @@ def read_joint_scale(path: Path, num_frames: int, protocol: Benchmark) -> np.nda
     try:
         with np.load(path, allow_pickle=False) as file:
             index, scale = file["index"], file["joint_scale_m"]
+            of_prediction = str(file["prediction_sha256"]) if "prediction_sha256" in file else prediction_sha256
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: expected arrays index and joint_scale_m ({error}); predict again") from error
+    if prediction_sha256 is not None and of_prediction != prediction_sha256:
+        log.warning("%s is of another prediction than the one beside it, and is left out: predict again", path)
+        return None
     if scale.shape != (num_frames, NUM_JOINTS) or not np.array_equal(np.sort(index), np.arange(num_frames)):
         raise InputError(
             f"{path}: expected joint_scale_m of shape {(num_frames, NUM_JOINTS)} with every frame once in index, got "

@@ -1,6 +1,9 @@
 """The log of a resumed run."""
 
+import csv
 from pathlib import Path
+
+import pytest
 
 from handlit.callbacks import ResumableCSVLogger
 
@@ -27,3 +30,23 @@ def test_a_log_is_cut_back_and_continued(tmp_path: Path) -> None:
     anew = ResumableCSVLogger(str(tmp_path))
     anew.rewind(0)
     assert not (tmp_path / "metrics.csv").exists()
+
+
+def test_a_new_column_never_costs_the_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logger = ResumableCSVLogger(str(tmp_path))
+    logger.log_metrics({"loss": 1.0}, 0)
+    logger.save()
+    before = (tmp_path / "metrics.csv").read_text()
+
+    def power_cut(*_: object) -> None:
+        raise OSError("the disk is gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(csv.DictWriter, "writerows", power_cut)
+        logger.log_metrics({"val": 2.0}, 1)
+        with pytest.raises(OSError, match="gone"):
+            logger.save()
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+    assert (tmp_path / "metrics.csv").read_text() == before
+    logger.save()
+    assert (tmp_path / "metrics.csv").read_text() == "loss,step,val\n1.0,0,\n,1,2.0\n"
