@@ -68,6 +68,10 @@ class RunFolder:
         """A state whose logs are not on the disk yet."""
         return self.checkpoints / "pending.ckpt"
 
+    def lock(self, command: str) -> Path:
+        """Says which process runs a command here; it is there while that runs."""
+        return self.path / f".{command}.lock"
+
     def nonfinite(self, rank: int) -> Path:
         """What made a process's loss NaN or infinite."""
         return self.path / "nonfinite" / f"rank{rank}.pt"

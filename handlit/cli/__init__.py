@@ -27,7 +27,7 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Command and its options, perhaps after ``--import MODULE``; ``sys.argv`` when None.
 
     Raises:
-        SystemExit: With 2 after a message when the input is wrong.
+        SystemExit: With 2 after a message when the input is wrong, 69 when the run folder is in use.
     """
     arguments = list(sys.argv[1:] if args is None else args)
     try:
@@ -48,7 +48,7 @@ def main(args: Sequence[str] | None = None) -> None:
             raise InputError(f"there is no command '{command}'\n{_overview()}")
     except (InputError, FileNotFoundError, FileExistsError, PermissionError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
-        raise SystemExit(2) from error
+        raise SystemExit(getattr(error, "exit_code", 2)) from error
 
 
 def _overview() -> str:

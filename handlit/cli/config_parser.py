@@ -2,19 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import Namespace, get_loader
+from jsonargparse import Namespace, get_loader, set_loader
 from jsonargparse.typing import Path_fr
 from pytorch_lightning.cli import LightningArgumentParser
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
-from handlit.cli.configs import find_config
+from handlit.cli.configs import find_config, stated_run_dir
+from handlit.errors import InputError, one_line
+from handlit.run_folder import RunFolder
+from handlit.yaml_files import check_size, load_yaml
 
 #: Options that take the file of a configuration; the last two take a class as well.
 _FILE_OPTIONS = ("-c", "--config", "--model", "--data")
 _PARTS = ("model", "data")
+_load = get_loader("yaml")
+
+
+def _load_bounded(text: str) -> Any:
+    """What the parser makes of a text, of a file or an option, unless it is made to fill the memory."""
+    check_size(text)
+    try:
+        return _load(text)
+    # numbers of thousands of digits
+    except ValueError as error:
+        raise yaml.YAMLError(one_line(error)) from error
+
+
+set_loader("yaml", _load_bounded, exceptions=(yaml.YAMLError,))
 
 
 class ConfigParser(LightningArgumentParser):
@@ -24,14 +43,17 @@ class ConfigParser(LightningArgumentParser):
     def parse_args(  # type: ignore[override]  # jsonargparse's own does not have argparse's overloads either
         self, args: Sequence[str] | None = None, *rest: Any, **options: Any
     ) -> Namespace:
-        return super().parse_args(None if args is None else list(_with_files(args)), *rest, **options)
+        if args is not None:
+            args = list(_with_files(args))
+            args += [f"--run_dir={folder}" for folder in _moved_run(args)]
+        return super().parse_args(args, *rest, **options)
 
     @override
     def parse_string(self, cfg_str: str, *rest: Any, **options: Any) -> Namespace:
         content = None
         # what cannot be read is refused by the parser itself
         with suppress(yaml.YAMLError):
-            content = get_loader("yaml")(cfg_str)
+            content = _load_bounded(cfg_str)
         if isinstance(content, dict):
             parts = {name: _shipped(content[name]) for name in _PARTS if _missing(content.get(name))}
             if parts:
@@ -55,7 +77,33 @@ def _with_files(arguments: Sequence[str]) -> Iterator[str]:
 def _file(option: str, value: str) -> str:
     written_out = any(mark in value for mark in ("://", "{", "\n", ": ")) or value == "-"
     is_class = option in ("--model", "--data") and not _looks_like_a_path(value)
-    return value if written_out or is_class else str(find_config(value))
+    if written_out or is_class:
+        return value
+    file = find_config(value)
+    if not isinstance(load_yaml(file), dict):
+        raise InputError(f"{file} is no configuration: it holds no settings by name")
+    return str(file)
+
+
+def _moved_run(arguments: Sequence[str]) -> list[Path]:
+    """The folder of a run that was copied or moved, configuration included: later commands use what lies in it."""
+    files = [
+        word.partition("=")[2] or following
+        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        if word.partition("=")[0] in ("-c", "--config")
+    ]
+    if any(word.partition("=")[0] == "--run_dir" for word in arguments):
+        return []
+    # the last one that names a run folder decides
+    for file in map(Path, reversed(files)):
+        stated, run = stated_run_dir(file), RunFolder(file.parent)
+        if stated is None:
+            continue
+        if file.name != run.config.name or not run.checkpoints.is_dir() or run.path.resolve() == stated.resolve():
+            return []
+        rank_zero_only(print)(f"{file} says run_dir {stated}, but lies elsewhere: its own folder, {run.path}, is used")
+        return [run.path]
+    return []
 
 
 def _looks_like_a_path(value: str) -> bool:
@@ -63,13 +111,18 @@ def _looks_like_a_path(value: str) -> bool:
 
 
 def _missing(value: object) -> bool:
-    """Whether it names a file that is not there, from the folder of the file that is being read."""
+    """Whether it names a file that is not there, from the folder of the file that is being read.
+
+    Raises:
+        InputError: It is there and no YAML file.
+    """
     if not isinstance(value, str) or "://" in value or not _looks_like_a_path(value):
         return False
     try:
-        Path_fr(value)
+        path = Path_fr(value)
     except TypeError:
         return True
+    load_yaml(Path(path.absolute))
     return False
 
 

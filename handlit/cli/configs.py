@@ -1,9 +1,11 @@
 """Where the shipped configurations are: at the top of a checkout, and inside an installed package."""
 
+import os
 from difflib import SequenceMatcher
 from pathlib import Path
 
 from handlit.errors import InputError
+from handlit.yaml_files import load_yaml
 
 # a checkout has no copy inside its package, so that the folder beside the package is looked at there alone
 _INSTALLED = Path(__file__).parents[1] / "configs"
@@ -37,7 +39,8 @@ def find_config(name: str) -> Path:
     Raises:
         InputError: There is neither; the message lists similar names.
     """
-    if Path(name).expanduser().is_file():
+    # not pathlib's, which fails for what can be no name of a file
+    if os.path.isfile(os.path.expanduser(name)):
         return Path(name)
     folder = config_folder()
     names = {path.relative_to(folder).with_suffix("").as_posix(): path for path in sorted(folder.rglob("*.yaml"))}
@@ -48,6 +51,17 @@ def find_config(name: str) -> Path:
     near = sorted((other for other in names if scores[other] > _SIMILAR), key=scores.__getitem__, reverse=True)
     similar = f"similar are {', '.join(near[:4])}" if near else f"the shipped ones lie in {folder}"
     raise InputError(f"{name} is neither a file nor the name of a shipped configuration; {similar}")
+
+
+def stated_run_dir(config: Path) -> Path | None:
+    """The run folder that a configuration names; None where it names none.
+
+    Raises:
+        InputError: It is no YAML file.
+    """
+    content = load_yaml(config) if os.path.isfile(config) else None
+    stated = content.get("run_dir") if isinstance(content, dict) else None
+    return Path(os.path.expandvars(stated)) if isinstance(stated, str) else None
 
 
 def _similarity(name: str, other: str) -> float:

@@ -10,6 +10,13 @@ from handlit.errors import InputError
 
 #: Entry points whose modules are imported before every command; an installed package names its modules there.
 GROUP = "handlit.plugins"
+#: Packages that the last call of `import_plugins` imported from.
+_packages: set[str] = set()
+
+
+def imported_packages() -> frozenset[str]:
+    """Top-level names of the modules that the user has named by ``--import`` or by installing a plugin."""
+    return frozenset(_packages)
 
 
 def import_plugins(arguments: Sequence[str]) -> list[str]:
@@ -26,7 +33,9 @@ def import_plugins(arguments: Sequence[str]) -> list[str]:
     Raises:
         InputError: A module cannot be found, an installed plugin cannot be imported, or ``--import`` has no name.
     """
+    _packages.clear()
     for plugin in entry_points(group=GROUP):
+        _packages.add(plugin.module.partition(".")[0])
         try:
             plugin.load()
         except (ImportError, AttributeError) as error:
@@ -48,4 +57,5 @@ def import_plugins(arguments: Sequence[str]) -> list[str]:
                 f"{option} {name}: {error}; expected the name of a module in this folder or on PYTHONPATH, before the "
                 "command: --import my_dataset score ..."
             ) from error
+        _packages.add(name.partition(".")[0])
     return rest

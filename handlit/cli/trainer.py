@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from pydoc import locate
@@ -18,10 +19,19 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
 from handlit.callbacks import HypothesisEvaluation, LastCheckpoint, ModelSize, RunProgress, ValidationPictures
-from handlit.callbacks.running.checkpoint_files import best_checkpoint, newest_checkpoint
+from handlit.callbacks.running.checkpoint_files import (
+    DurableCheckpoints,
+    best_checkpoint,
+    check_file,
+    failed_restoring,
+    newest_checkpoint,
+)
+from handlit.callbacks.running.run_lock import run_lock
 from handlit.cli.config_parser import ConfigParser
+from handlit.cli.configs import stated_run_dir
+from handlit.cli.trusted_classes import only_trusted_classes
 from handlit.data.loading.datamodule import HandDataModule
-from handlit.errors import InputError
+from handlit.errors import InputError, one_line
 from handlit.files import whole, write_text
 from handlit.models.backbones import check_synchronised_normalisation
 from handlit.program import program
@@ -60,8 +70,11 @@ class SaveRunConfig(SaveConfigCallback):
             raise InputError(
                 f"{run.path} already holds a run: choose another --run_dir, remove the folder, or resume it by --resume"
             )
-        # where this process began is not a setting of the run
+        # where this process began is not a setting of the run, and its folder is one setting
         config.resume, config.ckpt_path = False, None
+        for callback in config.trainer.callbacks or []:
+            if "init_args" in callback and callback.init_args.get("dirpath") == str(run.checkpoints):
+                callback.init_args.dirpath = None
         with whole(run.config) as temporary:
             self.parser.save(config, temporary, skip_none=False, overwrite=True, multifile=False)
 
@@ -128,7 +141,13 @@ class HandlitCLI(LightningCLI):
     @override
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         # the base class warns when the arguments came from the command line
-        self.config = parser.parse_args(args)
+        trusted = nullcontext() if args[0] == "fit" else only_trusted_classes(args[0])
+        with trusted:
+            self.config = parser.parse_args(args)
+
+    @override
+    def _parse_ckpt_path(self) -> None:
+        """Let the configuration alone choose the method; the base class imports the class that a checkpoint names."""
 
     @override
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -147,13 +166,16 @@ class HandlitCLI(LightningCLI):
             if enabled is not False and not _has_callback(settings.callbacks, base)
         ]
         try:
-            return super().instantiate_trainer(**kwargs)
+            trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, TypeError) as error:
             raise InputError(
                 f"{error} (trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}, "
                 f"trainer.strategy={settings.strategy}; this machine has {torch.cuda.device_count()} CUDA devices and "
                 f"{os.cpu_count()} CPU cores)"
             ) from error
+        # here and in no configuration, which could leave it out: it runs no code from checkpoints
+        trainer.strategy.checkpoint_io = DurableCheckpoints()
+        return trainer
 
     @override
     def before_instantiate_classes(self) -> None:
@@ -164,27 +186,54 @@ class HandlitCLI(LightningCLI):
         _check_shared_settings("data", config.data, ("mano_path", "image_size"))
         _check_shared_settings("model", config.model, SHARED_SETTINGS)
         config.trainer.logger = _loggers(config.trainer.logger, run, training=self.subcommand == "fit")
+        # for strategies that read checkpoints themselves
+        config.weights_only = True
+        if config.ckpt_path is not None:
+            check_file(Path(config.ckpt_path))
         if self.subcommand == "fit":
+            # left open, the logger would decide where checkpoints go
+            elsewhere = [None, *(str(RunFolder(path).checkpoints) for path in _stated_run_dirs(config))]
             for callback in config.trainer.callbacks or []:
-                # left open, the logger would decide where checkpoints go
-                if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath is None:
+                if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath in elsewhere:
                     callback.init_args.dirpath = str(run.checkpoints)
-            if config.resume:
-                checkpoint = newest_checkpoint(run)
-                config.ckpt_path = None if checkpoint is None else str(checkpoint)
             return
         if self.subcommand == "predict":
             # predictions go to files batch by batch; keeping them would fill the memory
             config.return_predictions = False
         if config.ckpt_path is None:
             config.ckpt_path = str(best_checkpoint(run))
+            check_file(Path(config.ckpt_path))
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        run = RunFolder(self.trainer.default_root_dir)
+        # validation writes nothing; of several processes the first holds the lock for all
+        locked = subcommand != "validate" and self.trainer.is_global_zero
+        with run_lock(run, subcommand) if locked else nullcontext():
+            try:
+                super()._run_subcommand(subcommand)
+            except (InputError, MisconfigurationException, torch.OutOfMemoryError):
+                raise
+            except Exception as error:
+                checkpoint = self.config_init[subcommand].ckpt_path
+                if checkpoint is None or not failed_restoring(error):
+                    raise
+                raise InputError(
+                    f"the state in {checkpoint} cannot be restored, because it is damaged or of another version: "
+                    f"{type(error).__name__}: {one_line(error)}"
+                ) from error
 
     def before_fit(self) -> None:
-        """Refuse what ``sync_batchnorm`` would spoil.
+        """Choose the checkpoint to resume from, and refuse what ``sync_batchnorm`` would spoil.
 
         Raises:
-            InputError: The network's normalisation cannot be synchronised, or there is no GPU.
+            InputError: All checkpoints are damaged, the network's normalisation cannot be synchronised, or there is no
+                GPU.
         """
+        if self.config.fit.resume:
+            # not before the lock is held: whoever held it may have written another one
+            checkpoint = newest_checkpoint(RunFolder(self.trainer.default_root_dir))
+            self.config_init.fit.ckpt_path = None if checkpoint is None else str(checkpoint)
         if not self.config[str(self.subcommand)].trainer.sync_batchnorm:
             return
         check_synchronised_normalisation(self.model)
@@ -203,6 +252,12 @@ class HandlitCLI(LightningCLI):
             path = RunFolder(self.trainer.default_root_dir).test_numbers
             write_text(path, json.dumps(numbers, indent=1))
             print(f"numbers of the test: {path}")
+
+
+def _stated_run_dirs(config: Namespace) -> list[Path]:
+    """Run folders that the configuration files name."""
+    stated = [stated_run_dir(Path(str(file))) for file in config.config or []]
+    return [path for path in stated if path is not None]
 
 
 def check_writable(folder: Path) -> None:

@@ -165,7 +165,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """
         for config in self.trainer.lr_scheduler_configs:
             planned = getattr(config.scheduler, "total_steps", None)
-            if planned is not None and planned < self.trainer.estimated_stepping_batches:
+            if isinstance(planned, int) and planned < self.trainer.estimated_stepping_batches:
                 raise InputError(
                     f"the run was planned for {planned} steps, where its learning rate ends, and cannot be resumed for "
                     f"{self.trainer.estimated_stepping_batches}: keep trainer.max_epochs and max_steps, or start anew"

@@ -1,13 +1,12 @@
 """Reading state_dicts from untrusted files: tensors only, never code."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from handlit.errors import InputError
+from handlit.errors import InputError, one_line
 
 #: Names under which training scripts wrap a state_dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")
@@ -32,11 +31,12 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         raise FileNotFoundError(f"weight file {path} does not exist")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError, ValueError) as error:
+    # a stranger's file fails in every way
+    except Exception as error:
         raise InputError(
             f"{path} holds no plain state_dict: it is damaged, or a whole pickled module, whose loading would run code "
             "from the file and which is therefore refused. Where the code that wrote it is at hand, save "
-            f"torch.save(model.state_dict(), 'state_dict.bin') there and give that file ({_first_line(error)})"
+            f"torch.save(model.state_dict(), 'state_dict.bin') there and give that file ({one_line(error)[:120]})"
         ) from error
     for name in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -49,7 +49,3 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
         if all(name.startswith(prefix) for name in weights):
             weights = {name.removeprefix(prefix): tensor for name, tensor in weights.items()}
     return weights
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).splitlines()), type(error).__name__)[:120]

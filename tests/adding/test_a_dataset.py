@@ -72,8 +72,8 @@ def run(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_fit_test_predict_and_score(run: Path, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = str(run / "config.yaml")
-    main(["test", "--config", config])
-    main(["predict", "--config", config])
+    main(["--import", FORMAT, "test", "--config", config])
+    main(["--import", FORMAT, "predict", "--config", config])
     assert "submission for bricks" in capsys.readouterr().out
     main(["--import", FORMAT, "score", str(run / "pred.zip"), str(root), "--out", str(tmp_path)])
     assert "Bricks, 3 images" in capsys.readouterr().out

@@ -53,11 +53,21 @@ def test_it_fits_tests_predicts_and_compares(experiment: Path, tmp_path: Path) -
     assert "val/pa_mpjpe_mm" in run.metrics.read_text()
     assert run.best.is_file()
 
-    main(["test", "--config", str(run.config), "--hypotheses.num_hypotheses", "5"])
+    main(
+        [
+            "--import",
+            "tests.adding.thumbnail_hand",
+            "test",
+            "--config",
+            str(run.config),
+            "--hypotheses.num_hypotheses",
+            "5",
+        ]
+    )
     numbers = json.loads(run.test_numbers.read_text())
     assert {"test/mpjpe_mm", "test/mpvpe_mm", "test/loss_nll", "test/crps_mm", "test/calibration_error"} <= set(numbers)
 
-    main(["predict", "--config", str(run.config)])
+    main(["--import", "tests.adding.thumbnail_hand", "predict", "--config", str(run.config)])
     with zipfile.ZipFile(run.submission) as archive:
         joints, vertices = json.loads(archive.read("pred.json"))
     assert len(joints) == len(vertices) == 4

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import STEP_OUTPUT
+from torch import Tensor
 from typing_extensions import override
 
 from handlit.callbacks.running.csv_logger import ResumableCSVLogger
@@ -59,6 +61,8 @@ class LastCheckpoint(Checkpoint):
         self._written = False
         self._pending: Path | None = None
         self._last_time = 0.0
+        #: how many optimisers' and schedules' states were in the checkpoint that the run resumes from
+        self._restored: tuple[int, int] | None = None
 
     @override
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -75,6 +79,8 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let a run whose folder has been moved know its best checkpoint, or a worse one would take its name."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._restored = len(checkpoint.get("optimizer_states", ())), len(checkpoint.get("lr_schedulers", ()))
         for callback in trainer.checkpoint_callbacks:
             state = checkpoint.get("callbacks", {}).get(callback.state_key)
             if isinstance(callback, ModelCheckpoint) and state is not None and state["dirpath"] != callback.dirpath:
@@ -85,8 +91,10 @@ class LastCheckpoint(Checkpoint):
         """Listen for SIGTERM, and cut the logs back to where the run resumes.
 
         Raises:
-            InputError: The processes resume from different states.
+            InputError: The processes resume from different states, or from one of other optimisers.
         """
+        if self._restored is not None:
+            _check_optimizers(trainer, self._restored)
         self._last_time = time.monotonic()
         self._listen()
         _check_same_start(trainer)
@@ -174,6 +182,33 @@ def _check_same_start(trainer: pl.Trainer) -> None:
         raise InputError(
             f"the processes start differently ({'; '.join(words)}): --run_dir must be one folder that all of them see"
         )
+
+
+def _check_optimizers(trainer: pl.Trainer, restored: tuple[int, int]) -> None:
+    """Refuse restored optimisers that are not this run's: torch's kernels write beyond averages of other sizes."""
+    here = len(trainer.optimizers), len(trainer.lr_scheduler_configs)
+    if restored != here:
+        raise InputError(
+            f"the checkpoint holds the states of {restored[0]} optimisers and {restored[1]} learning-rate schedules, "
+            f"the method has {here[0]} and {here[1]}: resume with the configuration of its run"
+        )
+    for optimizer in trainer.optimizers:
+        wrong = [
+            name
+            for group in optimizer.param_groups
+            for name, default in optimizer.defaults.items()
+            if isinstance(default, float) and not isinstance(group.get(name), float | int | Tensor)
+        ]
+        for parameter, state in optimizer.state.items():
+            wrong += [name for name, value in state.items() if not _fits(name, value, parameter)]
+        if wrong:
+            raise InputError(f"the checkpoint's state of the optimiser is damaged: its {wrong[0]} fits no weights")
+
+
+def _fits(name: str, value: Any, parameter: Tensor) -> bool:
+    if name in ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer"):
+        return value is None or (isinstance(value, Tensor) and value.shape == parameter.shape)
+    return name != "step" or not isinstance(value, Tensor) or value.numel() == 1
 
 
 def _move(state: dict[str, Any], folder: Path) -> None:

@@ -183,6 +183,8 @@ class ResumableLoader(DataLoader[Any]):
             InputError: The state is of an earlier handlit, which kept less; or, by the next iteration, it is of that
                 epoch and a step's samples are not as many.
         """
+        if not isinstance(state, dict) or not all(isinstance(count, int) and count >= 0 for count in state.values()):
+            raise InputError("the checkpoint is damaged: its state of the data is no counts by name")
         if missing := self.state_dict().keys() - state.keys():
             raise InputError(
                 f"an earlier handlit wrote the checkpoint without {' and '.join(sorted(missing))} of its data: resume "

@@ -9,7 +9,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from handlit.callbacks.running.checkpoint_files import DurableCheckpoints, best_checkpoint, damage, newest_checkpoint
+from handlit.callbacks.running.checkpoint_files import (
+    DurableCheckpoints,
+    best_checkpoint,
+    damage,
+    newest_checkpoint,
+    read_checkpoint,
+)
 from handlit.errors import InputError
 from handlit.run_folder import RunFolder
 
@@ -114,12 +120,64 @@ class Stranger:
     """Code that a checkpoint could bring along."""
 
 
-@pytest.mark.parametrize("state", [{"state_dict": {}, "more": Stranger()}, {"epoch": 1}, [1, 2]])
-def test_what_is_no_checkpoint_is_refused(tmp_path: Path, state: Any) -> None:
+def nested(levels: int) -> list[Any]:
+    """Small in memory, and endless for whoever walks through it."""
+    part: list[Any] = [1]
+    for _ in range(levels):
+        part = [part, part]
+    return part
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "code": ({**STATE, "more": Stranger()}, "Stranger, which could run code"),
+    "no weights": ({"epoch": 1, "pytorch-lightning_version": "2"}, "it has no state_dict"),
+    "no version": ({"state_dict": {}}, "it has no pytorch-lightning_version"),
+    "a list": ([1, 2], "is no checkpoint of Lightning"),
+    "weights that are a list": ({**STATE, "state_dict": [1]}, "state_dict cannot be"),
+    "weights that are texts": ({**STATE, "state_dict": {"weight": "x"}}, "more than dense tensors"),
+    "weights without a name": ({**STATE, "state_dict": {1: torch.ones(1)}}, "more than dense tensors"),
+    "sparse weights": ({**STATE, "state_dict": {"weight": torch.eye(2).to_sparse()}}, "more than dense tensors"),
+    "weights of nowhere": ({**STATE, "state_dict": {"weight": torch.ones(2, device="meta")}}, "more than dense"),
+    "an epoch that is a text": ({**STATE, "epoch": "three"}, "epoch cannot be"),
+    "a negative step": ({**STATE, "global_step": -1}, "global_step cannot be"),
+    "progress that is a text": ({**STATE, "loops": {"fit_loop": {"total": "x"}}}, "loops cannot be"),
+    "progress without end": ({**STATE, "loops": {"fit_loop": nested(60)}}, "loops cannot be"),
+    "callbacks that are a list": ({**STATE, "callbacks": []}, "callbacks cannot be"),
+    "optimisers by name": ({**STATE, "optimizer_states": {}}, "optimizer_states cannot be"),
+    "a method that is a list": ({**STATE, "handlit": nested(60)}, "handlit cannot be"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path, name: str) -> None:
     path = tmp_path / "file.ckpt"
+    state, message = WRONG[name]
     torch.save(state, path)
-    with pytest.raises(InputError, match=r"file\.ckpt"):
+    with pytest.raises(InputError, match=message) as error:
         DurableCheckpoints().load_checkpoint(path)
-    path.write_text("state_dict")
+    assert str(error.value).startswith(str(path))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "file.ckpt"
+    for content in (b"", b"state_dict", b"PK\x03\x04", bytes(10_000)):
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="no checkpoint"):
+            read_checkpoint(path)
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
     with pytest.raises(InputError, match="no checkpoint"):
-        DurableCheckpoints().load_checkpoint(path)
+        read_checkpoint(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 28))
+    with pytest.raises(InputError, match="archive of something else"):
+        read_checkpoint(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("readme.txt", "x")
+    with pytest.raises(InputError, match="is not loaded"):
+        read_checkpoint(path)
+    with pytest.raises(InputError, match="is a folder"):
+        read_checkpoint(tmp_path)
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        read_checkpoint(tmp_path / "nowhere.ckpt")
