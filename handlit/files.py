@@ -41,7 +41,7 @@ def whole(path: Path, durable: bool = True) -> Iterator[Path]:
     for leftover in path.parent.glob(pattern) if durable else ():
         if not is_being_written(leftover):
             leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.stem}.{_host()}-{os.getpid()}.part{path.suffix}")
+    temporary = temporary_path(path)
     try:
         yield temporary
         if durable:
@@ -104,6 +104,11 @@ def sha256(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def temporary_path(path: Path) -> Path:
+    """Where this process writes what is to lie at a path; `is_being_written` while it runs."""
+    return path.with_name(f".{path.stem}.{_host()}-{os.getpid()}.part{path.suffix}")
 
 
 def is_being_written(temporary: Path) -> bool:

@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from handlit.errors import InputError
+from handlit.reading import shown
+
 
 @dataclass(frozen=True)
 class FrameTable:
@@ -83,8 +86,22 @@ class FrameTable:
 
 
 def open_array(path: Path) -> np.ndarray:
-    """Map the array of a ``.npy`` file, read-only: pages are read when they are looked at and shared by processes."""
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    """Map the array of a ``.npy`` file, read-only: pages are read when they are looked at and shared by processes.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InputError: It is damaged, or holds no plain array.
+    """
+    try:
+        # unlike `np.load`, this opens neither archives nor pickled objects
+        with np.errstate(over="ignore"):
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
+    except FileNotFoundError:
+        raise
+    # a damaged header gives what Python's parsers and the mapping of memory raise, which has no common class
+    except Exception as error:
+        raise InputError(f"{path} is damaged ({shown(error, 200) or type(error).__name__}): copy it again") from error
+    return array
 
 
 def _by_name(array: np.ndarray) -> np.ndarray | Path:

@@ -5,12 +5,12 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from handlit.files import TEMPORARY, is_being_written, temporary_path
 from handlit.formats.frame_table import FrameTable, open_array
 
 log = logging.getLogger(__name__)
@@ -114,30 +114,38 @@ def open_arrays(folder: Path) -> dict[str, np.ndarray]:
 def _open(folder: Path, identity: str) -> dict[str, np.ndarray] | None:
     """The arrays of a whole index of this identity, otherwise None."""
     try:
-        if json.loads((folder / _DONE).read_text())["identity"] != identity:
-            return None
-        return open_arrays(folder)
-    except (OSError, ValueError, KeyError) as error:
-        if folder.is_dir():
-            log.warning("the index %s is damaged (%s) and is built again", folder, error)
-            shutil.rmtree(folder, ignore_errors=True)
-        return None
+        done, arrays = json.loads((folder / _DONE).read_bytes()), open_arrays(folder)
+        if done == {"identity": identity, "arrays": sorted(arrays)}:
+            return arrays
+        reason = "another content is listed"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = str(error)
+    if folder.is_dir():
+        log.warning("the index %s is damaged (%s) and is built again", folder, reason)
+        shutil.rmtree(folder, ignore_errors=True)
+    return None
 
 
 def _save(place: Path, name: str, identity: str, arrays: Mapping[str, np.ndarray]) -> Path:
     place.mkdir(parents=True, exist_ok=True)
     folder = place / f"{name}-{identity}"
-    with tempfile.TemporaryDirectory(prefix=f"{name}-building-", dir=place) as temporary:
-        whole = Path(temporary) / "index"
-        whole.mkdir()
-        save_arrays(whole, arrays)
-        (whole / _DONE).write_text(json.dumps({"identity": identity, "arrays": sorted(arrays)}))
+    building = temporary_path(folder)
+    # what killed processes were building
+    for leftover in place.glob(TEMPORARY):
+        if not is_being_written(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+    try:
+        building.mkdir()
+        save_arrays(building, arrays)
+        (building / _DONE).write_text(json.dumps({"identity": identity, "arrays": sorted(arrays)}))
         try:
-            whole.rename(folder)
+            building.rename(folder)
         except OSError:
             if not folder.is_dir():
                 raise
             # another process was faster with the same index
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
     for older in place.glob(f"{name}-{'?' * len(identity)}"):
         if older != folder:
             shutil.rmtree(older, ignore_errors=True)

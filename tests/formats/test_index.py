@@ -3,6 +3,8 @@
 import logging
 import multiprocessing
 import os
+import re
+import socket
 import time
 from pathlib import Path
 
@@ -91,7 +93,7 @@ def test_indices_of_other_names_stay(root: Path) -> None:
     assert kept.calls == 0
 
 
-@pytest.mark.parametrize("damage", ["truncate", "no list", "nonsense"])
+@pytest.mark.parametrize("damage", ["truncate", "no list", "nonsense", "a list", "a column less", "no array"])
 def test_a_damaged_index_is_built_again(root: Path, damage: str, caplog: pytest.LogCaptureFixture) -> None:
     cached_arrays("train", root, identity(root), Builder(1))
     (folder,) = (root / ".handlit").iterdir()
@@ -99,8 +101,12 @@ def test_a_damaged_index_is_built_again(root: Path, damage: str, caplog: pytest.
         (folder / "numbers.npy").write_bytes((folder / "numbers.npy").read_bytes()[:-8])
     elif damage == "no list":
         (folder / "index.json").unlink()
+    elif damage == "a column less":
+        (folder / "names.npy").unlink()
+    elif damage == "no array":
+        (folder / "numbers.npy").write_bytes(b"\x93NUMPY\x01\0\x08\0" + b"(" * 8)
     else:
-        (folder / "index.json").write_text("{")
+        (folder / "index.json").write_text("{" if damage == "nonsense" else "[]")
     with caplog.at_level(logging.WARNING):
         arrays = cached_arrays("train", root, identity(root), Builder(2))
     assert arrays["numbers"][-1] == 2
@@ -134,6 +140,18 @@ def test_a_full_disk_leaves_nothing_behind(root: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr("numpy.save", full)
     np.testing.assert_array_equal(cached_arrays("train", root, identity(root), Builder())["numbers"], 7)
     assert list((root / ".handlit").iterdir()) == []
+
+
+def test_what_a_killed_process_was_building_is_removed(root: Path) -> None:
+    (root / ".handlit").mkdir()
+    host = re.sub(r"\W", "-", socket.gethostname())
+    mine, left = (root / ".handlit" / f".train-0.{host}-{process}.part" for process in (os.getpid(), 2**22 + 1))
+    mine.mkdir()
+    left.mkdir()
+    (left / "numbers.npy").write_text("half")
+    cached_arrays("val", root, identity(root), Builder())
+    assert mine.exists()
+    assert not left.exists()
 
 
 def _build_slowly(root: Path, value: int, results: "multiprocessing.Queue[int]") -> None:

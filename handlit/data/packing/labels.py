@@ -8,6 +8,7 @@ import numpy as np
 
 from handlit.data.packing.manifest import shard_file
 from handlit.errors import InputError
+from handlit.formats.frame_table import open_array
 from handlit.reading import shown
 
 #: Columns of ``labels/members.npy``: where an image and its masks (0 bytes: none) lie.
@@ -46,15 +47,7 @@ def open_checked(path: Path, kinds: str, shape: tuple[int | None, ...]) -> np.nd
     Raises:
         InputError: The file is damaged, or holds another array.
     """
-    try:
-        # unlike `np.load`, this opens neither archives nor pickled objects
-        with np.errstate(over="ignore"):
-            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
-    except FileNotFoundError:
-        raise
-    # a damaged header gives what Python's parsers and the mapping of memory raise, which has no common class
-    except Exception as error:
-        raise InputError(f"{path} is damaged ({shown(error, 200) or type(error).__name__}): copy it again") from error
+    array = open_array(path)
     fits = array.ndim == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
     if not fits or (array.size and not (array.dtype.kind in kinds and array.dtype.isnative)):
         wanted = ", ".join("N" if side is None else str(side) for side in shape)

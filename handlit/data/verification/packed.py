@@ -22,8 +22,12 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
     With `sample` None every file is compared with its checksum, otherwise the sizes of all and the labels' checksums,
     and that many images of each table are decoded.
     """
+    tables: dict[int, list[str]] = {}
     try:
         pack = Pack(str(root))
+        for split, entry in pack.manifest["splits"].items():
+            pack.split(split)
+            tables.setdefault(entry["table"], []).append(split)
     except DAMAGE as error:
         report.add("damaged pack", "", str(error))
         return
@@ -36,9 +40,6 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
     report.add("damaged pack", "", "files differ from what was packed: copy them again", differing)
     if any(name.startswith("labels/") for name in differing):
         return
-    tables: dict[int, list[str]] = {}
-    for split, entry in pack.manifest["splits"].items():
-        tables.setdefault(entry["table"], []).append(split)
     for table, splits in tables.items():
         name = "+".join(splits)
         frames = pack.table(table)
