@@ -97,7 +97,7 @@ def _has_end_mark(jpeg: bytes) -> bool:
     """Whether the end mark follows the pixels; that of a preview in the header does not count."""
     position = 2
     while jpeg[position : position + 1] == b"\xff":
-        if jpeg[position + 1] == 0xDA:
+        if jpeg[position + 1 : position + 2] == b"\xda":
             # within the pixels' code every 0xff is followed by something else
             return jpeg.find(b"\xff\xd9", position) >= 0
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")

@@ -7,8 +7,6 @@ JSON parser, whose result is searched for what is wrong; of a large one only the
 
 import re
 import warnings
-import zipfile
-import zlib
 from collections.abc import Callable
 from typing import BinaryIO, NoReturn
 
@@ -16,10 +14,9 @@ import numpy as np
 import orjson
 
 from handlit.errors import InputError
+from handlit.formats.archives import DAMAGE, MAX_BYTES
 from handlit.reading import shown, wrong_kind
 
-#: A submission for the largest benchmark with 17 digits a number has about 1.1 GB.
-MAX_BYTES = 2 * 1024**3
 #: FreiHAND's training meshes have 76 million, a submission for the largest benchmark has 48 million.
 MAX_NUMBERS = 100_000_000
 #: Bytes of a text that the JSON parser gets: it needs up to 25 times as much.
@@ -79,7 +76,9 @@ def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tu
             with open_stream() as stream:
                 text = stream.read(MAX_PARSED + 1)
                 arrays = _read_any(text, source, parts) if len(text) <= MAX_PARSED else _refuse(text, stream, source)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise InputError(f"{source}: the archive is damaged ({error}); write or copy it again") from error
     counts = {name: len(array) for name, array in zip(parts, arrays, strict=True)}
     if len(set(counts.values())) > 1:

@@ -19,7 +19,7 @@ import pytest
 from handlit.errors import InputError
 
 #: How long a target runs.
-SECONDS = float(os.environ.get("HANDLIT_FUZZ_SECONDS", "3"))
+SECONDS = float(os.environ.get("HANDLIT_FUZZ_SECONDS", "2"))
 #: What one input may take, and what all of them may add to the process's largest size.
 SECONDS_EACH, MEGABYTES = 2.0, 500
 #: Written in place of a number in a text, and over bytes that may be a binary length.

@@ -68,9 +68,9 @@ def _check_depth(joints: np.ndarray, protocol: Benchmark, is_odd_size: bool) -> 
             Finding(
                 "root_relative",
                 "error",
-                f"the hands lie around the origin, the joint {nearest} nearest to it: they are relative to a point of "
-                "the hand",
-                "Add the given root position (in the benchmark's axes): absolute camera coordinates are scored.",
+                f"the hands lie around the origin, nearest to it {nearest}: they are relative to a point of the hand",
+                "Subtract the wrist from all points and add the given root position (in the benchmark's axes): "
+                "absolute camera coordinates are scored.",
             )
         ]
     behind = float((depth < 0).mean())
