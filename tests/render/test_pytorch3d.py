@@ -5,7 +5,7 @@ shorter side from -1 to 1, faces of all meshes counted through), which checks th
 """
 
 import sys
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -111,8 +111,8 @@ def test_same_gradients(backend: PyTorch3DRasterizer) -> None:
 
 
 def test_absent_package_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pytorch3d", SimpleNamespace())
-    monkeypatch.setitem(sys.modules, "pytorch3d.renderer", None)
+    # the very module that is imported: where PyTorch3D is installed, it may have been imported before
+    monkeypatch.setitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", None)
     with pytest.raises(InputError, match=r"docs/pytorch3d.md.*TorchRasterizer"):
         PyTorch3DRasterizer()
 
