@@ -20,7 +20,7 @@ from handlit.formats.benchmark import DatasetFormat
 from handlit.formats.images import decode, read_bytes, read_image
 from handlit.geometry.crops import check_in_image, inside
 from handlit.hand.asset import NUM_VERTICES
-from handlit.reading import parse_json
+from handlit.reading import parse_json, shown
 from handlit.skeleton import NUM_JOINTS, WRIST
 
 FolderSplit = Literal["train", "val", "test"]
@@ -69,9 +69,9 @@ def read_annotations(root: Path, allow_outside: bool = False) -> tuple[Path, dic
     """
     path, images = read_hands(root)
     for name, hands in images.items():
-        check_file(root, name, f"{path} names {name}", allow_outside)
+        check_file(root, name, f"{path} names {shown(name, 200)}", allow_outside)
         if not isinstance(hands, list):
-            raise InputError(f"{path}: {name} must hold a list of hands, as in {EXAMPLE}")
+            raise InputError(f"{path}: {shown(name, 200)} must hold a list of hands, as in {EXAMPLE}")
     return path, images
 
 
@@ -131,17 +131,19 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
         InputError: A key is unknown, a value is not as documented, or two of them contradict each other.
     """
     if not isinstance(hand, dict) or hand.get("hand") not in ("right", "left"):
-        raise InputError(f"{where}: each hand needs 'hand': 'right' or 'left', got {str(hand)[:200]}")
+        raise InputError(f"{where}: each hand needs 'hand': 'right' or 'left', got {shown(hand)}")
     unknown = sorted(set(hand) - set(KEYS))
     if unknown:
-        raise InputError(f"{where}: unknown key '{unknown[0]}'; a hand may have {', '.join(KEYS)}")
+        raise InputError(f"{where}: unknown key '{shown(unknown[0])}'; a hand may have {', '.join(KEYS)}")
     if hand.get("split") not in (None, *get_args(FolderSplit)):
-        raise InputError(f"{where}: 'split' must be one of {', '.join(get_args(FolderSplit))}, got {hand['split']!r}")
+        raise InputError(
+            f"{where}: 'split' must be one of {', '.join(get_args(FolderSplit))}, got {shown(hand['split'])}"
+        )
     visible = hand.get("visible")
     if visible is not None and not (
         isinstance(visible, list) and len(visible) == 21 and all(isinstance(flag, bool) for flag in visible)
     ):
-        raise InputError(f"{where}: 'visible' must be 21 times true or false, got {visible}")
+        raise InputError(f"{where}: 'visible' must be 21 times true or false, got {shown(visible)}")
     values = {key: _numbers(hand[key], key, where) for key in NUMBERS if hand.get(key) is not None}
     if "camera" in values and not (values["camera"][:2] > 10).all():
         raise InputError(f"{where}: 'camera' must be fx, fy, cx, cy in pixels, got {hand['camera']}")
@@ -197,13 +199,16 @@ def _check_box(box: np.ndarray, joints_2d: np.ndarray | None, image_size: tuple[
 def _numbers(value: Any, key: str, where: str) -> np.ndarray:
     shape = NUMBERS[key]
     words = "four finite numbers" if shape == (4,) else f"finite numbers of shape {' x '.join(map(str, shape))}"
-    try:
-        array = np.array(value)
-    except ValueError as error:
-        raise InputError(f"{where}: '{key}' must be {words}, got rows of different lengths") from error
-    if array.dtype.kind not in "iuf" or array.shape != shape or not np.isfinite(array).all():
-        raise InputError(f"{where}: '{key}' must be {words}, got {str(value)[:100]}")
-    return array.astype(np.float64)
+    if not _has_shape(value, shape):
+        raise InputError(f"{where}: '{key}' must be {words}, got {shown(value)}")
+    return np.array(value, dtype=np.float64)
+
+
+def _has_shape(value: Any, shape: tuple[int, ...]) -> bool:
+    """Whether lists of lists of finite numbers have a shape; NumPy may take any memory to find out."""
+    if not shape:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, list) and len(value) == shape[0] and all(_has_shape(part, shape[1:]) for part in value)
 
 
 def _check_space(values: Mapping[str, np.ndarray], where: str) -> None:
@@ -288,12 +293,13 @@ def read_folder(root: Path, assumed_fov_deg: float, allow_outside: bool = False)
     for name, hands in images.items():
         height, width = read_image(root / name).shape[:2]
         for number, hand in enumerate(hands):
-            values = check_hand(hand, (width, height), f"{path}: {name}, hand {number}")
+            where = f"{path}: {shown(name, 200)}, hand {number}"
+            values = check_hand(hand, (width, height), where)
             if "joints_cam" in values:
                 values["root_cam"] = values["joints_cam"][WRIST]
             mask = hand.get("mask") or ""
             if mask:
-                check_file(root, mask, f"{path}: {name}, hand {number} names the mask {mask}", allow_outside)
+                check_file(root, mask, f"{where} names the mask {shown(mask)}", allow_outside)
             add(
                 keys=f"{name}#{number}",
                 images=name,

@@ -75,6 +75,10 @@ def test_camera_is_taken_or_assumed(tmp_path: Path) -> None:
         ({"a.png": [{"hand": "right", "box": [0, 0, "5", 5]}]}, "four finite numbers"),
         ({"a.png": [{"hand": "left", "box": [9, 9, 3, 3]}]}, "is empty"),
         ({"a.png": [{**HAND, "camera": [1, 2]}]}, "'camera' must be four"),
+        # as one array it would take 400 GB
+        ({"a.png": [{**HAND, "camera": ["9" * 10**6, *["9"] * 10**5]}]}, "'camera' must be four"),
+        ({"a.png": [{**HAND, "box": [0, 0, True, 5]}]}, "four finite numbers"),
+        ({"a.png": [{**HAND, "joints_2d": [[1, 2]] * 20 + [[1]]}]}, "shape 21 x 2"),
     ],
 )
 def test_bad_boxes_are_explained(tmp_path: Path, boxes: object, message: str) -> None:

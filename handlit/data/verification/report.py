@@ -15,6 +15,7 @@ from rich.table import Table
 from handlit.errors import InputError
 from handlit.files import write_text
 from handlit.findings import Finding
+from handlit.reading import shown
 
 #: A problem makes the verification fail, a note does not.
 Severity = Literal["problem", "note"]
@@ -23,6 +24,8 @@ _WORDS: dict[str, Severity] = {"error": "problem", "warning": "note"}
 
 #: How many of the frames or files that a finding is about are named.
 MAX_EXAMPLES = 10
+#: Characters of an example.
+MAX_LENGTH = 1000
 
 
 @dataclass
@@ -59,9 +62,12 @@ class Report:
     ) -> None:
         """Add a finding about these items; nothing if there are none."""
         if items:
-            examples = tuple(item for item in items[:MAX_EXAMPLES] if item)
+            # names of files may hold anything
+            examples = tuple(shown(item, MAX_LENGTH) for item in items[:MAX_EXAMPLES] if item)
             level: Literal["error", "warning"] = "error" if severity == "problem" else "warning"
-            self.findings.append(Finding(name, level, message, split=split, count=len(items), examples=examples))
+            self.findings.append(
+                Finding(name, level, shown(message, MAX_LENGTH), split=split, count=len(items), examples=examples)
+            )
 
     def to_json(self) -> str:
         """The whole report; numbers as they are, names of frames and files cut to the first ones."""

@@ -463,6 +463,18 @@ def test_boxes_that_miss_their_image_are_named(tmp_path: Path, ho3d: Path) -> No
     assert "shares of its width" in only_problem(ho3d, "boxes").examples[0]
 
 
+def test_names_that_cannot_be_shown_are_shown_as_far_as_that_goes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.zeros((160, 200, 3), np.uint8))
+    (tmp_path / os.fsdecode(b"\xff\n.png")).write_bytes(b"")
+    hands = {"a.png": [{"hand": "right", "box": [40, 30, 120, 110]}], "x\n\x1b[31m": [], "y" * 5000: []}
+    (tmp_path / "annotations.json").write_text(json.dumps(hands))
+    report = check(tmp_path)
+    text = report.write(tmp_path.with_suffix(".json")).read_text()
+    assert report.problems[0].examples == ("x??[31m", "y" * 1000 + "...")
+    assert "??.png" in text
+    assert "\x1b" not in text
+
+
 @pytest.mark.parametrize("name", ["../out.png", "{outside}/out.png", "link.png", "folder/out.png"])
 def test_own_files_outside_the_folder_are_not_read(tmp_path: Path, name: str) -> None:
     root, outside = tmp_path / "own", tmp_path
