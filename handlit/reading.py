@@ -149,7 +149,7 @@ def parse_json(content: bytes, source: Path | str, expected: str = "a JSON file"
     except orjson.JSONDecodeError as second:
         error = second
     if not text.strip():
-        reason = "it is empty"
+        reason = f"it is empty, expected {expected}"
     elif not text.rstrip().endswith(("]", "}")):
         reason = f"it ends in the middle, so it may be cut short: copy or unpack it again ({error})"
     else:

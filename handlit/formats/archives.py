@@ -1,4 +1,4 @@
-"""Opens single members of zip archives from strangers, without unpacking anything to disk."""
+"""Opens single members of zip archives from strangers, npz files among them, without unpacking anything to disk."""
 
 import lzma
 import os
@@ -8,8 +8,10 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO, cast
 
+import numpy as np
+
 from handlit.errors import InputError
-from handlit.reading import wrong_kind
+from handlit.reading import shown, wrong_kind
 
 #: What the standard library raises for damaged archives, by what is damaged.
 DAMAGE = (
@@ -33,6 +35,8 @@ _LONGEST_END = 22 + 0xFFFF + 20
 #: Bytes to which a member may unpack that is more than `MAX_RATIO` times its packed size. One hand for all images packs
 #: to a part in 130, one number to a part in 1,000.
 MAX_UNIFORM, MAX_RATIO = 1 << 27, 400
+#: Bytes of the arrays in a file; a table of hypotheses of the largest benchmark has 60 MB.
+MAX_ARRAYS = 1 << 28
 
 
 def list_members(path: Path) -> list[str]:
@@ -96,3 +100,30 @@ def open_member(path: Path, member: str) -> BinaryIO:
             return cast(BinaryIO, archive.open(info))
         except DAMAGE as error:
             raise InputError(f"{path}: {member} cannot be unpacked ({error}); use the deflate method") from error
+
+
+def read_arrays(path: Path, expected: str) -> dict[str, np.ndarray]:
+    """The arrays of an npz file by their names.
+
+    Args:
+        path: The file.
+        expected: What it should be, for messages, e.g. ``"a table of hypotheses"``.
+
+    Raises:
+        InputError: It is damaged, holds other things than arrays of numbers and texts, or more than `MAX_ARRAYS`.
+    """
+    try:
+        list_members(path)
+        with zipfile.ZipFile(path) as archive:
+            size = sum(info.file_size for info in archive.infolist())
+        if size > MAX_ARRAYS:
+            raise InputError(f"{path} unpacks to {size / 1e6:.0f} MB, too much for {expected}: write it again")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+    except InputError:
+        raise
+    except (*DAMAGE, KeyError, MemoryError) as error:
+        raise InputError(f"{path} is not {expected} ({shown(error, 200)}): write it again") from error
+    if wrong := [name for name, value in arrays.items() if not isinstance(value, np.ndarray)]:
+        raise InputError(f"{path} is not {expected} ({shown(wrong[0])} is no array): write it again")
+    return arrays

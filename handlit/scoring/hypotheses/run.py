@@ -1,7 +1,6 @@
 """The table of one tested run as a file, ``hypotheses.npz``, so that runs can be compared later, image by image."""
 
 import json
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +10,11 @@ import numpy as np
 
 from handlit.errors import InputError
 from handlit.files import whole
+from handlit.formats.archives import read_arrays
 from handlit.program import program
+from handlit.reading import parse_json, shown
 from handlit.run_folder import RunFolder
+from handlit.skeleton import NUM_JOINTS
 
 #: Goes up when a column changes its meaning.
 FORMAT = 1
@@ -63,14 +65,14 @@ def load_run(path: Path) -> HypothesisRun:
     path = RunFolder(path).hypothesis_table if path.is_dir() else path
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: `{program()} test --config RUN/config.yaml` writes it")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            columns = {name: file[name] for name in file.files}
-        settings = json.loads(str(columns.pop("settings")))
-        keys = columns.pop("keys")
-        version, label = settings.pop("format"), settings.pop("label")
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} is not a table of hypotheses ({error}): run the test again") from error
+    columns = read_arrays(path, "a table of hypotheses")
+    keys = columns.pop("keys", np.zeros(0))
+    settings = parse_json(str(columns.pop("settings", "")).encode(), f"{path}: settings")
+    shapes = ((len(keys),), (len(keys), NUM_JOINTS)) if keys.ndim == 1 and keys.dtype.kind == "U" else ()
+    wrong = [name for name, column in columns.items() if column.shape not in shapes or column.dtype.kind not in "biuf"]
+    if wrong or "visible" not in columns or not isinstance(settings, dict):
+        raise InputError(f"{path} is not a table of hypotheses (wrong: {shown(wrong)}): run the test again")
+    version, label = settings.pop("format", None), str(settings.pop("label", ""))
     if version != FORMAT:
         raise InputError(f"{path} was written in format {version}, this is format {FORMAT}: run the test again")
     return HypothesisRun(label, keys, columns, settings)

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from handlit.errors import InputError
+from handlit.formats.archives import read_arrays
 from handlit.formats.benchmark import Benchmark
 from handlit.skeleton import JOINTS, NUM_JOINTS, permutation
 
@@ -61,12 +61,11 @@ def read_joint_scale(
     """
     if not path.is_file():
         return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            index, scale = file["index"], file["joint_scale_m"]
-            of_prediction = str(file["prediction_sha256"]) if "prediction_sha256" in file else prediction_sha256
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: expected arrays index and joint_scale_m ({error}); predict again") from error
+    arrays = read_arrays(path, "a file of predicted scales")
+    index, scale = (arrays.get(name, np.zeros(0, dtype="U1")) for name in ("index", "joint_scale_m"))
+    if index.dtype.kind not in "iu" or scale.dtype.kind != "f":
+        raise InputError(f"{path}: expected numbers in the arrays index and joint_scale_m; predict again")
+    of_prediction = str(arrays.get("prediction_sha256", prediction_sha256))
     if prediction_sha256 is not None and of_prediction != prediction_sha256:
         log.warning("%s is of another prediction than the one beside it, and is left out: predict again", path)
         return None

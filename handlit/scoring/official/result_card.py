@@ -11,6 +11,7 @@ import orjson
 
 from handlit.errors import InputError
 from handlit.files import sha256, write_bytes
+from handlit.reading import read_json, shown
 
 
 @dataclass(frozen=True)
@@ -92,17 +93,14 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
     path = card_path(prediction)
     if not path.is_file():
         return unknown
-    try:
-        content = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise InputError(f"{path}: not a result card ({error}); remove it or write it again") from error
+    content = read_json(path, "a result card")
     types = {item.name: int if item.name == "num_hypotheses" else str for item in fields(ResultCard)}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with the keys {', '.join(types)}; remove it or write it again")
     for name, value in content.items():
         if name not in types:
-            raise InputError(f"{path}: unknown key '{name}'; a result card has {', '.join(types)}")
+            raise InputError(f"{path}: unknown key '{shown(name)}'; a result card has {', '.join(types)}")
         if value is not None and (not isinstance(value, types[name]) or isinstance(value, bool)):
-            raise InputError(f"{path}: {name} must be {types[name].__name__} or null, got {value!r:.60}")
+            raise InputError(f"{path}: {name} must be {types[name].__name__} or null, got {shown(value)}")
     card = ResultCard(**content)
     return card if card.prediction_sha256 == digest else unknown

@@ -1,6 +1,9 @@
 """The file of a tested run: the whole table goes there and back, and what cannot be used is named."""
 
+import io
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,8 +29,41 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"hypotheses\.npz is missing"):
         load_run(tmp_path)
     (tmp_path / "hypotheses.npz").write_bytes(b"PK nothing")
-    with pytest.raises(InputError, match="is not a table"):
+    with pytest.raises(InputError, match="not a readable zip archive"):
         load_run(tmp_path)
+
+
+def test_tables_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "hypotheses.npz"
+    good = {"keys": np.array(["a", "b"]), "settings": np.array('{"format": 1}'), "visible": np.ones((2, 21))}
+    changes: list[dict[str, object]] = [
+        {"keys": np.arange(2)},
+        {"settings": np.array("[1]")},
+        {"visible": np.ones((3, 21))},
+        {"error": np.array(["a", "b"])},
+        {"error": np.ones((2, 22))},
+    ]
+    for change in changes:
+        arrays: dict[str, Any] = {**good, **change}
+        np.savez(path, **arrays)
+        with pytest.raises(InputError, match=r"hypotheses\.npz is not a table of hypotheses"):
+            load_run(path)
+    np.savez(path, **{**good, "settings": np.array("{")})
+    with pytest.raises(InputError, match=r"hypotheses\.npz: settings is not valid JSON"):
+        load_run(path)
+
+
+def test_arrays_that_are_larger_than_memory_are_refused(tmp_path: Path) -> None:
+    path, header = tmp_path / "hypotheses.npz", io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (1 << 50,)})
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("keys.npy", header.getvalue())
+    with pytest.raises(InputError, match="is not a table of hypotheses"):
+        load_run(path)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("keys.npy", bytes((1 << 28) + 1))
+    with pytest.raises(InputError, match="unpacks to 268 MB, too much for a table"):
+        load_run(path)
 
 
 def test_runs_on_different_images_are_not_compared() -> None:

@@ -42,10 +42,10 @@ def test_a_card_does_not_pass_to_another_file_of_the_same_name(prediction: Path)
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "not a result card"),
+        (b"", "is empty, expected a result card"),
         (b"[1]", "expected an object"),
         (json.dumps({"methd": "AMVUR"}).encode(), "unknown key 'methd'"),
-        (json.dumps({"num_hypotheses": "many"}).encode(), "num_hypotheses must be int or null, got 'many'"),
+        (json.dumps({"num_hypotheses": "many"}).encode(), "num_hypotheses must be int or null, got many"),
         (json.dumps({"num_hypotheses": True}).encode(), "must be int"),
         (json.dumps({"crop": 224}).encode(), "crop must be str or null, got 224"),
     ],

@@ -109,7 +109,10 @@ def test_predicted_scales(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="every frame once"):
         read_joint_scale(path, 5, protocol)
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="predict again"):
+    with pytest.raises(InputError, match="not a readable zip archive"):
+        read_joint_scale(path, 4, protocol)
+    np.savez(path, index=index, joint_scale_m=np.full((4, 21), "a"))
+    with pytest.raises(InputError, match=r"expected numbers .* predict again"):
         read_joint_scale(path, 4, protocol)
     curve = scale_curve(scale, 2 * scale)
     assert curve.rank_correlation == pytest.approx(1)
