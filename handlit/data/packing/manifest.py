@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.geometry.crops import CropRule
+from handlit.geometry.crops import SquareRule
 from handlit.reading import parse_json, shown
 from handlit.skeleton import TipConvention
 
@@ -119,7 +119,9 @@ def _are_splits(value: Any) -> bool:
     return (
         isinstance(value, dict)
         and value.keys() <= set(SPLITS)
-        and all(isinstance(entry, dict) and _is_count(entry.get("table"), 9) for entry in value.values())
+        and all(isinstance(entry, dict) for entry in value.values())
+        and all(_is_count(entry.get("table"), 9) for entry in value.values())
+        and all(_is_count(entry.get("samples"), MAX_FILE_BYTES) for entry in value.values())
     )
 
 
@@ -130,13 +132,13 @@ def _is_text(value: Any) -> bool:
 #: What the keys hold that are used: in words, and whether a value is that.
 _KEYS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "identity": ("32 hexadecimal digits", lambda value: _is_text(value) and bool(re.fullmatch("[0-9a-f]{32}", value))),
-    "crop": ("a rule of crops", lambda value: value in get_args(CropRule)),
+    "crop": ("a rule of crops", lambda value: value in get_args(SquareRule)),
     "reach": ("sides and pixels, not negative", _is_reach),
     "augmentation": ("a text", _is_text),
     "tips": ("a convention of finger tips", lambda value: value in get_args(TipConvention)),
     "protocol": ("a benchmark's name or null", lambda value: value is None or _is_text(value)),
     "box_source": ("a text", _is_text),
     "skipped": ("a list", lambda value: isinstance(value, list)),
-    "splits": (f"tables of {', '.join(SPLITS)}", _are_splits),
+    "splits": (f"table and samples of {', '.join(SPLITS)}", _are_splits),
     "files": ("bytes and sha256 of each file", lambda value: isinstance(value, dict)),
 }

@@ -108,7 +108,7 @@ class Pack:
         if name not in splits:
             raise InputError(f"{self.root} holds the splits {', '.join(splits)}, not {name}: pack the dataset with it")
         frames, path = self.table(splits[name]["table"]), self.folder / rows_file(name)
-        rows = open_checked(path, "iu", (None,))
+        rows = open_checked(path, "iu", (splits[name]["samples"],))
         check_rows(rows, frames.columns(), path)
         return frames, rows
 

@@ -7,6 +7,7 @@ import urllib.request
 from collections.abc import Iterator
 from http.client import HTTPMessage
 from typing import IO, Any
+from urllib.error import URLError
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import fsspec
@@ -74,7 +75,8 @@ class RemoteFolder:
         except Exception as error:
             if isinstance(error, FileNotFoundError) or getattr(error, "code", None) == 404:
                 raise FileNotFoundError(f"{where} is missing") from error
-            reason = " ".join(str(error).split()) or type(error).__name__
+            cause = error.reason if type(error) is URLError else error
+            reason = " ".join(str(cause).split()) or type(error).__name__
             raise InputError(f"{where} cannot be fetched: {shown(without_secrets(reason), 200)}") from error
 
     def _open(self, name: str, patience: float) -> Any:

@@ -94,7 +94,7 @@ def test_images_outside_of_their_chunk_are_refused(column: int, value: int, pack
 
 
 def test_verification_reports_what_is_refused(packed: Path, tmp_path: Path) -> None:
-    message = refused(packed, tmp_path, "labels/val.npy", changed(np.array([0, 99])))
+    message = refused(packed, tmp_path, "labels/val.npy", changed(np.array([0, 1, 99])))
     problems = verify(tmp_path / "copy", workers=0).problems
     assert [(finding.name, finding.message) for finding in problems] == [("damaged pack", message)]
 
@@ -108,7 +108,7 @@ def test_parts_that_no_image_has_are_refused(value: int, packed: Path, tmp_path:
 
 @pytest.mark.parametrize("value", [-1, 12, 2**62])
 def test_rows_outside_of_the_table_are_refused(value: int, packed: Path, tmp_path: Path) -> None:
-    refused(packed, tmp_path, "labels/val.npy", changed(np.array([0, value])))
+    refused(packed, tmp_path, "labels/val.npy", changed(np.array([0, 1, value])))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ FILE = {"bytes": 1, "sha256": "0" * 64}
 #: What one key becomes.
 DAMAGES: list[tuple[str, Any]] = [
     *(("identity", value) for value in (None, 3, "", "/etc", "../" * 11, "0" * 31, "0" * 33, "G" * 32, ["0" * 32])),
-    *(("crop", value) for value in (None, [], "other", {"plain": 1})),
+    *(("crop", value) for value in (None, [], "other", "amvur_reference", {"plain": 1})),
     *(("reach", value) for value in (None, 1, [], {}, {"sides": 1}, {"sides": "1", "pixels": 0})),
     *(("reach", {"sides": value, "pixels": 0}) for value in (-1, None, True, [0.5])),
     ("reach", {"sides": 1, "pixels": 0, "more": 1}),
@@ -24,7 +24,8 @@ DAMAGES: list[tuple[str, Any]] = [
     *((key, value) for key in ("augmentation", "box_source") for value in (None, 1, ["a"])),
     *(("skipped", value) for value in (None, "a", 3)),
     *(("splits", value) for value in (None, [], "train", {"train": None}, {"../x": {"table": 0, "samples": 1}})),
-    *(("splits", {"train": {"table": value}}) for value in (None, -1, "0", 10**9, True, "../../x", 7)),
+    *(("splits", {"train": {"table": value, "samples": 8}}) for value in (None, -1, "0", True, "../x", 7)),
+    *(("splits", {"train": {"table": 0, "samples": value}}) for value in (None, -1, "8", 1e300, [])),
     *(("files", value) for value in (None, [], "images", {}, {"labels/members.npy": FILE})),
     *(("format", value) for value in (None, 2, "1", [])),
 ]
