@@ -28,6 +28,7 @@ from handlit.formats.ho3d_annotations import (
     IMAGE_SIZE,
     HO3DSplit,
     annotation_arrays,
+    object_name,
     read_annotation,
     read_field,
     read_meta,
@@ -46,7 +47,7 @@ log = logging.getLogger(__name__)
 Version = Literal["v2", "v3"]
 
 #: A frame in a list.
-NAME = re.compile(r"[\w-]+/[\w-]+")
+NAME = re.compile(r"[\w-]{1,60}/[\w-]{1,60}")
 #: Suffixes of segmentation files; the first one that is there counts.
 MASK_SUFFIXES = (".png", ".jpg")
 #: Metres per unit of a depth image.
@@ -240,12 +241,13 @@ class HO3DScenes(Scenes):
     def object_pose(self, number: int) -> ObjectPose | None:
         """The YCB object in the hand, or None."""
         meta = self._meta(number)
-        if meta is None or meta.get("objName") is None:
-            return None
         path = self._file(number, "meta")
+        name = "" if meta is None else object_name(meta, path)
+        if meta is None or not name:
+            return None
         rotation, _ = cv2.Rodrigues(read_field(meta, "objRot", (3,), path))
         translation = read_field(meta, "objTrans", (3,), path)
-        return ObjectPose(str(meta["objName"]), np.diag(FLIP) @ rotation, FLIP * translation)
+        return ObjectPose(name, np.diag(FLIP) @ rotation, FLIP * translation)
 
     def object_mesh(self, name: str) -> tuple[np.ndarray, np.ndarray] | None:
         """Vertices (V, 3), metres, and faces (F, 3) of ``models/NAME/textured_simple.obj``, or None."""

@@ -8,6 +8,7 @@ References:
     https://github.com/shreyashampali/ho3d (commit 0132f32).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -33,6 +34,8 @@ HAND_FIELDS: dict[HO3DSplit, dict[str, tuple[int, ...]]] = {
     "train": {"handJoints3D": (21, 3), "handPose": (48,), "handBeta": (10,), "camMat": (3, 3)},
     "evaluation": {"handBoundingBox": (4,), "camMat": (3, 3)},
 }
+#: Name of an object and of its folder.
+OBJECT_NAME = re.compile(r"[\w-]{0,60}")
 #: Shapes of the fields about the object; a frame without them has no labels of the object.
 OBJECT_FIELDS: dict[str, tuple[int, ...]] = {"objCorners3D": (8, 3), "objRot": (3,), "objTrans": (3,)}
 
@@ -86,7 +89,7 @@ def read_annotation(path: Path, split: HO3DSplit, in_front: bool = True) -> dict
         row |= _no_object()
     else:
         row |= {name: read_field(meta, name, shape, path) for name, shape in OBJECT_FIELDS.items()}
-        row["objName"] = str(meta.get("objName") or "")
+        row["objName"] = object_name(meta, path)
     row["annotated"] = True
     return row
 
@@ -115,6 +118,18 @@ def read_field(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path:
     if not np.isfinite(value).all():
         raise InputError(f"annotation {path}: '{name}' holds NaN or infinity: take the frame off the list or repair it")
     return value.reshape(shape)
+
+
+def object_name(meta: Mapping[str, Any], path: Path) -> str:
+    """Name of the held object, which is that of a folder; "" without one.
+
+    Raises:
+        InputError: It cannot be such a name.
+    """
+    name = "" if meta.get("objName") is None else str(meta["objName"])
+    if not OBJECT_NAME.fullmatch(name):
+        raise InputError(f"annotation {path}: 'objName' must be an object's name like 003_box, got {shown(name)}")
+    return name
 
 
 def _numbers(meta: Mapping[str, Any], name: str, shape: tuple[int, ...], path: Path) -> np.ndarray:

@@ -10,6 +10,7 @@ import trimesh
 
 from handlit.errors import InputError
 from handlit.formats.images import read_image
+from handlit.reading import MAX_TEXT, read_bytes, shown
 
 #: Metres; edges of a hand mesh are about 5 mm. Triangles of another topology join points across the hand.
 LONGEST_MEAN_EDGE = 0.012
@@ -98,12 +99,16 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """
     try:
         # only the text: materials and textures beside the file may be damaged or missing
-        text = io.StringIO(path.read_text(encoding="utf-8-sig", errors="replace"))
+        text = io.StringIO(read_bytes(path, MAX_TEXT, "a mesh").decode("utf-8-sig", errors="replace"))
         mesh = trimesh.load_mesh(text, file_type="obj", process=False, skip_materials=True)
         vertices, faces = np.array(mesh.vertices, dtype=np.float64), np.array(mesh.faces, dtype=np.int64)
         is_mesh = len(faces) > 0 and faces.min() >= 0 and faces.max() < len(vertices)
-    except (ValueError, IndexError, AttributeError, TypeError) as error:
-        raise InputError(f"{path} is not a mesh in Wavefront's format ({error}); copy it again") from error
+        is_mesh = is_mesh and np.isfinite(vertices).all()
+    except InputError:
+        raise
+    # a damaged text can make the parser raise nearly anything
+    except Exception as error:
+        raise InputError(f"{path} is not a mesh in Wavefront's format ({shown(error)}); copy it again") from error
     if not is_mesh:
         raise InputError(f"{path} is not a mesh in Wavefront's format; copy it again")
     return vertices, faces

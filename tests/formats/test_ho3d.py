@@ -58,6 +58,8 @@ def camera(**entries: float) -> np.ndarray:
         ({"handBeta": "x"}, "'handBeta' holds str x, expected numbers"),
         ({"handJoints3D": np.full((21, 3), 0.5)}, "behind the camera"),
         ({"handBeta": [10**400] * 10}, "'handBeta' holds list"),
+        ({"objName": "x" * 300, "objCorners3D": np.ones((8, 3))}, "'objName' must be an object's name .*xxx"),
+        ({"objName": "../003_box", "objCorners3D": np.ones((8, 3))}, "'objName' must be"),
         ({"camMat": None}, "has no 'camMat'"),
         ({"camMat": np.eye(4)}, r"'camMat' has shape \(4, 4\)"),
         ({"camMat": camera(fx=-600)}, "no camera of a 640x480 image"),

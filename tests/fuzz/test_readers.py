@@ -14,6 +14,7 @@ from handlit.formats.ground_truth import read_ground_truth
 from handlit.formats.ho3d import read_list
 from handlit.formats.images import decode
 from handlit.formats.registry import benchmark_named
+from handlit.formats.scenes import read_obj
 from handlit.hand.mano import load_mano
 from handlit.scoring.official.linter import lint
 from handlit.scoring.official.submission import read_submission
@@ -78,6 +79,12 @@ def test_ground_truth(tmp_path: Path) -> None:
     }
     valid = [zipped({**members, "evaluation.txt": names}, zipfile.ZIP_STORED), zipped(members, zipfile.ZIP_DEFLATED)]
     fuzz(file_reader(read_ground_truth, tmp_path / "truth.zip"), valid)
+
+
+def test_meshes(tmp_path: Path) -> None:
+    lines = ["# box", "mtllib x.mtl", "v 0 0 0", "v 1 0 0", "v 0 1 0", "vt 0 1", "vn 0 0 1", "f 1/1/1 2/1/1 3/1/1"]
+    valid = "\n".join([*lines, "v 1 1 1", "f 2//1 3//1 -1//1 1//1", "f 1 2 4", ""]).encode()
+    fuzz(file_reader(read_obj, tmp_path / "textured_simple.obj"), [valid])
 
 
 @pytest.mark.parametrize("flags", [cv2.IMREAD_COLOR, cv2.IMREAD_UNCHANGED])
