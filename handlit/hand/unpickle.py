@@ -19,7 +19,7 @@ from handlit.errors import InputError
 from handlit.reading import read_bytes, shown, wrong_kind
 
 #: A MANO file has 4 MB, 500 values and 600 steps; an annotation 40 kB and no more of either; both are 5 deep.
-MAX_BYTES, MAX_STEPS, MAX_VALUES, MAX_DEPTH = 1 << 25, 300_000, 100_000, 50
+MAX_BYTES, MAX_STEPS, MAX_VALUES, MAX_DEPTH = 1 << 25, 100_000, 100_000, 50
 
 
 class Inert:
