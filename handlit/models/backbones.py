@@ -20,6 +20,8 @@ from handlit.models.weight_files import read_state_dict
 
 #: Strides of the maps that a backbone returns, finest first: those of AMVUR's texture branch.
 MAP_STRIDES = (4, 8, 16)
+#: Cells of the last map, each way, that `Backbone` appends to the pooled vector where that is asked for.
+GRID = 3
 
 
 @dataclass
@@ -27,7 +29,7 @@ class Features:
     """Features of a batch of images.
 
     Attributes:
-        pooled: (B, C) one vector per image.
+        pooled: (B, C) one vector per image, see `Backbone.channels`.
         maps: (B, C_k, H / s_k, W / s_k) feature maps, fine to coarse; empty if built without.
     """
 
@@ -50,6 +52,8 @@ class Backbone(nn.Module):
         pretrained: Start from timm's ImageNet weights (downloaded once, then cached by timm).
         checkpoint: File with a state_dict of the network to start from instead, e.g. the official HRNet ImageNet file.
         maps: Also return feature maps.
+        grid: Append the last map, reduced to this many channels and pooled to `GRID` x `GRID` cells, to the pooled
+            vector: where things are in the image, which a mean over it loses. 0 leaves it out, as the papers do.
         channels_last: Keep weights and images in channels-last memory, the fastest layout for convolutions on CPUs and
             on tensor cores.
         activation_checkpointing: Keep only the inputs of the network's parts for the backward pass and recompute the
@@ -83,6 +87,7 @@ class Backbone(nn.Module):
         pretrained: bool = False,
         checkpoint: str | None = None,
         maps: bool = False,
+        grid: int = 0,
         channels_last: bool = True,
         activation_checkpointing: bool = False,
         compile: bool = False,
@@ -97,6 +102,11 @@ class Backbone(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.to(memory_format=self.memory_format)
         self.channels = int(self.model.head_hidden_size)
+        self.cells: nn.Module | None = None
+        if grid:
+            reduce = nn.Conv2d(int(self.model.num_features), grid, kernel_size=1)
+            self.cells = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), reduce, nn.Hardswish(), nn.Flatten())
+            self.channels += grid * GRID**2
         self._whole_hrnet = hasattr(self.model, "stages") and hasattr(self.model, "incre_modules")
 
         self._map_indices: list[int] = []
@@ -156,7 +166,14 @@ class Backbone(nn.Module):
         return Features(self._pool(final), tuple(maps))
 
     def _pool(self, features: Tensor) -> Tensor:
-        return self.model.forward_head(features, pre_logits=True)
+        pooled: Tensor = self.model.forward_head(features, pre_logits=True)
+        if self.cells is None:
+            return pooled
+        if features.dim() != 4:
+            raise InputError(
+                f"{self.name} ends in tokens, not in a map: set grid to 0, or choose a convolutional network"
+            )
+        return torch.cat([pooled, self.cells(features)], dim=1)
 
     def _hrnet(self, images: Tensor) -> Features:
         """HRNet's own forward, opened where the branches leave the last stage."""

@@ -41,6 +41,29 @@ def test_pooled_and_maps_have_the_announced_channels(name: str, size: int) -> No
     assert strides == [4, 8, 16]
 
 
+def test_grid_appends_where_things_are_in_the_last_map() -> None:
+    plain, gridded = Backbone("mobilenetv3_small_050").eval(), Backbone("mobilenetv3_small_050", grid=4).eval()
+    gridded.load_state_dict(plain.state_dict(), strict=False)
+    assert gridded.channels == plain.channels + 4 * 9
+    with torch.no_grad():
+        # 192 pixels end in a map of 6 x 6
+        normalised = plain.normalise(images(192))
+        pooled, both = plain(normalised).pooled, gridded(normalised).pooled
+        cells = plain.model.forward_features(normalised).unflatten(2, (3, 2)).unflatten(4, (3, 2)).mean((3, 5))
+        reduce = gridded.cells[1]
+        expected = torch.nn.functional.hardswish(
+            torch.einsum("bcij,kc->bkij", cells, reduce.weight[..., 0, 0]) + reduce.bias[:, None, None]
+        )
+    torch.testing.assert_close(both[:, : plain.channels], pooled)
+    torch.testing.assert_close(both[:, plain.channels :], expected.flatten(1), rtol=1e-4, atol=1e-5)
+
+
+def test_grid_of_a_transformer_is_refused() -> None:
+    backbone = Backbone("test_vit", grid=4)
+    with pytest.raises(InputError, match="ends in tokens, not in a map: set grid to 0"):
+        backbone(backbone.normalise(images(160)))
+
+
 def test_hrnet_gives_the_whole_networks_feature_and_the_last_stages_maps() -> None:
     backbone = Backbone("hrnet_w64", maps=True).eval()
     names = [name for name, _ in backbone.named_parameters()]
