@@ -1,13 +1,16 @@
 """The main job in process, from an empty folder to a scored submission, and what happens when the input is wrong."""
 
+import functools
 import json
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import wandb
 
 from handlit.cli import main
@@ -114,6 +117,18 @@ def test_prediction_repeats_itself(job: Job, tmp_path: Path) -> None:
     main(["predict", "--config", job.config, "--run_dir", str(tmp_path / "a"), "--ckpt_path", best(job)])
     main(["predict", "--config", job.config, "--run_dir", str(tmp_path / "b"), "--ckpt_path", best(job)])
     assert (tmp_path / "a" / "pred.zip").read_bytes() == (tmp_path / "b" / "pred.zip").read_bytes()
+
+
+def test_predictions_are_not_kept_in_memory(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+
+    @functools.wraps(pl.Trainer.predict)
+    def predict(*_: Any, **settings: Any) -> None:
+        kept.append(settings["return_predictions"])
+
+    monkeypatch.setattr(pl.Trainer, "predict", predict)
+    main(["predict", "--config", job.config, "--run_dir", str(tmp_path), "--ckpt_path", best(job)])
+    assert kept == [False]
 
 
 def best(job: Job) -> str:

@@ -1,6 +1,7 @@
 """MHEntropy's learning rule: the published loss term by term, what hidden joints may not do, images without labels."""
 
 import math
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,10 @@ def test_the_loss_is_the_published_one() -> None:
     torch.testing.assert_close(found.total, expected, rtol=1e-5, atol=1e-3)
     assert set(found.terms) == NAMES
     torch.testing.assert_close(found.terms["entropy"], log_q.mean())
+
+
+def test_crops_are_as_large_as_the_published_ones() -> None:
+    assert signature(MHEntropy).parameters["image_size"].default == 256
 
 
 def test_hidden_joints_and_3d_labels_do_not_reach_the_loss() -> None:

@@ -1,4 +1,5 @@
 import math
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -47,6 +48,12 @@ def test_every_parameter_gets_a_gradient(images: torch.Tensor, camera: str) -> N
         loss = loss + output.camera.rsample().root_cam.square().sum()
     (loss + kl_divergence(output.posterior, output.prior.distribution).sum()).backward()
     assert not [name for name, parameter in module.named_parameters() if parameter.grad is None]
+
+
+def test_defaults_are_the_papers_network() -> None:
+    settings = {name: parameter.default for name, parameter in signature(AMVURNetwork).parameters.items()}
+    published = {"hidden": (1024, 256, 64), "layers": 4, "heads": 4, "camera": "weak_perspective", "dropout": 0.1}
+    assert {name: settings[name] for name in published} == published
 
 
 def test_tokens_are_the_template_joints_and_coarse_vertices_about_the_wrist() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from handlit.callbacks.output.predicted_scale import PredictedScale
-from handlit.callbacks.output.submission import SubmissionCallback
+from handlit.callbacks.output.submission import SCALE_BONE, SubmissionCallback, place_by_bone
 from handlit.files import sha256
 from handlit.formats.registry import benchmark_named
 from handlit.scoring.official.predicted_scale import read_joint_scale, scale_file
@@ -126,3 +126,19 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, caplog: pytest.LogCapture
         "code_version": code_version(),
         "prediction_sha256": sha256(path),
     }
+
+
+def test_a_hand_of_known_bone_is_scaled_and_placed_where_it_is_seen() -> None:
+    lengths = torch.tensor([0.03, 0.045])
+    intrinsics = torch.tensor([[600.0, 0.0, 112.0], [0.0, 600.0, 112.0], [0.0, 0.0, 1.0]]).expand(2, 3, 3)
+    joints, vertices = JOINTS[:2] - JOINTS[:2, :1], VERTICES[:2] - JOINTS[:2, :1]
+    bones = (joints[:, SCALE_BONE[0]] - joints[:, SCALE_BONE[1]]).norm(dim=-1)
+    factor = (lengths / bones)[:, None, None]
+    root = torch.tensor([[[0.02, -0.01, 0.5]], [[-0.03, 0.04, 0.7]]])
+    seen = (factor * joints + root) @ intrinsics.mT
+    prediction: Any = SimpleNamespace(
+        joints_root=joints, vertices_root=vertices, joints_2d=seen[..., :2] / seen[..., 2:]
+    )
+    placed_joints, placed_vertices = place_by_bone(prediction, intrinsics, lengths)
+    torch.testing.assert_close(placed_joints, factor * joints + root, rtol=0, atol=1e-4)
+    torch.testing.assert_close(placed_vertices, factor * vertices + root, rtol=0, atol=1e-4)

@@ -237,6 +237,19 @@ def test_tensorboard_shows_numbers_and_pictures(tmp_path: Path, logged_run: Logg
     np.testing.assert_array_equal(shown, cv2.imread(str(tmp_path / "media" / "epoch_0002" / "predictions.png")))
 
 
+def test_wandb_gets_pictures_and_meshes(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "predictions.png"), np.zeros((4, 6, 3), np.uint8))
+    trimesh.creation.box().export(tmp_path / "a_0.glb")
+    logged: list[tuple[dict[str, Any], int]] = []
+    logger: Any = types.SimpleNamespace(log_metrics=lambda media, step: logged.append((media, step)))
+    hand: Any = types.SimpleNamespace(file_stem="a_0")
+    validation_pictures._to_wandb(logger, tmp_path, ["predictions"], [hand], 7)
+    [(media, step)] = logged
+    assert step == 7
+    assert media["media/predictions"].image.size == (6, 4)
+    assert [type(mesh).__name__ for mesh in media["media/meshes"]] == ["Object3D"]
+
+
 def test_tensorboard_gets_pictures_and_meshes(tmp_path: Path) -> None:
     calls: list[tuple[str, tuple[int, ...], int]] = []
 

@@ -80,6 +80,12 @@ def test_faces_that_show_their_back_are_left_out() -> None:
     vertices = torch.tensor([[[0.0, 0.0, 1.0], [0.0, 1.0, 1.0], [1.0, 0.0, 1.0]]])
     faces = torch.tensor([[[0, 1, 2], [0, 2, 1]]])
     assert _facing(vertices, faces).tolist() == [[[0, 1, 2], [-1, -1, -1]]]
+    corners = torch.rand(200, 3, 3, generator=torch.Generator().manual_seed(0)) + torch.tensor([-0.5, -0.5, 0.2])
+    # seen from the camera at the origin, corners go clockwise on the front: y points down
+    counter = torch.linalg.det(corners) > 0
+    kept = _facing(corners.view(1, 600, 3), torch.arange(600).view(1, 200, 3))[0, :, 0] >= 0
+    assert 20 < int(kept.sum()) < 180
+    torch.testing.assert_close(kept, ~counter)
 
 
 def test_textures_are_read_by_row_and_column() -> None:

@@ -74,6 +74,9 @@ def test_obj_is_read_back_by_another_reader(tmp_path: Path) -> None:
     lines = [line.split() for line in to_obj(solid).splitlines()]
     normals = np.array([line[1:] for line in lines if line[0] == "vn"], dtype=float)
     np.testing.assert_allclose(normals, solid.normals, atol=1e-5)
+    textures = np.array([line[1:] for line in lines if line[0] == "vt"], dtype=float)
+    # rows of a picture go down, texture coordinates up
+    np.testing.assert_allclose(textures, np.stack([solid.uv[:, 0], 1 - solid.uv[:, 1]], axis=1), atol=1e-5)
     corners = [[corner.split("/") for corner in line[1:]] for line in lines if line[0] == "f"]
     np.testing.assert_array_equal(np.array(corners, dtype=int) - 1, np.repeat(solid.faces[..., None], 3, axis=-1))
 

@@ -156,6 +156,15 @@ def test_cut_files_are_counted_and_named(ho3d: Path, kind: str, pattern: str) ->
     assert path.name in finding.examples[0]
 
 
+def test_masks_and_depths_that_show_nothing_are_noted(ho3d: Path) -> None:
+    mask, depth = first(ho3d, "train/*/seg/*.png"), first(ho3d, "train/*/depth/*.png")
+    for path in (mask, depth):
+        replace(path, cv2.imencode(".png", np.zeros((480, 640, 3), np.uint8))[1].tobytes())
+    found = {finding.name: finding for finding in check(ho3d, full=True).findings}
+    for name, path in (("empty masks", mask), ("empty depth", depth)):
+        assert found[name].examples == (f"{path.parts[-3]}/{path.stem}",)
+
+
 def test_empty_files_are_found_without_decoding(ho3d: Path) -> None:
     path = first(ho3d, "train/*/rgb/*.jpg")
     replace(path, b"")
@@ -522,6 +531,7 @@ def test_packed_datasets(tmp_path: Path) -> None:
     report = check(root, full=True)
     assert report.dataset == "packed dataset"
     assert not {"damaged pack", "unreadable images"} & {finding.name for finding in report.problems}
+    assert report.counts["train+val"]["images decoded"] == report.counts["train+val"]["listed"] > 0
     shard = next(root.glob("images/*.tar"))
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 255
