@@ -101,8 +101,7 @@ class HandFolder(HandDataModule):
 
 def _warn_of_boxes(path: Path, frames: FrameTable) -> None:
     """Name boxes that an image shows less than half of: a hand at its edge, or a box of another image."""
-    boxes = zip(frames.keys.tolist(), frames.boxes.tolist(), frames.image_sizes.tolist(), strict=True)
-    cut = [key for key, box, size in boxes if share_in_image(box, size) < 0.5]
+    cut = frames.keys[share_in_image(frames.boxes, frames.image_sizes) < 0.5].tolist()
     if cut:
         log.warning(
             "%s: %d of %d boxes lie more than half outside their image, %s first: are they of images of this size, "

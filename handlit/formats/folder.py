@@ -180,7 +180,7 @@ def _check_box(box: np.ndarray, joints_2d: np.ndarray | None, image_size: tuple[
             f"{where}: box {box.tolist()} is empty, expected x0, y0, x1, y1 with x1 > x0 and y1 > y0{cause}"
         )
     try:
-        check_in_image(box.tolist(), image_size)
+        check_in_image(box, image_size)
     except InputError as error:
         raise InputError(f"{where}: {error}") from error
     if joints_2d is None:

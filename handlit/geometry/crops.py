@@ -5,7 +5,6 @@ takes. They are NumPy arrays: crops are made one sample at a time in the data lo
 """
 
 import math
-from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -53,7 +52,7 @@ def square_crop(
         The centre (2,) and the side of the square, pixels.
 
     Raises:
-        InputError: The box is empty or not finite, or the image shows nothing of it.
+        InputError: The box is empty, not finite, or (where the rule clips it) outside the image.
 
     References:
         https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e;
@@ -62,12 +61,11 @@ def square_crop(
     # plain numbers: arrays of two take ten times as long
     x0, y0, x1, y1 = check_box(box)
     width, height = image_size
-    if rule == "whole":
-        return np.array([(width - 1) / 2, (height - 1) / 2]), max(width, height)
-    check_in_image((x0, y0, x1, y1), image_size)
     x, y = (x0 + x1) / 2, (y0 + y1) / 2
     if rule == "plain":
         return np.array([x, y]), PLAIN_MARGIN * max(x1 - x0, y1 - y0)
+    if rule == "whole":
+        return np.array([(width - 1) / 2, (height - 1) / 2]), max(width, height)
     if rule == "amvur":
         left, right = x - (max(x0, 0.0) - 10), min(x1, width) + 10 - x
         up, down = y - (max(y0, 0.0) - 10), min(y1, height) + 10 - y
@@ -77,6 +75,8 @@ def square_crop(
     if object_box is not None and not math.isnan(object_box[0]):
         x0, y0, x1, y1 = *map(min, (x0, y0), object_box[:2].tolist()), *map(max, (x1, y1), object_box[2:].tolist())
     x0, y0, x1, y1 = max(x0, 0.0), max(y0, 0.0), min(x1, width), min(y1, height)
+    if x1 <= x0 or y1 <= y0:
+        raise InputError(f"hand box {box.tolist()} lies outside the {width}x{height} image")
     return np.array([(x0 + x1) / 2, (y0 + y1) / 2]), max(x1 - x0, y1 - y0)
 
 
@@ -92,29 +92,40 @@ def check_box(box: np.ndarray) -> list[float]:
     raise InputError(f"a hand box must be finite x0, y0, x1, y1 with x1 > x0 and y1 > y0, got {values}")
 
 
-def share_in_image(box: Sequence[float], image_size: Sequence[int]) -> float:
-    """Share of the area of a box x0, y0, x1, y1 that lies in an image of this width and height."""
-    x0, y0, x1, y1 = box
-    across, down = min(x1, image_size[0]) - max(x0, 0.0), min(y1, image_size[1]) - max(y0, 0.0)
-    return max(across, 0.0) * max(down, 0.0) / ((x1 - x0) * (y1 - y0))
+def share_in_image(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
+    """Share of the area of boxes (..., 4), x0, y0, x1, y1, that lies in images of these widths and heights (..., 2)."""
+    low, high = boxes[..., :2], boxes[..., 2:]
+    shown = np.minimum(high, image_sizes) - np.maximum(low, 0)
+    return (shown.clip(min=0) / (high - low)).prod(axis=-1)
 
 
-def check_in_image(box: Sequence[float], image_size: Sequence[int]) -> None:
-    """Refuse a box x0, y0, x1, y1 of which the image shows nothing, with the likely cause.
+def misses_image(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
+    """Whether images show nothing of boxes; arguments as for `share_in_image`, False for what is no box."""
+    is_box = (boxes[..., :2] < boxes[..., 2:]).all(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        hidden = share_in_image(boxes, image_sizes) < MIN_SHARE
+    return is_box & (hidden | _are_normalised(boxes, image_sizes))
+
+
+def _are_normalised(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
+    return (np.abs(boxes).max(axis=-1) <= MAX_NORMALISED) & (image_sizes.min(axis=-1) > MAX_NORMALISED)
+
+
+def check_in_image(box: np.ndarray, image_size: tuple[int, int]) -> None:
+    """Refuse a box (4,) of which the image shows nothing, with the likely cause.
 
     Args:
-        box: Pixels, finite, not empty.
+        box: x0, y0, x1, y1, pixels, finite, not empty.
         image_size: Width and height, pixels.
 
     Raises:
         InputError: The box lies beside the image or is many times as large, or its numbers are no pixels.
     """
-    width, height = image_size
-    normalised = max(map(abs, box)) <= MAX_NORMALISED < min(image_size)
-    if not normalised and share_in_image(box, image_size) >= MIN_SHARE:
+    size = np.array(image_size)
+    if not misses_image(box, size):
         return
-    x0, y0, x1, y1 = box
-    if normalised:
+    (width, height), (x0, y0, x1, y1) = image_size, box.tolist()
+    if _are_normalised(box, size):
         cause = "these are shares of its width and height: multiply by them"
     elif x1 <= 0 or y1 <= 0:
         cause = "pixels count from its top-left corner, to the right and down"
@@ -122,7 +133,7 @@ def check_in_image(box: Sequence[float], image_size: Sequence[int]) -> None:
         cause = "it fits the image before it is turned (EXIF): give boxes of the image as viewers show it"
     else:
         cause = "is it of a copy of another size, or x, y, width, height?"
-    raise InputError(f"hand box {list(box)} lies outside the {width}x{height} image: {cause}")
+    raise InputError(f"hand box {box.tolist()} lies outside the {width}x{height} image: {cause}")
 
 
 def crop_transform(centre: np.ndarray, side: float, crop_size: int) -> np.ndarray:

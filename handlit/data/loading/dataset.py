@@ -51,7 +51,8 @@ class HandDataset(Dataset[HandSample | None]):
         max_errors: With ``"skip"``, how many samples all loader processes together may leave out.
 
     Raises:
-        InputError: The augmentation is not one that the crop rule knows.
+        InputError: The augmentation is not one that the crop rule knows; or, with ``"raise"``, an image does not show
+            the box of its hand, whose joints are not known either.
     """
 
     def __init__(
@@ -84,8 +85,21 @@ class HandDataset(Dataset[HandSample | None]):
         # every loader process counts in a place of its own: a sum over shared memory without a lock
         self._errors = torch.zeros(_COUNTERS, dtype=torch.int64).share_memory_() if on_error == "skip" else None
 
+        if crop != "whole":
+            self._check_boxes()
+
     def __len__(self) -> int:
         return len(self.rows)
+
+    def _check_boxes(self) -> None:
+        """Refuse boxes that their images do not show now and not after hours; name those around known joints."""
+        misses = crops.misses_image(self.frames.boxes[self.rows], self.frames.image_sizes[self.rows])
+        missed = self.rows[misses].tolist()
+        for row in missed if self.on_error == "raise" else []:
+            self._crop(row, NO_CHANGE)
+        if missed:
+            key = self.frames.keys[missed[0]]
+            log.warning("%s: %d of %d hands lie outside their image, %s first", self.root, len(missed), len(self), key)
 
     def __getitem__(self, item: int | SeededIndex) -> HandSample | None:
         if self._errors is None:
@@ -146,6 +160,9 @@ class HandDataset(Dataset[HandSample | None]):
         intrinsics = frames.intrinsics[index].astype(np.float64)
         view = View((width, height), intrinsics, frames.boxes[index], object_box, mirrored)
         try:
+            # a dataset's hand may leave the image; without joints the box is all that is known of where the hand is
+            if self.crop != "whole" and self._row("joints_cam", index) is None:
+                crops.check_in_image(np.array(crops.check_box(view.box)), view.image_size)
             return self._make_crop(view, self.image_size, change)
         except InputError as error:
             raise InputError(f"{self.root / str(frames.images[index])}: {error}") from error

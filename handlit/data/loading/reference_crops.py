@@ -128,10 +128,10 @@ def amvur_reference(view: View, size: int, change: Change) -> AmvurReferenceCrop
     Its replacement of a hand's centre far outside the image is not repeated.
 
     Raises:
-        InputError: The hand's box is not one, or the image shows nothing of it.
+        InputError: The hand's box is not one.
     """
     right = _right_handed(view)
-    box = right.box
+    box = np.array(crops.check_box(right.box))
     centre = (box[:2] + box[2:]) / 2 + change.shift_px
     low = np.maximum(box[:2], 0) - 10
     high = np.minimum(box[2:], right.image_size) + 10
@@ -160,7 +160,7 @@ def mhentropy_reference(view: View, size: int, change: Change) -> MHEntropyRefer
     """The crop of MHEntropy's published code, with its change as a similarity of the crop about its middle.
 
     Raises:
-        InputError: The hand's box is not one, or the image shows nothing of it.
+        InputError: The hand's box is not one, or too far outside the image.
     """
     right = _right_handed(view)
     centre, half = mhentropy_square(right)
@@ -195,7 +195,7 @@ def mhentropy_square(view: View) -> tuple[np.ndarray, np.float32]:
 
     Width and height change places where the box is clipped, so a hand at the right of a wide image is cut.
     """
-    box = view.box.astype(np.float32)
+    box = np.array(crops.check_box(view.box), dtype=np.float32)
     low, high = _around_whole_centre(box, 1.5)
     if view.object_box is not None and not np.isnan(view.object_box[0]):
         object_low, object_high = _around_whole_centre(view.object_box.astype(np.float32), 1.0)
@@ -223,8 +223,7 @@ def _affine(zoom: np.ndarray | float, offset: np.ndarray) -> np.ndarray:
 
 
 def _right_handed(view: View) -> View:
-    """The view in a mirrored source image, if the hand is a left one; its box is checked."""
-    crops.check_in_image(crops.check_box(view.box), view.image_size)
+    """The view in a mirrored source image, if the hand is a left one."""
     if not view.mirrored:
         return view
     flip = crops.mirroring(view.image_size[0])

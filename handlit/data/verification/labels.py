@@ -11,7 +11,7 @@ import numpy as np
 from handlit.data.verification.report import Report
 from handlit.errors import InputError
 from handlit.formats.frame_table import FrameTable
-from handlit.geometry.crops import check_box, check_in_image, inside, share_in_image
+from handlit.geometry.crops import check_box, check_in_image, inside, misses_image, share_in_image
 from handlit.skeleton import BONES, JOINTS, TIP_VERTICES, TIPS, TipConvention, permutation
 
 #: Lengths that bones of a hand have, from wrist to knuckle too, metres.
@@ -160,21 +160,24 @@ def check_boxes(report: Report, split: str, frames: FrameTable) -> None:
         split: Name of the split.
         frames: Boxes; rows of NaN where not known.
     """
-    outside, cut = [], []
-    for key, box, size in zip(frames.keys.tolist(), frames.boxes, frames.image_sizes.tolist(), strict=True):
-        if np.isnan(box[0]):
-            continue
-        try:
-            values = check_box(box)
-            check_in_image(values, size)
-        except InputError as error:
-            outside.append(f"{key}: {error}")
-            continue
-        if share_in_image(values, size) < MIN_BOX_IN_IMAGE:
-            cut.append(key)
+    boxes, sizes = frames.boxes, frames.image_sizes
+    known = ~np.isnan(boxes[:, 0])
+    is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
+    outside = [_box_fault(frames, row) for row in np.flatnonzero(known & (~is_box | misses_image(boxes, sizes)))]
+    shown = np.flatnonzero(is_box & ~misses_image(boxes, sizes))
+    cut = frames.keys[shown[share_in_image(boxes[shown], sizes[shown]) < MIN_BOX_IN_IMAGE]].tolist()
     report.add("boxes", split, "images do not show the hands' boxes", outside)
     text = "less than half of the hand's box is in the image: are boxes of images of this size, turned as shown (EXIF)?"
     report.add("boxes at the edge", split, text, cut, "note")
+
+
+def _box_fault(frames: FrameTable, row: int) -> str:
+    width, height = frames.image_sizes[row].tolist()
+    try:
+        check_in_image(np.array(check_box(frames.boxes[row])), (width, height))
+    except InputError as error:
+        return f"{frames.keys[row]}: {error}"
+    return ""
 
 
 def check_tips(

@@ -346,3 +346,20 @@ def test_a_mapped_table_is_not_copied_into_the_workers(tmp_path: Path) -> None:
     content = pickle.dumps(dataset)
     assert len(content) < 10_000 < frames.vertices_cam.nbytes
     assert torch.equal(sample_of(pickle.loads(content), 7).image, sample_of(dataset, 7).image)
+
+
+def test_boxes_that_their_images_do_not_show(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Refused at once or left out where nothing else says where the hand is; named around known joints."""
+    labelled = make_frames(tmp_path, 3)
+    labelled.boxes[1] = 0.2, 0.3, 0.6, 0.7
+    frames = replace(labelled, joints_cam=None)
+    with pytest.raises(InputError, match=r"1\.png: hand box .* lies outside .*shares of its width"):
+        HandDataset(tmp_path, frames, "plain", 32)
+    skipping = HandDataset(tmp_path, frames, "plain", 32, on_error="skip")
+    assert [skipping[row] is None for row in range(3)] == [False, True, False]
+    # other rows, and a crop that takes no heed of boxes
+    assert HandDataset(tmp_path, frames, "plain", 32, rows=np.array([0, 2]))[1] is not None
+    assert HandDataset(tmp_path, frames, "whole", 32)[1] is not None
+    caplog.clear()
+    assert HandDataset(tmp_path, labelled, "plain", 32)[1] is not None
+    assert "1 of 3 hands lie outside their image, a/1 first" in caplog.text
