@@ -12,7 +12,7 @@ from handlit.errors import InputError
 from handlit.formats.archives import DAMAGE, list_members, open_member
 from handlit.formats.point_lists import read_point_lists
 from handlit.hand.asset import NUM_VERTICES
-from handlit.reading import MAX_TEXT, decode_text, shown
+from handlit.reading import MAX_TEXT, decode_text, shown, wrong_kind
 from handlit.skeleton import NUM_JOINTS
 
 XYZ_FILE = "evaluation_xyz.json"
@@ -91,7 +91,10 @@ def _find_files(path: Path) -> dict[str, Callable[[], BinaryIO]]:
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder or zip archive that holds {XYZ_FILE}")
     if not path.is_dir():
-        raise InputError(f"{path} is neither a folder nor a zip archive; give what holds {XYZ_FILE} and {VERTS_FILE}")
+        with path.open("rb") as file:
+            kind = wrong_kind(file.read(512), path, "a folder or zip archive", ("a zip archive",))
+        message = f"{path} is neither a folder nor a zip archive; give what holds {XYZ_FILE} and {VERTS_FILE}"
+        raise kind or InputError(message)
     return {name: partial(_open_file, path / name) for name in known if (path / name).is_file()}
 
 

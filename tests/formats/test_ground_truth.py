@@ -98,6 +98,9 @@ def test_zip_archives(tmp_path: Path) -> None:
 def test_errors_name_what_is_missing_or_contradicts(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="does not exist"):
         read_ground_truth(tmp_path / "nowhere")
+    (tmp_path / "truth.tar.gz").write_bytes(b"\x1f\x8b\x08")
+    with pytest.raises(InputError, match="is a gzip archive, expected a folder or zip archive: unpack it"):
+        read_ground_truth(tmp_path / "truth.tar.gz")
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no evaluation_xyz\.json and no evaluation_verts\.json"):
         read_ground_truth(tmp_path / "empty")
