@@ -9,8 +9,12 @@ import orjson
 
 from handlit.errors import InputError
 
-#: Bytes; more than any list or small JSON of a dataset has (FreiHAND's largest one has 43 MB).
+#: Bytes; more than any JSON of a dataset that is read at once has (FreiHAND's largest one has 43 MB).
 MAX_TEXT = 1 << 27
+#: Bytes; more than ten times what a list of frames has.
+MAX_LIST = 1 << 24
+#: Lists and objects of a JSON, from where on they must have 16 bytes each: the parser needs 64 for an empty one.
+MAX_NESTS = 8_000_000
 
 _CONVERT = "convert it to JPEG or PNG"
 _UNPACK = "unpack it first"
@@ -109,9 +113,9 @@ def read_text(path: Path, expected: str = "a text file") -> str:
     """The text of a file as any tool writes it: UTF-8 with or without a byte-order mark, or UTF-16 with one.
 
     Raises:
-        InputError: It is no text, or larger than `MAX_TEXT`.
+        InputError: It is no text, or larger than `MAX_LIST`.
     """
-    return decode_text(read_bytes(path, MAX_TEXT, expected), path, expected)
+    return decode_text(read_bytes(path, MAX_LIST, expected), path, expected)
 
 
 def decode_text(content: bytes, source: Path | str, expected: str = "a text file") -> str:
@@ -139,6 +143,9 @@ def parse_json(content: bytes, source: Path | str, expected: str = "a JSON file"
     Raises:
         InputError: It is not JSON; the message says where, or what it is.
     """
+    nests = content.count(b"[") + content.count(b"{")
+    if nests > MAX_NESTS and len(content) < 16 * nests:
+        raise InputError(f"{source} holds {nests} lists and objects with next to nothing in them, expected {expected}")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as first:

@@ -100,11 +100,19 @@ def test_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     path.write_bytes(b"1234")
     assert read_bytes(path, 4, "a list") == b"1234"
     monkeypatch.setattr(reading, "MAX_TEXT", 3)
+    monkeypatch.setattr(reading, "MAX_LIST", 3)
     for read in (read_text, read_json):
         with pytest.raises(InputError, match=r"text has more than .* too much for a list"):
             read(path, "a list")
     path.write_text(json.dumps(1))
     assert read_json(path) == 1
+
+
+def test_lists_of_nothing_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_NESTS", 100)
+    with pytest.raises(InputError, match="x holds 102 lists and objects with next to nothing in them"):
+        parse_json(b"[" + b"[]," * 101 + b"1]", "x")
+    assert len(parse_json(json.dumps([[0.1234, 0.1234, 0.1234]] * 101).encode(), "x")) == 101
 
 
 def test_values_are_shown_on_one_line() -> None:

@@ -12,7 +12,7 @@ from handlit.errors import InputError
 from handlit.formats.archives import DAMAGE, list_members, open_member
 from handlit.formats.point_lists import read_point_lists
 from handlit.hand.asset import NUM_VERTICES
-from handlit.reading import MAX_TEXT, decode_text, shown, wrong_kind
+from handlit.reading import MAX_LIST, decode_text, shown, wrong_kind
 from handlit.skeleton import NUM_JOINTS
 
 XYZ_FILE = "evaluation_xyz.json"
@@ -71,7 +71,7 @@ def read_json_truth(path: Path) -> TruePoints:
 def _read_names(opener: Callable[[], BinaryIO], source: str) -> list[str]:
     try:
         with opener() as stream:
-            content = stream.read(MAX_TEXT)
+            content = stream.read(MAX_LIST)
     except DAMAGE as error:
         raise InputError(f"{source} is damaged ({error}): copy it again") from error
     names = decode_text(content, source, "a list of images").split()
