@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from handlit.errors import InputError
+from handlit.errors import InputError, one_line
 from handlit.reading import shown
 
 
@@ -100,7 +100,7 @@ def open_array(path: Path) -> np.ndarray:
         raise
     # a damaged header gives what Python's parsers and the mapping of memory raise, which has no common class
     except Exception as error:
-        raise InputError(f"{path} is damaged ({shown(error, 200) or type(error).__name__}): copy it again") from error
+        raise InputError(f"{path} is damaged ({shown(one_line(error), 200)}): copy it again") from error
     return array
 
 

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import cv2
 import torch
-from rich.progress import track
+from rich.progress import Progress
 
 from handlit.errors import InputError
 
@@ -49,9 +49,14 @@ def in_processes(
     """
     if workers == 0 or len(tasks) < 2 or _is_of_main(function):
         return [function(task) for task in tasks]
-    with _pool(workers, len(tasks)) as pool:
-        futures = [pool.submit(function, task) for task in tasks]
-        return [future.result() for future in track(futures, description, transient=True)]
+    results = []
+    # not rich's `track`: where a task fails its threads go on, and can wait for each other for ever
+    with _pool(workers, len(tasks)) as pool, Progress(transient=True) as bar:
+        row = bar.add_task(description, total=len(tasks))
+        for future in [pool.submit(function, task) for task in tasks]:
+            results.append(future.result())
+            bar.advance(row)
+    return results
 
 
 def as_completed_in_processes(

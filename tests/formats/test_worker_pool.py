@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 from pathlib import Path
@@ -49,6 +50,8 @@ def test_results_are_in_the_order_of_the_tasks(workers: int) -> None:
     assert dict(as_completed_in_processes(partial(power, 2), [2, 3], workers)) == {2: 4, 3: 9}
     with pytest.raises(ValueError, match="task 3"):
         in_processes(fail, [1, 2, 3, 4], "failing", workers)
+    # those of a bar that goes on can wait for the next bar's for ever
+    assert not [thread for thread in threading.enumerate() if "rich" in type(thread).__module__]
 
 
 def test_processes_compute_with_one_thread() -> None:
@@ -109,13 +112,19 @@ def test_workers_end_with_their_parent(name: str, moment: str, tmp_path: Path) -
     parent = server().Process(target=start_long_work, args=(tmp_path,))
     parent.start()
     assert parent.pid is not None
-    workers = workers_of(parent.pid)
-    while moment == "working" and len(list(tmp_path.iterdir())) < 2:
-        time.sleep(0.02)
-    os.kill(parent.pid, getattr(signal, name))
-    parent.join(2)
-    assert parent.exitcode is not None
-    check_end(workers)
+    try:
+        workers = workers_of(parent.pid)
+        deadline = time.monotonic() + 120
+        while moment == "working" and len(list(tmp_path.iterdir())) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        os.kill(parent.pid, getattr(signal, name))
+        # not after the tasks, which take two minutes
+        parent.join(30)
+        assert parent.exitcode is not None
+        check_end(workers)
+    finally:
+        parent.kill()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="workers are bound to their parent by Linux")
@@ -125,13 +134,16 @@ def test_workers_of_a_command_end_with_it(tmp_path: Path) -> None:
     arguments = ["synth", "--out", str(tmp_path / "data"), "--workers", "2", "--train", "500", "--evaluation", "0"]
     command = Command(arguments, tmp_path / "log")
     assert command.process.pid is not None
-    workers = workers_of(command.process.pid)
-    while not list(tmp_path.glob("data/train/*/rgb/*.jpg")):
-        assert command.process.exitcode is None, (tmp_path / "log").read_text()
-        time.sleep(0.05)
-    command.process.terminate()
-    assert command.wait(2) == -signal.SIGTERM
-    check_end(workers)
+    try:
+        workers = workers_of(command.process.pid)
+        while not list(tmp_path.glob("data/train/*/rgb/*.jpg")):
+            assert command.process.exitcode is None, (tmp_path / "log").read_text()
+            time.sleep(0.05)
+        command.process.terminate()
+        assert command.wait(30) == -signal.SIGTERM
+        check_end(workers)
+    finally:
+        command.process.kill()
 
 
 def kill_its_process(task: int) -> None:
