@@ -6,13 +6,24 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 #: Keys whose names need no checksum.
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9.]{0,99}|[a-z0-9][a-z0-9._-]{0,99}#(0|[1-9][0-9]{0,8})")
 #: Pattern of the temporary files of `whole`.
 TEMPORARY = ".*.part*"
+
+
+@contextmanager
+def named(path: Path, temporary: Path | None = None) -> Iterator[None]:
+    """Give the file's name to errors of the block that have none, as that of a full disk, or have a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -34,7 +45,7 @@ def whole(path: Path, durable: bool = True) -> Iterator[Path]:
         Where to write.
 
     Raises:
-        OSError: The file cannot be written.
+        OSError: The file cannot be written; the error names it, also where the operating system does not (a full disk).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     pattern = f".{glob.escape(path.stem)}.{_host()}-*.part{glob.escape(path.suffix)}"
@@ -43,13 +54,15 @@ def whole(path: Path, durable: bool = True) -> Iterator[Path]:
             leftover.unlink(missing_ok=True)
     temporary = temporary_path(path)
     try:
-        yield temporary
-        if durable:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
-        temporary.replace(path)
+        with named(path, temporary):
+            yield temporary
+            if durable:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
 
 

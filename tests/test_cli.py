@@ -1,9 +1,14 @@
 """The main job in process, from an empty folder to a scored submission, and what happens when the input is wrong."""
 
+import errno
 import functools
+import io
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +229,77 @@ def test_score_refuses_what_does_not_fit(job: Job, tmp_path: Path, capsys: pytes
     )
     main(["score", str(mirrored), str(job.data)])
     assert "axes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp932"])
+def test_characters_that_the_console_lacks_are_substituted(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command in ("--help", "score --explain", "test --explain", "compare --explain", "doctor", "fit --help", "x−y"):
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in range(2)]
+        monkeypatch.setattr(sys, "stdout", streams[0])
+        monkeypatch.setattr(sys, "stderr", streams[1])
+        with suppress(SystemExit):
+            main(command.split())
+        print("b − a = ±1.20 mm")
+        written = [stream for stream in streams if not stream.flush() and stream.buffer.getvalue()]  # type: ignore[attr-defined,func-returns-value]
+        assert written[0].buffer.getvalue().decode(encoding).splitlines()[-1].endswith("1.20 mm")  # type: ignore[attr-defined]
+
+
+def test_who_reads_the_output_may_stop(tmp_path: Path) -> None:
+    command = [sys.executable, str(CONFIGS.parent / "main.py"), "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        ("synth --out FILE/data --train 1 --evaluation 1 --workers 0", "not a directory"),
+        ("synth --out FILE --train 1 --evaluation 1 --workers 0", "file"),
+        ("synth --out LONG --train 1 --evaluation 1 --workers 0", "file name too long: choose a shorter name"),
+        ("verify-data DATA --workers 0 --out FILE/report.json", "a file stands where a folder is needed"),
+        ("verify-data DATA --workers 0 --out LONG.json", "file name too long"),
+        ("verify-data LONG", "file name too long"),
+        ("score LONG DATA", "file name too long"),
+        ("compare LONG", "file name too long"),
+        ("pack DATA --out FILE/packed --workers 0", "not a directory"),
+        ("sweep LONG --local 1", "neither a file nor the name of a shipped"),
+        ("import-weights LONG --from amvur --out x.ckpt", "file name too long"),
+        ("predict --config CONFIG --run_dir LONG", "file name too long"),
+    ],
+)
+def test_what_the_operating_system_refuses_is_a_line(
+    job: Job, command: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "FILE").write_text("mine")
+    places = {"DATA": job.data, "CONFIG": job.config, "FILE": tmp_path / "FILE"}
+    for name, place in {**places, "LONG": tmp_path / ("x" * 300)}.items():
+        command = command.replace(name, str(place))
+    message = refused(command.split(), capsys)
+    line = message.splitlines()[-1]
+    assert line.startswith("error: ")
+    assert reason in line.lower()
+    assert str(tmp_path) in line or str(job.data) in line
+    assert (tmp_path / "FILE").read_text() == "mine"
+
+
+def test_a_full_disk_leaves_what_was_there(
+    job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    report = tmp_path / "report.json"
+    message = refused(["verify-data", str(job.data), "--workers", "0", "--out", str(report)], capsys)
+    assert f"error: {report.with_suffix('.txt')}: no space left on device: free some space" in message
+    run = tmp_path / "run"
+    message = refused(["predict", "--config", job.config, "--run_dir", str(run), "--ckpt_path", best(job)], capsys)
+    assert f"error: {run / 'pred.zip'}: no space left on device" in message
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,5 +1,6 @@
 """Files are whole or not there, whatever happens while they are written."""
 
+import errno
 import hashlib
 import os
 import re
@@ -27,6 +28,20 @@ def test_what_fails_leaves_what_was_there_and_nothing_else(tmp_path: Path) -> No
         break_down_while_writing(path)
     assert path.read_text() == "1"
     assert os.listdir(tmp_path) == ["numbers.json"]
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace"])
+def test_a_full_disk_is_an_error_of_the_file_and_leaves_nothing(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync" if where == "fsync" else "pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write_text(tmp_path / "numbers.json", "1")
+    assert caught.value.filename == str(tmp_path / "numbers.json")
+    assert not os.listdir(tmp_path)
 
 
 def break_down_while_writing(path: Path) -> None:

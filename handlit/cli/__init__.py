@@ -1,6 +1,9 @@
 """The command line: Lightning's fit/validate/test/predict on config files, and handlit's own verbs. Wiring only."""
 
+import codecs
+import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -9,7 +12,7 @@ from importlib import import_module
 from handlit import __version__
 from handlit.cli.configs import config_folder
 from handlit.cli.plugins import import_plugins
-from handlit.errors import InputError
+from handlit.errors import InputError, describe
 from handlit.program import program
 
 TRAINER_COMMANDS = {
@@ -19,6 +22,9 @@ TRAINER_COMMANDS = {
     "predict": "write pred.zip for the evaluation split, or images and meshes of your photographs",
 }
 
+#: What stands for a character that the console does not have; ? for others.
+_SUBSTITUTES = {"−": "-", "–": "-", "±": "+-", "×": "x", "…": "...", "→": "->", "°": " deg", "≤": "<=", "≥": ">="}
+
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run one command.
@@ -27,28 +33,54 @@ def main(args: Sequence[str] | None = None) -> None:
         args: Command and its options, perhaps after ``--import MODULE``; ``sys.argv`` when None.
 
     Raises:
-        SystemExit: With 2 after a message when the input is wrong, 69 when the run folder is in use.
+        SystemExit: With 2 after a message when the input is wrong or the operating system refuses a file, 69 when the
+            run folder is in use.
     """
+    _print_on_any_console()
     arguments = list(sys.argv[1:] if args is None else args)
     try:
-        arguments = import_plugins(arguments)
-        command = arguments[0] if arguments else "--help"
-        if command in ("-h", "--help"):
-            print(_overview())
-        elif command == "--version":
-            print(f"handlit {__version__}")
-        elif "--explain" in arguments:
-            explain = import_module("handlit.cli.explain").explain
-            explain(command, arguments[1:])
-        elif command in VERBS:
-            _run_verb(command, arguments[1:])
-        elif command in TRAINER_COMMANDS:
-            run_trainer(arguments)
-        else:
-            raise InputError(f"there is no command '{command}'\n{_overview()}")
-    except (InputError, FileNotFoundError, FileExistsError, PermissionError, FloatingPointError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        try:
+            _run(import_plugins(arguments))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError as error:
+        # who reads the output has seen enough of it, as `head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from error
+    except (InputError, OSError, FloatingPointError) as error:
+        print(f"error: {describe(error)}", file=sys.stderr)
         raise SystemExit(getattr(error, "exit_code", 2)) from error
+
+
+def _run(arguments: list[str]) -> None:
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help"):
+        print(_overview())
+    elif command == "--version":
+        print(f"handlit {__version__}")
+    elif "--explain" in arguments:
+        explain = import_module("handlit.cli.explain").explain
+        explain(command, arguments[1:])
+    elif command in VERBS:
+        _run_verb(command, arguments[1:])
+    elif command in TRAINER_COMMANDS:
+        run_trainer(arguments)
+    else:
+        known = ", ".join([*TRAINER_COMMANDS, *VERBS])
+        raise InputError(f"there is no command '{command}': choose one of {known} ({program()} --help)")
+
+
+def _print_on_any_console() -> None:
+    """Let characters that the console's encoding lacks be substituted, not end the command."""
+
+    def substitute(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return "".join(_SUBSTITUTES.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+    codecs.register_error("substitute", substitute)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="substitute")
 
 
 def _overview() -> str:

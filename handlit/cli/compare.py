@@ -1,13 +1,12 @@
 """The verb ``compare``: tested runs side by side, on the same images."""
 
-import argparse
 from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
+from handlit.cli.verb_parser import VerbParser
 from handlit.files import named_path, write_text
-from handlit.program import program
 from handlit.scoring.hypotheses.run import HypothesisRun, check_same_images, load_run
 from handlit.scoring.hypotheses.summary import Summary, comparison_table
 from handlit.scoring.pages.comparison import render_comparison
@@ -16,9 +15,7 @@ from handlit.scoring.table import print_table
 
 def compare(arguments: list[str]) -> None:
     """Set tested runs side by side: a table with paired differences, and a page of charts."""
-    parser = argparse.ArgumentParser(
-        f"{program()} compare", description=compare.__doc__, epilog="--explain [MEASURE] defines what the tables show."
-    )
+    parser = VerbParser(compare, epilog="--explain [MEASURE] defines what the tables show.")
     parser.add_argument("runs", nargs="+", metavar="RUN", help="tested run folder, or NAME=folder to name it")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"), metavar="FILE", help="page to write")
     options = parser.parse_args(arguments)

@@ -1,9 +1,10 @@
-"""LightningCLI's parser, which finds shipped configurations by name."""
+"""LightningCLI's parser, which finds shipped configurations by name and says in a line what it refuses."""
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
@@ -34,10 +35,51 @@ def _load_bounded(text: str) -> Any:
 
 
 set_loader("yaml", _load_bounded, exceptions=(yaml.YAMLError,))
+#: Lines of jsonargparse's messages that repeat what was given, or say what every setting may be: nothing at all.
+_NOISE = re.compile(
+    r"\s*(- )?(Does not validate|Subtypes:|Errors:|Given value type:|Given value: \w*(Namespace|NestedArg)\(|"
+    r"Expected a( <class ')?NoneType|Expected NoneType)"
+)
+#: How long a refused value is shown.
+_SHOWN = 600
 
 
 class ConfigParser(LightningArgumentParser):
-    """Takes names of shipped configurations (`find_config`) after options and within configuration files."""
+    """Takes names of shipped configurations (`find_config`) after options and within configuration files.
+
+    A setting that a class does not take is refused in one line: a wrong type, null where its type has no None, and what
+    the class's constructor refuses.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.add_instantiator(_construct, object)
+
+    @override
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        command = self.prog.replace(" [options]", "")
+        raise InputError(f"{_in_a_line(message)} ({command} --help lists the settings)") from ex
+
+    @override
+    def validate(self, cfg: Namespace, skip_none: bool = True, skip_required: bool = False, **options: Any) -> None:  # type: ignore[override]
+        try:
+            super().validate(cfg, skip_none and skip_required, skip_required, **options)
+        except TypeError:
+            # what is missing is said as that, not as null
+            super().validate(cfg, skip_none, skip_required, **options)
+            raise
+
+    @override
+    def instantiate_classes(self, cfg: Namespace, **options: Any) -> Namespace:  # type: ignore[override]
+        try:
+            return super().instantiate_classes(cfg, **options)
+        except _RefusedError as refused:
+            # parsers of a class's settings pass it on
+            if not self.exit_on_error:
+                raise
+            raise refused.error from refused.error.__cause__
 
     @override
     def parse_args(  # type: ignore[override]  # jsonargparse's own does not have argparse's overloads either
@@ -46,7 +88,10 @@ class ConfigParser(LightningArgumentParser):
         if args is not None:
             args = list(_with_files(args))
             args += [f"--run_dir={folder}" for folder in _moved_run(args)]
-        return super().parse_args(args, *rest, **options)
+        try:
+            return super().parse_args(args, *rest, **options)
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise InputError(f"a file that the configuration names is no YAML in UTF-8: {one_line(error)}") from error
 
     @override
     def parse_string(self, cfg_str: str, *rest: Any, **options: Any) -> Namespace:
@@ -59,6 +104,42 @@ class ConfigParser(LightningArgumentParser):
             if parts:
                 cfg_str = yaml.safe_dump({**content, **parts}, sort_keys=False)
         return super().parse_string(cfg_str, *rest, **options)
+
+
+class _RefusedError(BaseException):
+    """Takes what a constructor raised past jsonargparse, which makes one ValueError of every exception."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _construct(made: type, *arguments: Any, **settings: Any) -> Any:
+    """Make an object of a class that a configuration names."""
+    try:
+        return made(*arguments, **settings)
+    except Exception as error:
+        # what libraries refuse has no class of its own
+        if made.__module__.partition(".")[0] in ("pytorch_lightning", "torch") and not isinstance(error, OSError):
+            raise _RefusedError(InputError(f"{made.__name__}: {error}")) from error
+        raise _RefusedError(error) from error
+
+
+def _in_a_line(message: str) -> str:
+    """A message of jsonargparse as one line, without the values that it repeats."""
+    kept = [line.strip().removeprefix("- ") for line in message.splitlines() if not _NOISE.match(line)]
+    text = re.sub(r": ?;", ":", "; ".join(filter(None, kept)))
+    for pattern, plain in (
+        (r"Parser key \"([^\"]*)\":", r"\1:"),
+        (r"Problem with given class_path '([^']*)':", r"\1:"),
+        (r"<class '([^']*)'>", r"\1"),
+        (r"Expected an? (typing\.)?Literal\[([^]]*)\]", r"expected one of \2"),
+        (r"Expected an? ", "expected "),
+        (r"([.;] )?(Got|Given) value: None", ", got null"),
+        (r"[.;] (Got|Given) value: ", ", got "),
+    ):
+        text = re.sub(pattern, plain, text)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} ..."
 
 
 def _with_files(arguments: Sequence[str]) -> Iterator[str]:
@@ -89,7 +170,7 @@ def _moved_run(arguments: Sequence[str]) -> list[Path]:
     """The folder of a run that was copied or moved, configuration included: later commands use what lies in it."""
     files = [
         word.partition("=")[2] or following
-        for word, following in zip(arguments, [*arguments[1:], ""], strict=True)
+        for word, following in zip(arguments, [*arguments, ""][1:], strict=True)
         if word.partition("=")[0] in ("-c", "--config")
     ]
     if any(word.partition("=")[0] == "--run_dir" for word in arguments):

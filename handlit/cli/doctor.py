@@ -1,6 +1,5 @@
 """What handlit needs, which of it this machine has, and what to do about each gap."""
 
-import argparse
 import os
 import platform
 import shutil
@@ -16,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from handlit import __version__
+from handlit.cli.verb_parser import VerbParser
 from handlit.errors import InputError
-from handlit.program import program
 
 State = Literal["ok", "optional", "missing"]
 REQUIRED = (
@@ -64,7 +63,7 @@ class Check:
 
 def doctor(arguments: list[str]) -> None:
     """Report what handlit needs, which of it this machine has, and what to do about each gap."""
-    parser = argparse.ArgumentParser(f"{program()} doctor", description=doctor.__doc__)
+    parser = VerbParser(doctor)
     parser.add_argument("--mano_path", help="MANO file or folder to try")
     if not examine(parser.parse_args(arguments).mano_path):
         raise SystemExit(1)

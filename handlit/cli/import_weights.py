@@ -1,16 +1,15 @@
 """The verb that converts released weights."""
 
-import argparse
 from pathlib import Path
 from typing import get_args
 
+from handlit.cli.verb_parser import VerbParser
 from handlit.models.published.importing import WeightPart, WeightSource, import_file
-from handlit.program import program
 
 
 def import_weights(arguments: list[str]) -> None:
     """Convert released weights to a file that handlit loads, with an account of every key."""
-    parser = argparse.ArgumentParser(f"{program()} import-weights", description=import_weights.__doc__)
+    parser = VerbParser(import_weights)
     parser.add_argument("file", type=Path, metavar="FILE", help="the released file")
     parser.add_argument("--from", dest="source", choices=get_args(WeightSource), required=True, help="whose these are")
     parser.add_argument("--out", type=Path, required=True, metavar="CKPT", help="file to write")

@@ -4,9 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
-
 from handlit.cli.configs import find_config
+from handlit.cli.verb_parser import VerbParser
 from handlit.errors import InputError
 from handlit.formats.packed import PACKED
 from handlit.formats.registry import recognise
@@ -18,7 +17,7 @@ def pack(arguments: list[str]) -> None:
 
     Settings of the dataset follow as `--data.NAME VALUE`: crops and augmentation are those that are packed for.
     """
-    parser = argparse.ArgumentParser(f"{program()} pack", description=pack.__doc__, allow_abbrev=False)
+    parser = VerbParser(pack, allow_abbrev=False)
     parser.add_argument("root", nargs="?", type=Path, metavar="ROOT", help="the dataset, as it was unpacked")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; an interrupted run resumes there")
     parser.add_argument("--verify", metavar="DIR", help="a packed dataset (folder or URL) to check, nothing else")
@@ -44,10 +43,11 @@ def pack(arguments: list[str]) -> None:
 
 
 def _pack(options: argparse.Namespace, settings: list[str]) -> None:
+    from handlit.cli.config_parser import ConfigParser
     from handlit.data.loading.datamodule import HandDataModule
     from handlit.data.packing.write import pack as run
 
-    parser = ArgumentParser(f"{program()} pack")
+    parser = ConfigParser(f"{program()} pack")
     parser.add_subclass_arguments(HandDataModule, "data")
     if options.data is not None:
         given = [f"--data={find_config(options.data)}"]

@@ -4,17 +4,15 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from handlit.cli.verb_parser import VerbParser
 from handlit.formats.registry import benchmarks
-from handlit.program import program
 from handlit.scoring.score import lint_files
 from handlit.scoring.score import score as run
 
 
 def score(arguments: list[str]) -> None:
     """Score predictions (pred.json or pred.zip) against a dataset's public ground truth, as the official scripts do."""
-    parser = argparse.ArgumentParser(
-        f"{program()} score", description=score.__doc__, epilog="--explain [MEASURE] defines what the tables show."
-    )
+    parser = VerbParser(score, epilog="--explain [MEASURE] defines what the tables show.")
     parser.add_argument("predictions", nargs="+", metavar="PRED", help="pred.json or pred.zip, or NAME=path")
     parser.add_argument("ground_truth", type=Path, metavar="GT", help="dataset root, folder or zip with the JSONs")
     parser.add_argument("--protocol", choices=["auto", *benchmarks()], default="auto")

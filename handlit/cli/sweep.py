@@ -1,6 +1,5 @@
 """The verb ``sweep``: the trials of a W&B sweep file on this machine, without an account. Wiring only."""
 
-import argparse
 import contextlib
 import io
 import os
@@ -16,14 +15,14 @@ from rich.console import Console
 from handlit.cli import run_trainer
 from handlit.cli.configs import find_config
 from handlit.cli.plugins import import_plugins
+from handlit.cli.verb_parser import VerbParser
 from handlit.errors import InputError
-from handlit.program import program
 from handlit.sweeps import LocalSweep, Trial, check_sweep, load_sweep, report_results, trial_command, trial_slots
 
 
 def sweep(arguments: list[str]) -> None:
     """Run trials of a W&B sweep file here; the same command resumes a sweep that was interrupted."""
-    parser = argparse.ArgumentParser(f"{program()} sweep", description=sweep.__doc__)
+    parser = VerbParser(sweep)
     parser.add_argument("file", metavar="FILE", help="sweep file, or the name of a shipped one: sweeps/quickstart")
     parser.add_argument("--local", type=int, required=True, metavar="N", help="number of trials in all")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the trials; runs/sweeps/NAME")
@@ -73,12 +72,7 @@ def parsed(words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: The command line refuses it.
     """
-    printed, complaint = io.StringIO(), io.StringIO()
-    try:
-        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(complaint):
-            run_trainer([*import_plugins(words), "--print_config"])
-    except SystemExit as stop:
-        if stop.code:
-            # before it stands the usage of every option
-            raise InputError(complaint.getvalue().rpartition("\nerror: ")[2].strip()) from stop
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
+        run_trainer([*import_plugins(words), "--print_config"])
     return yaml.safe_load(printed.getvalue())

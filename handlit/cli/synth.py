@@ -1,18 +1,17 @@
 """The verb ``synth``. Wiring only."""
 
-import argparse
 from pathlib import Path
 from typing import get_args
 
+from handlit.cli.verb_parser import VerbParser
 from handlit.data.synthesis import PRESETS, synthesise
 from handlit.data.synthesis.generate import Layout
 from handlit.data.synthesis.ho3d_writer import SegmentationSize
-from handlit.program import program
 
 
 def synth(arguments: list[str]) -> None:
     """Write a synthetic dataset in a public dataset's on-disk layout."""
-    parser = argparse.ArgumentParser(f"{program()} synth", description=synth.__doc__)
+    parser = VerbParser(synth)
     parser.add_argument("--layout", choices=get_args(Layout), default="ho3d_v3")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--train", type=int, required=True, metavar="N", help="training frames")

@@ -31,7 +31,7 @@ from handlit.cli.config_parser import ConfigParser
 from handlit.cli.configs import stated_run_dir
 from handlit.cli.trusted_classes import only_trusted_classes
 from handlit.data.loading.datamodule import HandDataModule
-from handlit.errors import InputError, one_line
+from handlit.errors import InputError, check_number, one_line
 from handlit.files import whole, write_text
 from handlit.models.backbones import check_synchronised_normalisation
 from handlit.program import program
@@ -43,6 +43,9 @@ SHARED_SETTINGS = {
     "image_size": "the side of the data's crops",
     "tips": "the vertices that are finger tips in the data's labels",
 }
+
+#: On CPUs, where every device is a process.
+MAX_CPU_PROCESSES = max(8, os.cpu_count() or 1)
 
 
 class SaveRunConfig(SaveConfigCallback):
@@ -144,6 +147,11 @@ class HandlitCLI(LightningCLI):
         trusted = nullcontext() if args[0] == "fit" else only_trusted_classes(args[0])
         with trusted:
             self.config = parser.parse_args(args)
+        settings = self.config[str(self.config.subcommand)]
+        if not isinstance(settings.seed_everything, bool):
+            check_number("seed_everything", settings.seed_everything, least=0, most=2**32 - 1, whole=True)
+        if settings.trainer.gradient_clip_val is not None:
+            check_number("trainer.gradient_clip_val", settings.trainer.gradient_clip_val, least=0)
 
     @override
     def _parse_ckpt_path(self) -> None:
@@ -167,7 +175,10 @@ class HandlitCLI(LightningCLI):
         ]
         try:
             trainer: pl.Trainer = super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, TypeError) as error:
+            if isinstance(trainer.accelerator, CPUAccelerator):
+                # each of them is a process
+                check_number("trainer.devices", trainer.num_devices, most=MAX_CPU_PROCESSES)
+        except (MisconfigurationException, TypeError, ValueError) as error:
             raise InputError(
                 f"{error} (trainer.accelerator={settings.accelerator}, trainer.devices={settings.devices}, "
                 f"trainer.strategy={settings.strategy}; this machine has {torch.cuda.device_count()} CUDA devices and "
@@ -262,6 +273,8 @@ def _stated_run_dirs(config: Namespace) -> list[Path]:
 
 def check_writable(folder: Path) -> None:
     """Refuse a folder that can be neither written nor made, without making it."""
+    if "\0" in str(folder) or not str(folder).strip():
+        raise InputError(f"run_dir={str(folder)!r} is no name of a folder")
     path = folder.absolute()
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if not existing.is_dir():

@@ -1,20 +1,19 @@
 """The verb ``verify-data``: what of a dataset is there, missing or damaged, and whether its labels fit together."""
 
-import argparse
 from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
 
+from handlit.cli.verb_parser import VerbParser
 from handlit.data.verification import verify
 from handlit.errors import InputError
-from handlit.program import program
 from handlit.skeleton import TipConvention
 
 
 def verify_data(arguments: list[str]) -> None:
     """Check a dataset on disk: exit code 0 without problems, 1 with some. Nothing is written into its folder."""
-    parser = argparse.ArgumentParser(f"{program()} verify-data", description=verify_data.__doc__)
+    parser = VerbParser(verify_data)
     parser.add_argument(
         "root", type=Path, metavar="ROOT", help="HO-3D, FreiHAND, own images, packed or registered dataset"
     )

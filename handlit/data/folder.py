@@ -9,7 +9,7 @@ import torch
 from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.formats.folder import FOLDER, FolderSplit, read_annotations, read_folder, read_label_mask
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
@@ -50,8 +50,8 @@ class HandFolder(HandDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(crop=crop, num_workers=num_workers, **kwargs)
-        if not 0 < assumed_fov_deg < 180:
-            raise InputError(f"assumed_fov_deg must be above 0 and below 180, got {assumed_fov_deg}")
+        check_number("assumed_fov_deg", assumed_fov_deg, above=0, below=180)
+        check_choice("tips", tips, TipConvention)
         self.root = Path(root)
         self.assumed_fov_deg = assumed_fov_deg
         self.tips = tips

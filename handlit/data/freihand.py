@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.visibility import visibility_from_mesh
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.freihand import (
     FREIHAND,
@@ -88,10 +88,8 @@ class FreiHAND(HandDataModule):
         chosen = list(VERSIONS) if versions is None else versions
         if not chosen or len(set(chosen)) < len(chosen) or not set(chosen) <= set(VERSIONS):
             raise InputError(f"versions must be some of {', '.join(VERSIONS)}, each once, got {versions}")
-        if visibility not in ("none", "mesh"):
-            raise InputError(f"visibility must be none or mesh, got '{visibility}'")
-        if not 0 <= val_fraction < 1:
-            raise InputError(f"val_fraction must be at least 0 and below 1, got {val_fraction}")
+        check_choice("visibility", visibility, ("none", "mesh"))
+        check_number("val_fraction", val_fraction, least=0, below=1)
         self.root = Path(root)
         self.versions: list[ColourVersion] = [version for version in VERSIONS if version in chosen]
         self.val_fraction = val_fraction

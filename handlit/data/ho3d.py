@@ -4,14 +4,14 @@ import hashlib
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.data.loading.visibility import VisibilitySource, visibility_from_depth, visibility_from_mesh
-from handlit.errors import InputError
+from handlit.errors import check_choice, check_number
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.ground_truth import with_ground_truth
 from handlit.formats.ho3d import VERSIONS, Version, annotation_identity, read_depth, read_frames, read_masks
@@ -42,7 +42,7 @@ class HO3D(HandDataModule):
         root: Folder with ``train.txt``, ``evaluation.txt``, ``train/`` and ``evaluation/``.
         version: ``"v2"`` (png images) or ``"v3"`` (jpg images).
         crop: Rule that puts the square around the hand: a published method's or a plain centred one.
-        val_fraction: Share of the training captures that is held out for validation.
+        val_fraction: Share of the training captures that is held out for validation, at least 0 and below 1.
         split: The official lists; or ``"mhentropy"``, which evaluates on four sequences of the training list, and
             ``"mhentropy_leak_free"``, which does not train on other cameras' views of them.
         seg_root: Folder whose ``train/SEQ/seg`` holds the segmentation, which ships apart; None for `root`.
@@ -65,13 +65,10 @@ class HO3D(HandDataModule):
         **kwargs: Any,
     ) -> None:
         super().__init__(crop=crop, **kwargs)
-        for name, value, choices in (
-            ("version", version, Version),
-            ("split", split, SplitScheme),
-            ("visibility", visibility, VisibilitySource),
-        ):
-            if value not in get_args(choices):
-                raise InputError(f"{name} must be one of {', '.join(get_args(choices))}, got '{value}'")
+        check_choice("version", version, Version)
+        check_choice("split", split, SplitScheme)
+        check_choice("visibility", visibility, VisibilitySource)
+        check_number("val_fraction", val_fraction, least=0, below=1)
         self.root = Path(root)
         self.masks_root = self.root if seg_root is None else Path(seg_root)
         self.version: Version = version

@@ -13,7 +13,7 @@ from typing_extensions import override
 from handlit.data.loading.datamodule import HandDataModule, length
 from handlit.data.loading.dataset import HandDataset
 from handlit.data.loading.sampling import SeededIndex, TrainingSampler
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.geometry.cameras import project
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, TipConvention
 from handlit.types import HandBatch, HandSample
@@ -49,10 +49,13 @@ class Mixture(HandDataModule):
         evaluated: int = 0,
         **kwargs: Any,
     ) -> None:
-        if not 0 <= evaluated < len(parts):
-            raise InputError(f"evaluated={evaluated} names none of {len(parts)} parts; they count from 0")
+        check_number("evaluated, the number of a part from 0,", evaluated, least=0, below=len(parts), whole=True)
         if weights is not None and len(weights) != len(parts):
             raise InputError(f"a mixture of {len(parts)} parts needs as many weights, got {weights}")
+        for weight in weights or ():
+            check_number("a part's weight", weight, least=0)
+        if epoch_samples is not None:
+            check_number("epoch_samples", epoch_samples, least=1, whole=True)
         chosen = parts[evaluated]
         super().__init__(crop=chosen.crop, augmentation=None, masks=False, on_error="raise", max_errors=0, **kwargs)
         self.parts = parts

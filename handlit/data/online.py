@@ -13,7 +13,7 @@ from handlit.data.synthesis.grasp import HandModel
 from handlit.data.synthesis.online_renderer import NUM_OBJECTS, OnlineRenderer
 from handlit.data.synthesis.online_scene import OnlineScene, sample_online_scene
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.geometry.crops import PLAIN_MARGIN
 from handlit.hand.articulation import sample_poses
 from handlit.hand.loading import load_hand
@@ -106,14 +106,12 @@ class OnlineHands(HandDataModule):
             max_errors=0,
             **kwargs,
         )
-        if epoch_samples < 1 or val_samples < 1:
-            raise InputError(f"epoch_samples and val_samples must be 1 or more, got {epoch_samples} and {val_samples}")
-        if preset not in PRESETS:
-            raise InputError(f"preset must be one of {', '.join(PRESETS)}, got '{preset}'")
-        if not 0 <= occlusion <= 1:
-            raise InputError(f"occlusion must be in 0 to 1, got {occlusion}")
-        if not 1 <= margin <= 10:
-            raise InputError(f"margin must be in 1 to 10, got {margin}: it is relative to the hand's box")
+        check_number("epoch_samples", epoch_samples, least=1, whole=True)
+        check_number("val_samples", val_samples, least=1, whole=True)
+        check_choice("preset", preset, PRESETS)
+        check_choice("tips", tips, TipConvention)
+        check_number("occlusion", occlusion, least=0, most=1)
+        check_number("margin, relative to the hand's box,", margin, least=1, most=10)
         self.epoch_samples = epoch_samples
         self.val_samples = val_samples
         self.preset = PRESETS[preset]

@@ -22,7 +22,10 @@ import cv2
 import torch
 from rich.progress import Progress
 
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
+
+#: Processes; more would fill a machine's memory before they begin.
+MAX_WORKERS = 256
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -44,9 +47,10 @@ def in_processes(
         The results, in the tasks' order.
 
     Raises:
-        InputError: A worker process was killed.
+        InputError: A worker process was killed, or there cannot be as many.
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
+    _check(workers)
     if workers == 0 or len(tasks) < 2 or _is_of_main(function):
         return [function(task) for task in tasks]
     results = []
@@ -73,9 +77,10 @@ def as_completed_in_processes(
         A task and its result, in the order in which the tasks end.
 
     Raises:
-        InputError: A worker process was killed.
+        InputError: A worker process was killed, or there cannot be as many.
         Exception: The first one that a task raised; the tasks that had not begun are then left.
     """
+    _check(workers)
     if workers == 0 or _is_of_main(function):
         with one_thread():
             for task in tasks:
@@ -85,6 +90,11 @@ def as_completed_in_processes(
         futures = {pool.submit(function, task): task for task in tasks}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
+
+
+def _check(workers: int | None) -> None:
+    if workers is not None:
+        check_number("workers", workers, least=0, most=MAX_WORKERS, whole=True)
 
 
 @contextmanager

@@ -52,7 +52,8 @@ def square_crop(
         The centre (2,) and the side of the square, pixels.
 
     Raises:
-        InputError: The box is empty, not finite, or (where the rule clips it) outside the image.
+        InputError: The box is empty, not finite, or (where the rule clips it) outside the image; or there is no such
+            rule.
 
     References:
         https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e;
@@ -70,6 +71,8 @@ def square_crop(
         left, right = x - (max(x0, 0.0) - 10), min(x1, width) + 10 - x
         up, down = y - (max(y0, 0.0) - 10), min(y1, height) + 10 - y
         return np.array([x, y]), min(max(4 * max(left, right, up, down), 50.0), 640.0) * 200 / 224
+    if rule != "mhentropy":
+        raise InputError(f"there is no rule '{rule}' for a square around a hand")
     half_width, half_height = 1.5 * (x1 - x0) / 2, 1.5 * (y1 - y0) / 2
     x0, y0, x1, y1 = x - half_width, y - half_height, x + half_width, y + half_height
     if object_box is not None and not math.isnan(object_box[0]):

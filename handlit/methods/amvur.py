@@ -8,7 +8,7 @@ from torch import Tensor
 
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.geometry.cameras import normalised_to_crop, view_to_crop
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
@@ -64,6 +64,10 @@ class AMVUR(LearnedMethod[AMVUROutput]):
         **optimizer: Any,
     ) -> None:
         super().__init__(image_size, **optimizer)
+        check_choice("tips", tips, TipConvention)
+        check_choice("answer", answer, ("attention", "prior"))
+        check_number("photometric", photometric, least=0)
+        check_number("photometric_from", photometric_from, least=0, whole=True)
         self.network = network(load_hand(mano_path), tips)
         self.supervision = supervision or FullSupervision()
         self.answer = answer

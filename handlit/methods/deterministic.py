@@ -11,6 +11,7 @@ from torch import Tensor
 from handlit.distributions.cameras import Camera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import check_choice, check_number
 from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, view_to_crop
 from handlit.hand.asset import HandAsset
 from handlit.hand.layer import HandLayer
@@ -74,6 +75,10 @@ class Deterministic(LearnedMethod[MeshAndCamera]):
         **optimizer: Any,
     ) -> None:
         super().__init__(image_size, **optimizer)
+        check_choice("tips", tips, TipConvention)
+        check_number("initial_scale", initial_scale, above=0)
+        for name, weight in {"vertices": vertices, "joints": joints, "joints_2d": joints_2d}.items():
+            check_number(name, weight, least=0)
         self.network = network(load_hand(mano_path), tips)
         decoder = self.network.decoder
         for unused in (self.network.prior_net, decoder.log_variance_head, decoder.upsampling_log_variance):

@@ -6,7 +6,7 @@ from typing import Any, Literal
 import torch
 from typing_extensions import override
 
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.methods.method import HandMethod, OutputT
 
 Schedule = Literal["step", "one_cycle"]
@@ -40,6 +40,11 @@ class LearnedMethod(HandMethod[OutputT]):
         fused: bool = True,
     ) -> None:
         super().__init__(image_size)
+        check_number("learning_rate", learning_rate, above=0)
+        check_choice("schedule", schedule, Schedule)
+        for milestone in milestones:
+            check_number("a milestone", milestone, least=0, whole=True)
+        check_number("warmup", warmup, least=0, most=1)
         self.learning_rate = learning_rate
         self.schedule: Schedule = schedule
         self.milestones = milestones

@@ -7,6 +7,7 @@ from typing_extensions import override
 from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import check_choice
 from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, project, view_to_crop
 from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
@@ -39,6 +40,7 @@ class MeanHand(HandMethod[int]):
 
     def __init__(self, mano_path: str | None = None, tips: TipConvention = "ho3d", image_size: int = 224) -> None:
         super().__init__(image_size)
+        check_choice("tips", tips, TipConvention)
         self.automatic_optimization = False
         self._hand = HandLayer(load_hand(mano_path), tips=tips)
         # float64, for sums over hundreds of thousands of hands

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.hand.layer import HandLayer
 from handlit.losses.reduction import mean_over_processes
 from handlit.methods.compatibility import check_checkpoint, stamp
@@ -50,6 +50,9 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     Args:
         image_size: Side of the square crops, pixels.
 
+    Raises:
+        InputError: A setting of the method is none of its choices, or out of range.
+
     Attributes:
         fixed_settings: Of the settings that the command line shares between data and method (``mano_path``, ``tips``
             and ``image_size``), those that this method fixes, and that its constructor therefore lacks.
@@ -59,6 +62,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     def __init__(self, image_size: int) -> None:
         super().__init__()
+        check_number("image_size", image_size, least=1, whole=True)
         self.image_size = image_size
         self.metrics = nn.ModuleDict(
             {

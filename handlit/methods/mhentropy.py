@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from handlit.distributions.posed_hands import PosedHands
+from handlit.errors import check_choice, check_number
 from handlit.geometry.bone_relative import bone_relative
 from handlit.geometry.cameras import crop_to_normalised
 from handlit.hand.layer import HandLayer
@@ -47,6 +48,12 @@ class MHEntropyWeights:
     entropy: float = 1.0
     scale_2d: float = 0.03
     scale_3d: float = 0.03
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            check_number(name, weight, least=0)
+        check_number("scale_2d", self.scale_2d, above=0)
+        check_number("scale_3d", self.scale_3d, above=0)
 
 
 class MHEntropy(LearnedMethod[PosedHands]):
@@ -91,6 +98,9 @@ class MHEntropy(LearnedMethod[PosedHands]):
         **optimizer: Any,
     ) -> None:
         super().__init__(image_size, learning_rate, milestones=milestones, **optimizer)
+        check_choice("tips", tips, TipConvention)
+        check_choice("supervision", supervision, LikelihoodLabels)
+        check_number("num_draws", num_draws, least=1, whole=True)
         self.network = network
         self._hand = HandLayer(load_hand(mano_path), pose_space="pca", flat_hand_mean=False, tips=tips)
         self.weights = weights or MHEntropyWeights()

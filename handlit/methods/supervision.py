@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from handlit.distributions.cameras import Camera, normalised_intrinsics
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import check_number
 from handlit.geometry.cameras import crop_to_normalised
 from handlit.geometry.orthographic_pose import MIN_PAIRS, fit_orthographic_rotation
 from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
@@ -94,12 +95,8 @@ class FullSupervision(Supervision):
         intrinsics: float = 0.1,
     ) -> None:
         super().__init__()
-        self.weights = {
-            **_both({"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": nll}, prior),
-            "kl": kl,
-            "joint_limits": joint_limits,
-            "intrinsics": intrinsics,
-        }
+        both = {"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": nll}
+        self.weights = _weights(both, prior, kl=kl, joint_limits=joint_limits, intrinsics=intrinsics)
 
     @override
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
@@ -184,17 +181,12 @@ class WeakSupervision(Supervision):
         visible_only: bool = False,
     ) -> None:
         super().__init__()
+        check_number("initial_scale", initial_scale, above=0)
         self.initial_scale = initial_scale
         self.visible_only = visible_only
-        self.weights = {
-            **_both({"joints_2d": joints_2d, "nll_2d": nll_2d, "vertices": vertices}, prior),
-            "kl": kl,
-            "joint_limits": joint_limits,
-            "pose": pose,
-            "betas": betas,
-            "prior_scale": prior_scale,
-            "intrinsics": intrinsics,
-        }
+        others = {"kl": kl, "joint_limits": joint_limits, "pose": pose, "betas": betas, "prior_scale": prior_scale}
+        both = {"joints_2d": joints_2d, "nll_2d": nll_2d, "vertices": vertices}
+        self.weights = _weights(both, prior, **others, intrinsics=intrinsics)
 
     @override
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
@@ -238,9 +230,15 @@ class WeakSupervision(Supervision):
         return _weighted(terms, self.weights)
 
 
-def _both(weights: Mapping[str, float], prior: float) -> dict[str, float]:
-    """Weights of the terms that posterior and prior have in common."""
-    return {**weights, **_of_prior({name: prior * weight for name, weight in weights.items()})}
+def _weights(both: Mapping[str, float], prior: float, **others: float) -> dict[str, float]:
+    """Weights of all terms: those that posterior and prior have in common, and others.
+
+    Raises:
+        InputError: One is negative or no number.
+    """
+    for name, weight in {**both, "prior": prior, **others}.items():
+        check_number(name, weight, least=0)
+    return {**both, **_of_prior({name: prior * weight for name, weight in both.items()}), **others}
 
 
 def _of_prior(values: Mapping[str, T]) -> dict[str, T]:

@@ -16,6 +16,7 @@ from torch.distributions import Normal
 
 from handlit.distributions.cameras import Camera, PerspectiveCamera, WeakPerspectiveCamera
 from handlit.distributions.mesh_gaussian import MeshGaussian
+from handlit.errors import check_choice, check_number
 from handlit.hand.asset import HandAsset
 from handlit.hand.coarse import COARSE_VERTICES, coarse_upsampling
 from handlit.hand.layer import HandLayer
@@ -135,6 +136,14 @@ class AMVURNetwork(nn.Module):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        check_choice("tips", tips, TipConvention)
+        check_choice("camera", camera, CameraModel)
+        widths = {"layers": layers, "heads": heads, "feedforward_ratio": feedforward_ratio, "head_hidden": head_hidden}
+        for name, value in {**widths, "hidden": min(hidden, default=0)}.items():
+            check_number(name, value, least=1, whole=True)
+        check_number("num_components", num_components, least=1, most=45, whole=True)
+        check_number("dropout", dropout, least=0, below=1)
+        check_number("attention_dropout", attention_dropout, least=0, below=1)
         self.backbone = backbone
         hand = HandLayer(asset, pose_space="pca", num_components=num_components, flat_hand_mean=False, tips=tips)
         self.prior_net = PriorNet(backbone.channels, hand, num_components=num_components, hidden=head_hidden)

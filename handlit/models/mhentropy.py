@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from handlit.distributions.flow import FlowDistribution
 from handlit.distributions.realnvp import ConditionalRealNVP
 from handlit.distributions.spline_flow import ConditionalSplineFlow
+from handlit.errors import check_choice, check_number
 from handlit.models.backbones import Backbone
 
 _FINGERS, _ORIENT, _BETAS = 45, 3, 10
@@ -67,6 +68,11 @@ class MHEntropyNetwork(nn.Module):
         flow: Literal["realnvp", "spline"] = "realnvp",
     ) -> None:
         super().__init__()
+        for name, value in {"features": features, "steps": steps, "hidden": min(hidden, default=0)}.items():
+            check_number(name, value, least=1, whole=True)
+        check_choice("stochastic", stochastic, ("fingers", "all"))
+        check_choice("pixel_range", pixel_range, ("unit", "backbone"))
+        check_choice("flow", flow, _FLOWS)
         self.backbone = backbone
         self.pixel_range = pixel_range
         self.feature = nn.Linear(backbone.channels, features)

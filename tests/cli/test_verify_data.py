@@ -1,6 +1,7 @@
 """The command ``verify-data``: what it prints and writes, and its exit codes."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,3 +66,25 @@ def test_wrong_input_is_refused_before_anything_is_read(root: Path, tmp_path: Pa
         verify_data([str(tmp_path / "none")])
     with pytest.raises(InputError, match="no dataset that is known"):
         verify_data([str(tmp_path)])
+
+
+def test_the_verdict_says_which_commands_lack_something(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("evaluation_xyz.json", "evaluation_verts.json"):
+        (root / name).unlink()
+    verify_data([str(root), "--workers", "0"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no problems; predict: nothing is missing" in printed
+    assert "fit will not run: there is one capture alone" in printed
+    assert "test will not run: evaluation_xyz.json and evaluation_verts.json missing" in printed
+
+    # a second capture to validate on, and the training part alone
+    sequence = next((root / "train").iterdir())
+    shutil.copytree(sequence, sequence.with_name("OTHER20"))
+    lines = (root / "train.txt").read_text()
+    (root / "train.txt").write_text(lines + lines.replace(sequence.name, "OTHER20"))
+    (root / "evaluation.txt").unlink()
+    shutil.rmtree(root / "evaluation")
+    verify_data([str(root), "--workers", "0"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no problems; fit, validate: nothing is missing" in printed
+    assert "predict will not run: evaluation.txt names no frames" in printed

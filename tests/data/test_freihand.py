@@ -243,7 +243,7 @@ def test_bad_settings_are_explained(tree: Path) -> None:
     for options, message in (
         ({"versions": []}, "versions must be some of gs, hom, sample, auto"),
         ({"versions": ["gs", "gs"]}, "each once"),
-        ({"visibility": "depth"}, "visibility must be none or mesh"),
+        ({"visibility": "depth"}, "visibility must be one of none, mesh"),
         ({"val_fraction": 1.0}, "val_fraction"),
     ):
         with pytest.raises(InputError, match=message):

@@ -136,7 +136,7 @@ def test_finger_tips_take_the_evaluated_datasets_convention(tmp_path: Path) -> N
 
 
 def test_a_mixture_that_cannot_be_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="evaluated=2 names none of 1"):
+    with pytest.raises(InputError, match="evaluated, the number of a part from 0, must be"):
         Mixture([Source(tmp_path, "a", 4)], evaluated=2)
     with pytest.raises(InputError, match="as many weights"):
         Mixture([Source(tmp_path, "a", 4)], weights=[1.0, 2.0])

@@ -182,7 +182,7 @@ def test_validation_does_not_depend_on_the_seed(monkeypatch: pytest.MonkeyPatch)
 def test_bad_settings_are_explained() -> None:
     for options, message in (
         ({"epoch_samples": 0}, "epoch_samples"),
-        ({"occlusion": 1.5}, "occlusion must be in 0 to 1"),
+        ({"occlusion": 1.5}, "occlusion must be a number, at least 0 and at most 1"),
         ({"preset": "hard"}, "preset must be one of easy, full"),
         ({"margin": 0.5}, "margin"),
     ):

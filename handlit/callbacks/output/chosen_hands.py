@@ -8,7 +8,7 @@ from pytorch_lightning import Callback, LightningModule, Trainer
 from typing_extensions import override
 
 from handlit.callbacks.trainer_parts import num_predicted
-from handlit.errors import InputError
+from handlit.errors import check_number
 from handlit.types import HandBatch, HandPrediction, PredictedBatch
 
 
@@ -35,8 +35,7 @@ class ChosenHands(Callback, ABC):
     """
 
     def __init__(self, count: int, least: int, out: str | None) -> None:
-        if count < least:
-            raise InputError(f"count of {type(self).__name__} is {count}; expected at least {least}")
+        check_number(f"count of {type(self).__name__}", count, least=least, whole=True)
         self.count = count
         self.out = None if out is None else Path(out)
         self.chosen: set[int] = set()

@@ -7,6 +7,7 @@ from rich.console import Console
 from typing_extensions import override
 
 from handlit.callbacks.trainer_parts import gathered, run_folder
+from handlit.errors import check_number
 from handlit.metrics.hypotheses import HypothesisTable, draw, measure
 from handlit.metrics.measure import Measure
 from handlit.metrics.registry import measures
@@ -31,6 +32,8 @@ class HypothesisEvaluation(pl.Callback):
     """
 
     def __init__(self, num_hypotheses: int = 200, temperature: float = 1.0, label: str | None = None) -> None:
+        check_number("num_hypotheses", num_hypotheses, least=0, whole=True)
+        check_number("temperature", temperature, least=0)
         self.num_hypotheses = num_hypotheses
         self.temperature = temperature
         self.label = label

@@ -12,7 +12,7 @@ from handlit.callbacks.output.chosen_hands import ChosenHands
 from handlit.callbacks.output.hand_files import MeshFormat, write_image, write_mesh, write_numbers
 from handlit.callbacks.output.hand_of_hypotheses import HandOfHypotheses
 from handlit.callbacks.trainer_parts import gathered, hand_faces, num_predicted, run_folder
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.render.figures import contact_sheet
 from handlit.render.overlays import SCALE_RANGE_M, SKIN, scale_colours
 from handlit.types import HandBatch, HandPrediction
@@ -55,12 +55,11 @@ class HypothesisExport(ChosenHands):
         out: str | None = None,
     ) -> None:
         super().__init__(count, 0, out)
-        if num_hypotheses < 1:
-            raise InputError(f"num_hypotheses of the hypothesis export is {num_hypotheses}; expected at least 1")
-        if not 0 <= num_meshes <= num_hypotheses:
-            raise InputError(f"num_meshes is {num_meshes}; expected 0 to num_hypotheses, {num_hypotheses}")
-        if scale_range_mm <= 0:
-            raise InputError(f"scale_range_mm is {scale_range_mm}; expected a positive number")
+        check_number("num_hypotheses of the hypothesis export", num_hypotheses, least=1, whole=True)
+        check_number("num_meshes", num_meshes, least=0, most=num_hypotheses, whole=True)
+        check_number("temperature", temperature, least=0)
+        check_number("scale_range_mm", scale_range_mm, above=0)
+        check_choice("mesh_format", mesh_format, MeshFormat)
         self.keys = frozenset(keys)
         self.indices = list(indices)
         self.num_hypotheses = num_hypotheses

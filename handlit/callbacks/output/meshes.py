@@ -9,7 +9,7 @@ from handlit.callbacks.output.chosen_hands import ChosenHands
 from handlit.callbacks.output.hand_files import MeshFormat, write_mesh
 from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.callbacks.trainer_parts import hand_faces, run_folder
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice
 from handlit.types import HandBatch, HandPrediction, TexturedMethod
 
 
@@ -29,6 +29,7 @@ class TexturedMeshes(ChosenHands):
 
     def __init__(self, count: int = 8, format: MeshFormat = "glb", out: str | None = None) -> None:
         super().__init__(count, 1, out)
+        check_choice("format", format, MeshFormat)
         self.format = format
 
     @override

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from handlit.callbacks.trainer_parts import hand_data, num_predicted, run_folder
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.files import sha256
 from handlit.formats.registry import benchmark_named
 from handlit.geometry.cameras import fit_root
@@ -67,6 +67,7 @@ class SubmissionCallback(pl.Callback):
     """
 
     def __init__(self, out: str | None = None, decimals: int = 5) -> None:
+        check_number("decimals", decimals, least=1, most=17, whole=True)
         self.out = out
         self.decimals = decimals
         self.writer: SubmissionWriter | None = None

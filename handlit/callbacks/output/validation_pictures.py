@@ -22,7 +22,7 @@ from handlit.callbacks.output.hand_of_hypotheses import HandOfHypotheses
 from handlit.callbacks.output.predicted_hand import CELL, TITLES, PredictedHand
 from handlit.callbacks.running.wandb_run import WandbRun
 from handlit.callbacks.trainer_parts import hand_faces, run_folder
-from handlit.errors import InputError
+from handlit.errors import check_number
 from handlit.geometry.cameras import flip_opengl
 from handlit.metrics.calibration import calibration_error, coverage, radial_rank
 from handlit.render.figures import contact_sheet, reliability_plot
@@ -56,8 +56,7 @@ class ValidationPictures(pl.Callback):
             ("num_hypotheses", num_hypotheses, 1),
             ("reliability_count", reliability_count, 0),
         ):
-            if value < least:
-                raise InputError(f"{name} of ValidationPictures is {value}; expected at least {least}")
+            check_number(f"{name} of ValidationPictures", value, least=least, whole=True)
         self.every_n_epochs = every_n_epochs
         self.count = count
         self.num_hypotheses = num_hypotheses

@@ -4,6 +4,8 @@ import torch
 from pytorch_lightning.callbacks import EMAWeightAveraging
 from torch import Tensor
 
+from handlit.errors import check_number
+
 
 class MovingAverage(EMAWeightAveraging):
     """Lightning's exponential moving average, including batch statistics, with constants left exactly as they are.
@@ -17,6 +19,7 @@ class MovingAverage(EMAWeightAveraging):
     """
 
     def __init__(self, decay: float = 0.999) -> None:
+        check_number("decay", decay, least=0, below=1)
         super().__init__(use_buffers=True, decay=decay)
         self.decay = decay
         self._kwargs["avg_fn"] = self._average

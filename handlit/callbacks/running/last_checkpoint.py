@@ -15,7 +15,7 @@ from typing_extensions import override
 
 from handlit.callbacks.running.csv_logger import ResumableCSVLogger
 from handlit.callbacks.trainer_parts import gathered, run_folder
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.types import HandBatch
 
 
@@ -51,6 +51,10 @@ class LastCheckpoint(Checkpoint):
     """
 
     def __init__(self, minutes: float = 30.0, steps: int | None = None, signal_steps: int = 10) -> None:
+        check_number("minutes", minutes, least=0)
+        check_number("signal_steps", signal_steps, least=1, whole=True)
+        if steps is not None:
+            check_number("steps", steps, least=1, whole=True)
         self.minutes = minutes
         self.steps = steps
         self.signal_steps = signal_steps

@@ -7,7 +7,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 
 #: Patches of one crop: at most this many, each side uniform in these shares of the crop's.
 MAX_PATCHES = 3
@@ -41,11 +41,12 @@ class Augmentation:
     published: Literal["amvur", "mhentropy"] | None = None
 
     def __post_init__(self) -> None:
+        if self.published is not None:
+            check_choice("augmentation: published", self.published, ("amvur", "mhentropy"))
         limits = {"rotation_deg": 180.0, "scale": 0.9, "translation": 1.0, "colour": 1.0, "occlusion": 1.0}
         for name, limit in limits.items():
             value = getattr(self, name)
-            if not 0 <= value <= limit:
-                raise InputError(f"augmentation: {name} must be in 0 to {limit:g}, got {value}")
+            check_number(f"augmentation: {name}", value, least=0, most=limit)
             if self.published is not None and value:
                 raise InputError(
                     f"augmentation: published={self.published} stands for all changes, but {name} is {value}: "

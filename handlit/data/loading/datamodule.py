@@ -16,15 +16,19 @@ from typing_extensions import override
 from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.dataset import ErrorPolicy, HandDataset, collate_read, start_worker
 from handlit.data.loading.sampling import EvaluationSampler, ResumableLoader, TrainingSampler
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import MaskReader
+from handlit.formats.worker_pool import MAX_WORKERS
 from handlit.geometry.cameras import project
 from handlit.geometry.crops import CropRule, inside
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandSample
+
+#: Pixels; more than a crop ever needs.
+MAX_SIDE = 4096
 
 _LOADERS: WeakSet[DataLoader[Any]] = WeakSet()
 
@@ -57,6 +61,9 @@ class HandDataModule(pl.LightningDataModule):
         on_error: What to do about a training sample whose files are missing or damaged: end the run, or leave it out
             with a warning. Evaluation needs every sample.
         max_errors: With ``"skip"``, how many samples of a process may be left out.
+
+    Raises:
+        InputError: A setting is none of its choices, or out of range.
     """
 
     #: Decodes the dataset's segmentation files; None for a dataset without.
@@ -82,6 +89,12 @@ class HandDataModule(pl.LightningDataModule):
         max_errors: int = 100,
     ) -> None:
         super().__init__()
+        check_choice("crop", crop, CropRule)
+        check_choice("on_error", on_error, ErrorPolicy)
+        check_number("image_size", image_size, least=1, most=MAX_SIDE, whole=True)
+        check_number("batch_size", batch_size, least=1, whole=True)
+        check_number("num_workers", num_workers, least=0, most=MAX_WORKERS, whole=True)
+        check_number("max_errors", max_errors, least=0, whole=True)
         self.image_size = image_size
         self.crop: CropRule = crop
         self.batch_size = batch_size
@@ -178,7 +191,8 @@ class HandDataModule(pl.LightningDataModule):
     def _dataset(self, split: str) -> Dataset[HandSample | None]:
         dataset = self.datasets[split]
         if length(dataset) == 0:
-            raise InputError(f"the {split} split has no usable frame")
+            advice = "; give val_fraction and data that leave some to validate on" if split == "val" else ""
+            raise InputError(f"the {split} split has no usable frame{advice}")
         return dataset
 
     def _loader_options(self) -> dict[str, Any]:

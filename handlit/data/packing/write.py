@@ -26,7 +26,7 @@ from handlit.data.packing.manifest import FORMAT, read_manifest, shard_file
 from handlit.data.packing.plan import PackedImage, images_to_pack, pack_identity, splits_to_pack
 from handlit.data.packing.read import PROGRESS, member_name
 from handlit.data.packing.shards import QUALITY, Shard, ShardWriter, cannot_write, check_skipped
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.files import sha256, write_text
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.index import save_arrays
@@ -68,6 +68,9 @@ def pack(
         InputError: The module's images cannot be packed, a file is damaged, the folder holds something else, or
             cannot be written.
     """
+    check_choice("on_error", on_error, ErrorPolicy)
+    check_number("max_errors", max_errors, least=0, whole=True)
+    check_number("quality", quality, least=1, most=100, whole=True)
     sources = splits_to_pack(module, stages)
     extent = crop_extent(module.augmentation)
     images, numbers = images_to_pack(sources, extent)

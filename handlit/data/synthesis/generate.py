@@ -5,7 +5,7 @@ import json
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -18,10 +18,10 @@ from handlit.data.synthesis.ho3d_writer import SegmentationSize
 from handlit.data.synthesis.presets import PRESETS, PresetName, ScenePreset
 from handlit.data.synthesis.renderer import SceneRenderer
 from handlit.data.synthesis.sequence import IMAGE_HEIGHT, IMAGE_WIDTH, Sequence, sample_sequence
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice, check_number
 from handlit.files import TEMPORARY, is_being_written, write_text
 from handlit.formats.ho3d_annotations import FLIP, HO3DSplit
-from handlit.formats.worker_pool import as_completed_in_processes
+from handlit.formats.worker_pool import MAX_WORKERS, as_completed_in_processes
 from handlit.hand.asset import HandAsset
 from handlit.hand.loading import load_hand
 from handlit.skeleton import reorder
@@ -29,6 +29,8 @@ from handlit.skeleton import reorder
 Layout = Literal["ho3d_v2", "ho3d_v3", "freihand"]
 #: The settings that a folder was made with; an interrupted synthesis is recognised by it.
 SETTINGS_FILE = "synthesis.json"
+#: Of a split; many times what any dataset has.
+MAX_FRAMES = 10_000_000
 #: Goes up when the same settings give other files.
 FORMAT = 3
 _PREFIX: dict[HO3DSplit, str] = {"train": "SYN", "evaluation": "SYE"}
@@ -52,17 +54,12 @@ class _Settings:
     segmentation: SegmentationSize
 
     def __post_init__(self) -> None:
-        if self.layout not in get_args(Layout):
-            raise InputError(f"layout must be one of {', '.join(get_args(Layout))}, got '{self.layout}'")
-        if self.segmentation not in get_args(SegmentationSize):
-            sizes = ", ".join(get_args(SegmentationSize))
-            raise InputError(f"segmentation must be one of {sizes}, got '{self.segmentation}'")
-        if self.train < 0 or self.evaluation < 0 or self.train + self.evaluation == 0:
-            raise InputError(
-                f"expected at least one frame, none negative; got train={self.train}, evaluation={self.evaluation}"
-            )
-        if self.seed < 0:
-            raise InputError(f"seed must not be negative, got {self.seed}")
+        check_choice("layout", self.layout, Layout)
+        check_choice("segmentation", self.segmentation, SegmentationSize)
+        check_number("train", self.train, least=0, most=MAX_FRAMES, whole=True)
+        check_number("evaluation", self.evaluation, least=0, most=MAX_FRAMES, whole=True)
+        check_number("train and evaluation together", self.train + self.evaluation, least=1, whole=True)
+        check_number("seed", self.seed, least=0, whole=True)
 
     def record(self) -> dict[str, object]:
         """As `SETTINGS_FILE` holds them: the hand by what it is, not by where it lies."""
@@ -132,11 +129,9 @@ def synthesise(
         InputError: A number is out of range, or the folder holds something else than this synthesis.
     """
     if isinstance(preset, str):
-        if preset not in PRESETS:
-            raise InputError(f"preset must be one of {', '.join(PRESETS)}, got '{preset}'")
+        check_choice("preset", preset, PRESETS)
         preset = PRESETS[preset]
-    if workers < 0:
-        raise InputError(f"workers must not be negative, got {workers}")
+    check_number("workers", workers, least=0, most=MAX_WORKERS, whole=True)
     mano = None if mano_path is None else str(mano_path)
     settings = _Settings(layout, train, evaluation, seed, preset, mano, segmentation)
     out = Path(out)

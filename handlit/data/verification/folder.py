@@ -83,6 +83,8 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
     counts["extra files"] = len(extra)
     report.add("extra files", SPLIT, f"images that {path.name} does not name", extra, "note")
+    of_all = [hand for hands in images.values() if isinstance(hands, list) for hand in hands]
+    report.lacks |= _lacks({str(hand.get("split")) for hand in of_all if isinstance(hand, dict)})
     if rows:
         yield Split(SPLIT, _table(rows), tips, read_label_mask)
 
@@ -93,6 +95,16 @@ def _is_here(root: Path, name: object) -> bool:
     except (FileNotFoundError, InputError):
         return False
     return True
+
+
+def _lacks(found: set[str]) -> dict[str, str]:
+    """What the commands lack, by the splits of all hands."""
+    needed = {"fit": ["train", "val"], "validate": ["val"], "test": ["test"], "predict": []}
+    missing = {command: [name for name in names if name not in found] for command, names in needed.items()}
+    return {
+        command: f"no hand has 'split': {' or '.join(map(repr, names))}" if names else ""
+        for command, names in missing.items()
+    }
 
 
 def _table(rows: list[dict[str, Any]]) -> FrameTable:

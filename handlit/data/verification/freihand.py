@@ -36,6 +36,7 @@ SCALE_TOLERANCE = 1e-4
 def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
     """The splits of a FreiHAND tree; what is wrong with its files goes into the report."""
     for split in get_args(FreiHANDSplit):
+        report.lacks |= _lacks(root, split)
         if not (root / f"{split}_K.json").is_file() and not (root / split).is_dir():
             report.add("missing lists", split, f"there is neither {split}_K.json nor {split}/", severity="note")
             continue
@@ -53,6 +54,9 @@ def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
         _check_scale(report, split, keys, lists)
         _check_vertices(root, report, split, keys, labels)
         repeats = len(files["images"]) // count
+        if split == "training" and repeats < len(VERSIONS):
+            lack = f"the images have {repeats} of {len(VERSIONS)} colour versions: choose by data.init_args.versions"
+            report.lacks |= {"fit": lack, "validate": lack}
         frames = FrameTable(
             keys=np.array([f"{number:08d}" for number in range(len(files["images"]))]),
             image_sizes=np.full((len(files["images"]), 2), IMAGE_SIZE),
@@ -60,6 +64,18 @@ def inspect(root: Path, asset: HandAsset, report: Report) -> Iterator[Split]:
             **{name: np.concatenate([values] * repeats) for name, values in labels.items()},
         )
         yield Split(split, frames, FREIHAND.tips, read_mask if split == "training" else None, labelled=count)
+
+
+def _lacks(root: Path, split: FreiHANDSplit) -> dict[str, str]:
+    """What the commands that read a split lack, by its lists."""
+    needed: dict[str, tuple[str, ...]] = {"fit": ("K", "xyz", "mano"), "validate": ("K", "xyz", "mano")}
+    if split == "evaluation":
+        needed = {"test": ("K", "xyz", "verts"), "predict": ("K", "scale")}
+    missing = {
+        command: [path.name for path in (list_file(root, split, name) for name in names) if not path.is_file()]
+        for command, names in needed.items()
+    }
+    return {command: f"{' and '.join(files)} missing" if files else "" for command, files in missing.items()}
 
 
 def _lists(root: Path, split: FreiHANDSplit, report: Report) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ from handlit.formats.frame_table import FrameTable
 from handlit.formats.ground_truth import read_ground_truth
 from handlit.formats.ho3d import MASK_SUFFIXES, NAME, annotation_file, read_depth, read_masks
 from handlit.formats.ho3d_annotations import HO3DSplit, annotation_arrays, read_annotation
+from handlit.formats.ho3d_splits import captures
 from handlit.formats.truth_files import VERTS_FILE, XYZ_FILE
 from handlit.formats.worker_pool import in_processes
 from handlit.reading import read_text
@@ -31,8 +32,9 @@ _SUFFIXES = {"rgb": (".png", ".jpg"), "depth": (".png",), "seg": MASK_SUFFIXES, 
 
 def inspect(root: Path, benchmark: Benchmark, report: Report, workers: int | None) -> Iterator[Split]:
     """The splits of an HO-3D tree; what is wrong with its files goes into the report."""
-    for split in get_args(HO3DSplit):
-        names = _list(root, split, report)
+    lists = {split: _list(root, split, report) for split in get_args(HO3DSplit)}
+    report.lacks |= _lacks(root, lists)
+    for split, names in lists.items():
         if not names:
             continue
         report.counts[split] = {"listed": len(names)}
@@ -51,6 +53,16 @@ def inspect(root: Path, benchmark: Benchmark, report: Report, workers: int | Non
         if split == "evaluation":
             frames = _with_truth(root, frames, benchmark, report)
         yield Split(split, frames, benchmark.tips, read_masks, read_depth)
+
+
+def _lacks(root: Path, lists: dict[HO3DSplit, list[str]]) -> dict[str, str]:
+    """What the commands lack, by the lists and the files of the ground truth."""
+    empty = {split: "" if names else f"{split}.txt names no frames" for split, names in lists.items()}
+    alone = len(np.unique(captures(np.array(lists["train"], dtype=str)))) < 2
+    train = empty["train"] or ("there is one capture alone, and validation takes whole ones" if alone else "")
+    missing = [name for name in (XYZ_FILE, VERTS_FILE) if not (root / name).is_file()]
+    truth = f"{' and '.join(missing)} missing" if missing else ""
+    return {"fit": train, "validate": train, "test": empty["evaluation"] or truth, "predict": empty["evaluation"]}
 
 
 def _list(root: Path, split: HO3DSplit, report: Report) -> list[str]:

@@ -40,6 +40,10 @@ def inspect(root: Path, report: Report, sample: int | None, seed: int, workers: 
     report.add("damaged pack", "", "files differ from what was packed: copy them again", differing)
     if any(name.startswith("labels/") for name in differing):
         return
+    packed = pack.manifest["splits"]
+    for command, needed in {"fit": "train val", "validate": "val", "test": "test", "predict": "predict"}.items():
+        missing = [split for split in needed.split() if split not in packed]
+        report.lacks[command] = f"it was packed without the splits {', '.join(missing)}" if missing else ""
     for table, splits in tables.items():
         name = "+".join(splits)
         frames = pack.table(table)

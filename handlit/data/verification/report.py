@@ -40,6 +40,8 @@ class Report:
         counts: For each split, how many frames are listed, present, missing and so on.
         measures: For each split, figures of its labels; units are in their names.
         findings: In the order in which they were found.
+        lacks: What is not there that a command needs, ``"fit"`` to ``"predict"``: "" for nothing; commands that are
+            not named were not looked at.
         seconds: How long it took.
     """
 
@@ -50,6 +52,7 @@ class Report:
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     measures: dict[str, dict[str, float]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
+    lacks: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -106,7 +109,13 @@ class Report:
                 if finding.examples and left_out > 0:
                     console.print(f"    and {left_out} more")
         verdict = f"[red]{len(self.problems)} problems[/red]" if self.problems else "[green]no problems[/green]"
+        complete = ", ".join(command for command, lack in self.lacks.items() if not lack)
+        if complete and not self.problems:
+            verdict += f"; {complete}: nothing is missing"
         console.print(verdict)
+        for command, lack in self.lacks.items():
+            if lack:
+                console.print(f"[yellow]{command} will not run[/yellow]: {escape(lack)}")
 
     def write(self, path: Path) -> Path:
         """Write the report as JSON, and as text beside it.

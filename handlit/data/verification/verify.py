@@ -15,7 +15,7 @@ from handlit.data.verification.labels import check_boxes, check_labels
 from handlit.data.verification.meshes import check_meshes
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.formats.benchmark import Benchmark, DatasetFormat
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.ho3d import VERSIONS
@@ -55,8 +55,8 @@ def verify(
     """
     start = time.perf_counter()
     root = Path(root)
-    if sample < 1:
-        raise InputError(f"the sample must have at least one frame, got {sample}; --full decodes all")
+    check_number("sample, the number of frames to decode,", sample, least=1, whole=True)
+    check_number("seed", seed, least=0, whole=True)
     dataset = recognise(root)
     asset = load_hand(mano_path)
     report = Report(str(root), dataset.title, asset.name, "full" if full else "sample")

@@ -7,7 +7,7 @@ from torch import Tensor
 from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MIN_SCALE_M, MeshGaussian
-from handlit.errors import InputError
+from handlit.errors import InputError, check_choice
 from handlit.geometry.cameras import crop_to_view
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -47,6 +47,9 @@ class AMVURReference(HandMethod[ReferenceOutput]):
         image_size: int = 224,
     ) -> None:
         super().__init__(image_size)
+        check_choice("camera", camera, ReferenceCameraModel)
+        if answer is not None:
+            check_choice("answer", answer, ("attention", "prior"))
         self.network = AMVURReferenceNetwork(load_hand(mano_path), camera)
         self.answer = answer or ("attention" if camera == "orthographic" else "prior")
 

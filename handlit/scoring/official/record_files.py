@@ -9,6 +9,7 @@ from typing import BinaryIO
 import numpy as np
 
 from handlit.errors import InputError
+from handlit.files import named
 from handlit.hand.asset import NUM_VERTICES
 from handlit.skeleton import NUM_JOINTS
 
@@ -36,11 +37,13 @@ class RecordWriter:
 
     def append(self, records: np.ndarray) -> None:
         """Add (B,) records of type `RECORD`."""
-        self._file.write(records.tobytes())
+        with named(Path(self._file.name)):
+            self._file.write(records.tobytes())
 
     def close(self) -> None:
         """End the file; closing twice is fine."""
-        self._file.close()
+        with named(Path(self._file.name)):
+            self._file.close()
 
 
 class RecordReader:

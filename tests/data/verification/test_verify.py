@@ -108,7 +108,7 @@ def test_folders_that_are_no_dataset_are_refused_with_a_hint(trees: Path, tmp_pa
         recognise(tmp_path)
     with pytest.raises(FileNotFoundError):
         recognise(tmp_path / "none")
-    with pytest.raises(InputError, match="at least one frame"):
+    with pytest.raises(InputError, match="number of frames to decode"):
         verify(trees / "ho3d_v3", sample=0)
 
 
