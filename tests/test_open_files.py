@@ -28,19 +28,19 @@ class OpenFiles(pl.Callback):
         self.counts: list[int] = []
 
     @override
-    def on_train_batch_end(self, *_: Any) -> None:
+    def on_train_batch_end(self, *_: Any, **__: Any) -> None:
         self._count()
 
     @override
-    def on_validation_batch_end(self, *_: Any) -> None:
+    def on_validation_batch_end(self, *_: Any, **__: Any) -> None:
         self._count()
 
     @override
-    def on_test_batch_end(self, *_: Any) -> None:
+    def on_test_batch_end(self, *_: Any, **__: Any) -> None:
         self._count()
 
     @override
-    def on_predict_batch_end(self, *_: Any) -> None:
+    def on_predict_batch_end(self, *_: Any, **__: Any) -> None:
         self._count()
 
     def _count(self) -> None:

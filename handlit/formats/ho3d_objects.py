@@ -68,7 +68,8 @@ def object_boxes(root: Path, table: Mapping[str, np.ndarray]) -> np.ndarray:
 def _outermost(points: np.ndarray) -> np.ndarray:
     """The corners of the convex hull of points (V, 3): in front of a camera no other point decides about the box."""
     try:
-        return points[ConvexHull(points).vertices]
+        corners: np.ndarray = points[ConvexHull(points).vertices]
     except QhullError:
         # all in one plane
         return points
+    return corners

@@ -99,7 +99,8 @@ def share_in_image(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
     """Share of the area of boxes (..., 4), x0, y0, x1, y1, that lies in images of these widths and heights (..., 2)."""
     low, high = boxes[..., :2], boxes[..., 2:]
     shown = np.minimum(high, image_sizes) - np.maximum(low, 0)
-    return (shown.clip(min=0) / (high - low)).prod(axis=-1)
+    shares: np.ndarray = (shown.clip(min=0) / (high - low)).prod(axis=-1)
+    return shares
 
 
 def misses_image(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
@@ -107,11 +108,13 @@ def misses_image(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
     is_box = (boxes[..., :2] < boxes[..., 2:]).all(axis=-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         hidden = share_in_image(boxes, image_sizes) < MIN_SHARE
-    return is_box & (hidden | _are_normalised(boxes, image_sizes))
+    misses: np.ndarray = is_box & (hidden | _are_normalised(boxes, image_sizes))
+    return misses
 
 
 def _are_normalised(boxes: np.ndarray, image_sizes: np.ndarray) -> np.ndarray:
-    return (np.abs(boxes).max(axis=-1) <= MAX_NORMALISED) & (image_sizes.min(axis=-1) > MAX_NORMALISED)
+    small: np.ndarray = (np.abs(boxes).max(axis=-1) <= MAX_NORMALISED) & (image_sizes.min(axis=-1) > MAX_NORMALISED)
+    return small
 
 
 def check_in_image(box: np.ndarray, image_size: tuple[int, int]) -> None:
