@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from jsonargparse import _typehints
+import jsonargparse._typehints
 
 from handlit.cli.plugins import imported_packages
 from handlit.errors import InputError
 
+#: The parser's module of types.
+_typehints: Any = jsonargparse._typehints
 #: Packages whose classes every configuration may name.
 _PACKAGES = ("handlit", "torch", "pytorch_lightning", "lightning_fabric")
 

@@ -7,7 +7,7 @@ Only ``hand`` and a box, or joints to put one around, are needed. Labels are for
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -187,8 +187,8 @@ def _check_box(box: np.ndarray, joints_2d: np.ndarray | None, image_size: tuple[
         return
     shown = joints_2d[inside(joints_2d, np.array(image_size))]
 
-    def share(box: Sequence[float]) -> float:
-        return float(((shown >= box[:2]) & (shown <= box[2:])).all(axis=1).mean())
+    def share(corners: Any) -> float:
+        return float(((shown >= corners[:2]) & (shown <= corners[2:])).all(axis=1).mean())
 
     if share(box) < MIN_IN_BOX:
         as_size = share((x0, y0, x0 + x1, y0 + y1)) > MIN_IN_BOX

@@ -95,7 +95,7 @@ def open_array(path: Path) -> np.ndarray:
     try:
         # unlike `np.load`, this opens neither archives nor pickled objects
         with np.errstate(over="ignore"):
-            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")  # type: ignore[no-untyped-call]
+            array: np.ndarray = np.lib.format.open_memmap(path, mode="r")
     except FileNotFoundError:
         raise
     # a damaged header gives what Python's parsers and the mapping of memory raise, which has no common class

@@ -102,7 +102,7 @@ class Backbone(nn.Module):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.model.to(memory_format=self.memory_format)
         self.channels = int(self.model.head_hidden_size)
-        self.cells: nn.Module | None = None
+        self.cells: nn.Sequential | None = None
         if grid:
             reduce = nn.Conv2d(int(self.model.num_features), grid, kernel_size=1)
             self.cells = nn.Sequential(nn.AdaptiveAvgPool2d(GRID), reduce, nn.Hardswish(), nn.Flatten())

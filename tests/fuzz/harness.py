@@ -102,9 +102,9 @@ def _read_all(
 def mutated(valid: Sequence[bytes], number: int) -> bytes:
     """A valid input, damaged one to three times."""
     random = np.random.default_rng(number)
-    content = valid[random.integers(len(valid))]
+    content = valid[int(random.integers(len(valid)))]
     for _ in range(random.integers(1, 4)):
-        content = _damaged(content, valid[random.integers(len(valid))], random)
+        content = _damaged(content, valid[int(random.integers(len(valid)))], random)
     return content
 
 
@@ -129,8 +129,8 @@ def _damaged(content: bytes, other: bytes, random: np.random.Generator) -> bytes
         case 5:
             length = _LENGTHS[random.integers(len(_LENGTHS))]
             return head + length + content[start + len(length) :]
-        case 6 if places := [found.span() for found in re.finditer(rb"-?\d[\d.eE+-]*", content[:100_000])]:
-            first, last = places[random.integers(len(places))]
+        case 6 if spans := [found.span() for found in re.finditer(rb"-?\d[\d.eE+-]*", content[:100_000])]:
+            first, last = spans[random.integers(len(spans))]
             return content[:first] + _NUMBERS[random.integers(len(_NUMBERS))] + content[last:]
         case 7 if content:
             return head + content[start - 1 : start] * int(10 ** random.uniform(1, 6)) + content[start:]

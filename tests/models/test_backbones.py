@@ -50,7 +50,8 @@ def test_grid_appends_where_things_are_in_the_last_map() -> None:
         normalised = plain.normalise(images(192))
         pooled, both = plain(normalised).pooled, gridded(normalised).pooled
         cells = plain.model.forward_features(normalised).unflatten(2, (3, 2)).unflatten(4, (3, 2)).mean((3, 5))
-        reduce = gridded.cells[1]
+        assert gridded.cells is not None
+        reduce: Any = gridded.cells[1]
         expected = torch.nn.functional.hardswish(
             torch.einsum("bcij,kc->bkij", cells, reduce.weight[..., 0, 0]) + reduce.bias[:, None, None]
         )

@@ -163,7 +163,9 @@ def check_boxes(report: Report, split: str, frames: FrameTable) -> None:
     boxes, sizes = frames.boxes, frames.image_sizes
     known = ~np.isnan(boxes[:, 0])
     is_box = np.isfinite(boxes).all(axis=1) & (boxes[:, :2] < boxes[:, 2:]).all(axis=1)
-    outside = [_box_fault(frames, row) for row in np.flatnonzero(known & (~is_box | misses_image(boxes, sizes)))]
+    outside = [
+        _box_fault(frames, row) for row in np.flatnonzero(known & (~is_box | misses_image(boxes, sizes))).tolist()
+    ]
     shown = np.flatnonzero(is_box & ~misses_image(boxes, sizes))
     cut = frames.keys[shown[share_in_image(boxes[shown], sizes[shown]) < MIN_BOX_IN_IMAGE]].tolist()
     report.add("boxes", split, "images do not show the hands' boxes", outside)

@@ -5,6 +5,7 @@ import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def refused(packed: Path, folder: Path, name: str, content: bytes) -> str:
     return message
 
 
-def loaded(folder: Path) -> object:
+def loaded(folder: Path) -> Any:
     module = PackedData(str(folder), image_size=48, batch_size=4, num_workers=0)
     module.setup("fit")
     return module.val_dataloader()

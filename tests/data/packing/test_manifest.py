@@ -12,22 +12,33 @@ from handlit.formats.packed import MANIFEST
 from tests.data.packing.packed_data import write_pack
 
 FILE = {"bytes": 1, "sha256": "0" * 64}
+
+
+#: What is no number of samples.
+_COUNTS: tuple[Any, ...] = (None, -1, "8", 1e300, [])
+
+
+def _each(key: str, *values: Any) -> list[tuple[str, Any]]:
+    return [(key, value) for value in values]
+
+
 #: What one key becomes.
 DAMAGES: list[tuple[str, Any]] = [
-    *(("identity", value) for value in (None, 3, "", "/etc", "../" * 11, "0" * 31, "0" * 33, "G" * 32, ["0" * 32])),
-    *(("crop", value) for value in (None, [], "other", "amvur_reference", {"plain": 1})),
-    *(("reach", value) for value in (None, 1, [], {}, {"sides": 1}, {"sides": "1", "pixels": 0})),
-    *(("reach", {"sides": value, "pixels": 0}) for value in (-1, None, True, [0.5])),
+    *_each("identity", None, 3, "", "/etc", "../" * 11, "0" * 31, "0" * 33, "G" * 32, ["0" * 32]),
+    *_each("crop", None, [], "other", "amvur_reference", {"plain": 1}),
+    *_each("reach", None, 1, [], {}, {"sides": 1}, {"sides": "1", "pixels": 0}),
+    *_each("reach", *({"sides": sides, "pixels": 0} for sides in (-1, None, True, [0.5]))),
     ("reach", {"sides": 1, "pixels": 0, "more": 1}),
-    *(("tips", value) for value in (None, "none", ["ho3d"])),
-    *(("protocol", value) for value in (1, [], {})),
-    *((key, value) for key in ("augmentation", "box_source") for value in (None, 1, ["a"])),
-    *(("skipped", value) for value in (None, "a", 3)),
-    *(("splits", value) for value in (None, [], "train", {"train": None}, {"../x": {"table": 0, "samples": 1}})),
-    *(("splits", {"train": {"table": value, "samples": 8}}) for value in (None, -1, "0", True, "../x", 7)),
-    *(("splits", {"train": {"table": 0, "samples": value}}) for value in (None, -1, "8", 1e300, [])),
-    *(("files", value) for value in (None, [], "images", {}, {"labels/members.npy": FILE})),
-    *(("format", value) for value in (None, 2, "1", [])),
+    *_each("tips", None, "none", ["ho3d"]),
+    *_each("protocol", 1, [], {}),
+    *_each("augmentation", None, 1, ["a"]),
+    *_each("box_source", None, 1, ["a"]),
+    *_each("skipped", None, "a", 3),
+    *_each("splits", None, [], "train", {"train": None}, {"../x": {"table": 0, "samples": 1}}),
+    *_each("splits", *({"train": {"table": table, "samples": 8}} for table in (None, -1, "0", True, "../x", 7))),
+    *_each("splits", *({"train": {"table": 0, "samples": samples}} for samples in _COUNTS)),
+    *_each("files", None, [], "images", {}, {"labels/members.npy": FILE}),
+    *_each("format", None, 2, "1", []),
 ]
 #: Names that lead elsewhere, or are none of a pack's.
 NAMES = (

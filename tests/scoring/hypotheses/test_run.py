@@ -48,7 +48,8 @@ def test_tables_that_do_not_fit_are_named(tmp_path: Path) -> None:
         np.savez(path, **arrays)
         with pytest.raises(InputError, match=r"hypotheses\.npz is not a table of hypotheses"):
             load_run(path)
-    np.savez(path, **{**good, "settings": np.array("{")})
+    unsettled: dict[str, Any] = {**good, "settings": np.array("{")}
+    np.savez(path, **unsettled)
     with pytest.raises(InputError, match=r"hypotheses\.npz: settings is not valid JSON"):
         load_run(path)
 

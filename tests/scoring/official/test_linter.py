@@ -75,8 +75,12 @@ def test_each_mistake_is_named(mistake: str) -> None:
     assert set(found) - side_effects.get(mistake, set()) == {expected}
 
 
+def _of_joint(row: int) -> Callable[[np.ndarray, np.ndarray], np.ndarray]:
+    return lambda joints, vertices: joints[:, row : row + 1]
+
+
 ORIGINS: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
-    **{name: (lambda j, v, row=row: j[:, row : row + 1]) for row, name in enumerate(ORDERS["ho3d"])},
+    **{name: _of_joint(row) for row, name in enumerate(ORDERS["ho3d"])},
     "centre of the joints": lambda j, v: j.mean(axis=1, keepdims=True),
     "centre of the mesh": lambda j, v: v.mean(axis=1, keepdims=True),
     "a vertex": lambda j, v: v[:, 700:701],
