@@ -190,10 +190,10 @@ def test_a_hypothesis_at_temperature_zero_is_the_point_estimate(tmp_path: Path) 
     [
         ({"keys": ["hand/0001", "nobody"]}, "no hand with the key nobody"),
         ({"indices": [2]}, "hand 2 was asked for; the dataset has hands 0 to 1"),
-        ({"count": -1}, "count of HypothesisExport is -1"),
-        ({"num_hypotheses": 0}, "num_hypotheses of the hypothesis export is 0"),
-        ({"num_meshes": 7}, "num_meshes is 7"),
-        ({"scale_range_mm": 0}, "scale_range_mm is 0"),
+        ({"count": -1}, "count of HypothesisExport must be"),
+        ({"num_hypotheses": 0}, "num_hypotheses of the hypothesis export must be"),
+        ({"num_meshes": 7}, "num_meshes must be"),
+        ({"scale_range_mm": 0}, "scale_range_mm must be"),
     ],
 )
 def test_wrong_choices_are_named(tmp_path: Path, options: dict[str, Any], message: str) -> None:

@@ -374,7 +374,7 @@ def test_refuses_folders_of_others_and_other_settings(root: Path, tmp_path: Path
     ("change", "message"),
     [
         ({"layout": "coco"}, "layout"),
-        ({"train": 0, "evaluation": 0}, "at least one"),
+        ({"train": 0, "evaluation": 0}, "at least 1"),
         ({"seed": -1}, "seed"),
         ({"preset": "hard"}, "easy, full"),
     ],
