@@ -1,5 +1,6 @@
 """LightningCLI's parser, which finds shipped configurations by name and says in a line what it refuses."""
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -18,8 +19,8 @@ from handlit.errors import InputError, one_line
 from handlit.run_folder import RunFolder
 from handlit.yaml_files import check_size, load_yaml
 
-#: Options that take the file of a configuration; the last two take a class as well.
-_FILE_OPTIONS = ("-c", "--config", "--model", "--data")
+#: Options that take a file: of a configuration, where `--model` and `--data` take a class as well, or a checkpoint.
+_FILE_OPTIONS = ("-c", "--config", "--model", "--data", "--ckpt_path")
 _PARTS = ("model", "data")
 _load = get_loader("yaml")
 
@@ -42,6 +43,20 @@ _NOISE = re.compile(
 )
 #: How long a refused value is shown.
 _SHOWN = 600
+
+
+def plain_path(path: str) -> str:
+    """A path that the parser takes for a text, and not for nothing (``#1``, ``null``) or for a number.
+
+    Raises:
+        InputError: It would be taken for a setting.
+    """
+    for text in (path, os.path.abspath(path)):
+        with suppress(yaml.YAMLError):
+            if not isinstance(_load_bounded(text), str):
+                continue
+        return text
+    raise InputError(f"the path {path} holds ': ', which reads as a setting: choose a name without it")
 
 
 class ConfigParser(LightningArgumentParser):
@@ -158,6 +173,8 @@ def _with_files(arguments: Sequence[str]) -> Iterator[str]:
 def _file(option: str, value: str) -> str:
     written_out = any(mark in value for mark in ("://", "{", "\n", ": ")) or value == "-"
     is_class = option in ("--model", "--data") and not _looks_like_a_path(value)
+    if option == "--ckpt_path":
+        return plain_path(value)
     if written_out or is_class:
         return value
     file = find_config(value)

@@ -27,7 +27,7 @@ from handlit.callbacks.running.checkpoint_files import (
     newest_checkpoint,
 )
 from handlit.callbacks.running.run_lock import run_lock
-from handlit.cli.config_parser import ConfigParser
+from handlit.cli.config_parser import ConfigParser, plain_path
 from handlit.cli.configs import stated_run_dir
 from handlit.cli.trusted_classes import only_trusted_classes
 from handlit.data.loading.datamodule import HandDataModule
@@ -76,7 +76,7 @@ class SaveRunConfig(SaveConfigCallback):
         # where this process began is not a setting of the run, and its folder is one setting
         config.resume, config.ckpt_path = False, None
         for callback in config.trainer.callbacks or []:
-            if "init_args" in callback and callback.init_args.get("dirpath") == str(run.checkpoints):
+            if callback.class_path.endswith(".ModelCheckpoint") and _is_of(callback.init_args.dirpath, [run.path]):
                 callback.init_args.dirpath = None
         with whole(run.config) as temporary:
             self.parser.save(config, temporary, skip_none=False, overwrite=True, multifile=False)
@@ -135,7 +135,8 @@ class HandlitCLI(LightningCLI):
         parser.add_lightning_class_args(HypothesisEvaluation, "hypotheses")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoints")
         parser.add_lightning_class_args(ValidationPictures, "media")
-        parser.link_arguments("run_dir", "trainer.default_root_dir")
+        # as a path: a text such as "null" or "#1" would be read as YAML, and mean the working folder
+        parser.link_arguments("run_dir", "trainer.default_root_dir", compute_fn=Path)
         parser.link_arguments("mano_path", "data.init_args.mano_path")
         parser.link_arguments("mano_path", "model.init_args.mano_path")
         parser.link_arguments("data.init_args.image_size", "model.init_args.image_size")
@@ -192,7 +193,7 @@ class HandlitCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Choose logger and checkpoint for the command, and check that data, method and run folder suit it."""
         config: Namespace = self.config[str(self.subcommand)]
-        run = RunFolder(config.run_dir)
+        run = RunFolder(plain_path(config.run_dir))
         check_writable(run.path)
         _check_shared_settings("data", config.data, ("mano_path", "image_size"))
         _check_shared_settings("model", config.model, SHARED_SETTINGS)
@@ -203,9 +204,9 @@ class HandlitCLI(LightningCLI):
             check_file(Path(config.ckpt_path))
         if self.subcommand == "fit":
             # left open, the logger would decide where checkpoints go
-            elsewhere = [None, *(str(RunFolder(path).checkpoints) for path in _stated_run_dirs(config))]
+            stated = [path for file in config.config or [] if (path := stated_run_dir(Path(str(file)))) is not None]
             for callback in config.trainer.callbacks or []:
-                if callback.class_path.endswith(".ModelCheckpoint") and callback.init_args.dirpath in elsewhere:
+                if callback.class_path.endswith(".ModelCheckpoint") and _is_of(callback.init_args.dirpath, stated):
                     callback.init_args.dirpath = str(run.checkpoints)
             return
         if self.subcommand == "predict":
@@ -265,10 +266,11 @@ class HandlitCLI(LightningCLI):
             print(f"numbers of the test: {path}")
 
 
-def _stated_run_dirs(config: Namespace) -> list[Path]:
-    """Run folders that the configuration files name."""
-    stated = [stated_run_dir(Path(str(file))) for file in config.config or []]
-    return [path for path in stated if path is not None]
+def _is_of(checkpoints: str | None, runs: Sequence[Path]) -> bool:
+    """Whether a folder of checkpoints is left open, or that of one of these runs."""
+    return checkpoints is None or Path(checkpoints).resolve() in [
+        RunFolder(path).checkpoints.resolve() for path in runs
+    ]
 
 
 def check_writable(folder: Path) -> None:

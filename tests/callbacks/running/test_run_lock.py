@@ -20,16 +20,16 @@ from handlit.run_folder import RunFolder
 from tests.test_cli import CONFIGS
 
 
-def hold(folder: Path) -> None:
-    with run_lock(RunFolder(folder), "fit"):
+def hold(folder: Path, command: str) -> None:
+    with run_lock(RunFolder(folder), command):
         (folder / "held").touch()
         time.sleep(60)
 
 
 @contextlib.contextmanager
-def holder(folder: Path) -> Iterator[BaseProcess]:
+def holder(folder: Path, command: str = "fit") -> Iterator[BaseProcess]:
     """Another process that holds a folder."""
-    process = multiprocessing.get_context("fork").Process(target=hold, args=(folder,), daemon=True)
+    process = multiprocessing.get_context("fork").Process(target=hold, args=(folder, command), daemon=True)
     process.start()
     while not (folder / "held").exists():
         time.sleep(0.01)
