@@ -36,10 +36,11 @@ def only_trusted_classes(command: str) -> Iterator[None]:
     import_object = _typehints.import_object
 
     def checked(name: Any) -> Any:
-        # a plain word (`false`) is no path of a class, as the parser itself says
-        if "." not in str(name):
+        parts = name.split(".") if isinstance(name, str) else []
+        if len(parts) < 2 or not all(part.isidentifier() for part in parts):
+            # it refuses these itself, such as `false` for a logger
             return import_object(name)
-        _check(name, isinstance(name, str) and name.partition(".")[0] in _trusted())
+        _check(name, parts[0] in _trusted())
         found = import_object(name)
         module = str(getattr(found, "__module__", None))
         _check(name, isinstance(found, type) and module.partition(".")[0] in _trusted())
@@ -62,6 +63,6 @@ def _trusted() -> set[str]:
     return {*_PACKAGES, *imported_packages()}
 
 
-def _check(name: Any, trusted: bool) -> None:
+def _check(name: str, trusted: bool) -> None:
     if not trusted:
-        raise _Refused(str(name)[:200])
+        raise _Refused(name[:200])

@@ -67,6 +67,12 @@ def test_known_packages_lend_no_functions(name: str, capsys: pytest.CaptureFixtu
     assert f"the configuration names {name}, which is no class of" in message
 
 
+def test_words_that_are_no_classes_are_read_as_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--trainer.logger", "false", "--trainer.strategy", "ddp", "--trainer.precision", "bf16-mixed"]
+    message = refused(["test", "--config", EXPERIMENT, *words, "--run_dir", str(tmp_path / "a.b")], capsys)
+    assert "no checkpoint in" in message
+
+
 def test_what_is_imported_by_name_is_trusted(marker: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["predict", "--config", EXPERIMENT, "--trainer.callbacks+", "strange_module.Strange"]
     message = refused(["--import", "strange_module", *arguments, "--run_dir", "nowhere"], capsys)
