@@ -24,7 +24,7 @@ HOSTILE = {
     "a day that is none": ("a: 2026-99-99", "is no YAML file"),
     "code": ("a: !!python/object/apply:os.system [true]", "is no YAML file"),
     "a key that is a list": ("[1, 2]: 3\n? [4]\n: 5", "is no YAML file"),
-    "a zero byte": ("a: \0", "zero bytes"),
+    "a zero byte": ("a: \0", "is no YAML file"),
     "no end": ("a: [1", "is no YAML file"),
 }
 

@@ -52,7 +52,7 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     assert f"{RunFolder(empty).hypothesis_table} is missing" in message
     assert "handlit test" in message
     RunFolder(empty).hypothesis_table.write_bytes(b"PK nothing")
-    assert "is not a table of hypotheses" in refused(["compare", str(empty), *out], capsys)
+    assert "not a readable zip archive" in refused(["compare", str(empty), *out], capsys)
     other = run("other", images=39)
     save_run(RunFolder(empty).hypothesis_table, other)
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
