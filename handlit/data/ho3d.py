@@ -84,7 +84,8 @@ class HO3D(HandDataModule):
     @override
     def prepare_data(self) -> None:
         """Build the index that the run needs, in one process for all."""
-        stage = "fit" if self.trainer is None else str(self.trainer.state.fn)
+        # the trainer's own words compare as "fit" and "test", but do not print as them
+        stage = "fit" if self.trainer is None else self.trainer.state.fn
         if self.split != "official" or stage in ("fit", "validate"):
             self.table("train")
         elif stage == "test":

@@ -3,10 +3,13 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pytorch_lightning.trainer.states import TrainerFn
 
 from handlit.cli.verify_data import verify_data
+from handlit.data.ho3d import HO3D
 from handlit.data.synthesis import synthesise
 from handlit.errors import InputError
 
@@ -88,3 +91,7 @@ def test_the_verdict_says_which_commands_lack_something(root: Path, capsys: pyte
     printed = " ".join(capsys.readouterr().out.split())
     assert "no problems; fit, validate: nothing is missing" in printed
     assert "predict will not run: evaluation.txt names no frames" in printed
+    module = HO3D(str(root))
+    module.trainer = SimpleNamespace(state=SimpleNamespace(fn=TrainerFn.FITTING))  # type: ignore[assignment]
+    module.prepare_data()
+    assert len(module.table("train")) == 4
