@@ -108,6 +108,11 @@ def test_predicted_scales(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read[index], scale[:, reorder("handlit", "ho3d")])
     with pytest.raises(InputError, match="every frame once"):
         read_joint_scale(path, 5, protocol)
+    # of another prediction than the one beside it, of another length or not
+    np.savez(path, index=index, joint_scale_m=scale, prediction_sha256="aa")
+    for count in (4, 5):
+        assert read_joint_scale(path, count, protocol, "bb") is None
+    assert read_joint_scale(path, 4, protocol, "aa") is not None
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="not a readable zip archive"):
         read_joint_scale(path, 4, protocol)
