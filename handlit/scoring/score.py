@@ -1,5 +1,6 @@
 """Scores predictions as the official server would: the function behind the `score` command."""
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -139,6 +140,8 @@ def _named(predictions: Sequence[str | Path]) -> dict[str, Path]:
             resolved = path.resolve()
             is_generic = resolved.stem == "pred" and not path.is_dir()
             label = resolved.parent.name if is_generic else resolved.name if path.is_dir() else resolved.stem
+        if text.startswith("=") and not os.path.exists(text):
+            label = ""
         if not label or label == ZERO_LABEL:
             raise InputError(f"'{text}': '{label}' cannot be a name; write NAME=PATH")
         if folder_name(label) in map(folder_name, paths):

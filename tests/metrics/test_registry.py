@@ -3,7 +3,7 @@
 import pytest
 
 from handlit.metrics.hypothesis_measures import HYPOTHESIS_MEASURES
-from handlit.metrics.measure import LONGEST_SHORT_NAME, Measure, PointMeasure
+from handlit.metrics.measure import LONGEST_SHORT_NAME, DrawnMeasure, Measure, PointMeasure
 from handlit.metrics.pose import POINT_MEASURES
 from handlit.metrics.registry import logged_names, measures
 from tests.metrics.documentation import PAGE, page
@@ -28,6 +28,12 @@ def test_names_are_given_once() -> None:
     for names in ([measure.key for measure in ALL], [measure.short for measure in ALL]):
         assert len(names) == len(set(names))
     assert measures(Measure)[: len(ALL)] == list(ALL)
+
+
+def test_a_drawn_measure_is_one_of_joints_unless_it_says_otherwise() -> None:
+    of_joints = {measure.key for measure in measures(DrawnMeasure) if measure.of_joints}
+    assert {"error_mode_mm", "crps_mm", "spread_mm"} <= of_joints
+    assert not {"mpjpe_best_of_200_mm", "published_ah_px"} & of_joints
 
 
 def test_what_is_logged() -> None:
