@@ -20,6 +20,7 @@ from handlit.methods.mhentropy import MHEntropyWeights
 from handlit.methods.published import AMVURReference
 from handlit.methods.supervision import FullSupervision, WeakSupervision
 from handlit.models.amvur import AMVURNetwork
+from handlit.models.backbones import Backbone
 from handlit.models.mhentropy import MHEntropyNetwork
 
 #: Classes, and what stands for their arguments that are not tried.
@@ -37,6 +38,7 @@ CLASSES: dict[type, dict[str, Any]] = {
     MHEntropyWeights: {},
     FullSupervision: {},
     WeakSupervision: {},
+    Backbone: {"name": "test_resnet"},
     AMVURNetwork: {"asset": None, "tips": "ho3d", "backbone": None},
     MHEntropyNetwork: {"backbone": None},
     callbacks.HypothesisEvaluation: {},
@@ -57,7 +59,7 @@ def settings(made: type) -> Iterator[tuple[str, Any]]:
     takes_more = [p.name for p in inspect.signature(made).parameters.values() if p.kind is p.VAR_KEYWORD]
     bases = [base for base, name in BASES.items() if issubclass(made, base) and name in takes_more]
     for owner in (made, *bases):
-        hints = get_type_hints(owner.__init__)
+        hints = get_type_hints(owner.__init__)  # type: ignore[misc]
         yield from ((name, hint) for name, hint in hints.items() if name not in ("return", *takes_more))
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 from jsonargparse import Namespace, get_loader, set_loader
@@ -22,6 +22,7 @@ from handlit.yaml_files import check_size, load_yaml
 #: Options that take a file: of a configuration, where `--model` and `--data` take a class as well, or a checkpoint.
 _FILE_OPTIONS = ("-c", "--config", "--model", "--data", "--ckpt_path")
 _PARTS = ("model", "data")
+T = TypeVar("T")
 _load = get_loader("yaml")
 
 
@@ -129,14 +130,14 @@ class _RefusedError(BaseException):
         self.error = error
 
 
-def _construct(made: type, *arguments: Any, **settings: Any) -> Any:
+def _construct(class_type: type[T], *args: Any, **kwargs: Any) -> T:
     """Make an object of a class that a configuration names."""
     try:
-        return made(*arguments, **settings)
+        return class_type(*args, **kwargs)
     except Exception as error:
         # what libraries refuse has no class of its own
-        if made.__module__.partition(".")[0] in ("pytorch_lightning", "torch") and not isinstance(error, OSError):
-            raise _RefusedError(InputError(f"{made.__name__}: {error}")) from error
+        if class_type.__module__.partition(".")[0] in ("pytorch_lightning", "torch") and not isinstance(error, OSError):
+            raise _RefusedError(InputError(f"{class_type.__name__}: {error}")) from error
         raise _RefusedError(error) from error
 
 

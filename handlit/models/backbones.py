@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint as recompute
 
-from handlit.errors import InputError
+from handlit.errors import InputError, check_number
 from handlit.models.weight_files import read_state_dict
 
 #: Strides of the maps that a backbone returns, finest first: those of AMVUR's texture branch.
@@ -67,7 +67,7 @@ class Backbone(nn.Module):
     Raises:
         FileNotFoundError: There is no such checkpoint.
         InputError: There is no such network, its weights cannot be fetched, the checkpoint does not fit, the network
-            has no activation checkpointing, or that is combined with ``compile``.
+            has no activation checkpointing, that is combined with ``compile``, or the grid is negative.
 
     References:
         HRNet: Wang et al., "Deep High-Resolution Representation Learning for Visual Recognition", TPAMI 2021,
@@ -93,6 +93,7 @@ class Backbone(nn.Module):
         compile: bool = False,
     ) -> None:
         super().__init__()
+        check_number("grid", grid, least=0, whole=True)
         if pretrained and checkpoint:
             raise InputError("a backbone starts from pretrained=True or from a checkpoint, not from both")
         self.name = name
