@@ -88,9 +88,9 @@ def check_rows(rows: np.ndarray, columns: Mapping[str, np.ndarray], where: Path)
     sizes = columns["image_sizes"][rows]
     known = (sizes > 0).all(axis=1) & (sizes <= MAX_SIDE).all(axis=1)
     for name in ("intrinsics", "boxes"):
-        values = columns[name][rows].reshape(len(rows), -1)
+        values = columns[name][rows]
         # false for NaN, too
-        known &= ((values >= -MAX_PIXELS) & (values <= MAX_PIXELS)).all(axis=1)
+        known &= ((values >= -MAX_PIXELS) & (values <= MAX_PIXELS)).all(axis=tuple(range(1, values.ndim)))
     if not known.all():
         key = columns["keys"][rows[np.argmin(known)]]
         raise InputError(f"{where}: frame '{shown(key)}' has no image size, camera and box to crop by")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from handlit.data.packed import PackedData
+from handlit.data.packing.labels import check_rows
 from handlit.data.verification import verify
 from handlit.errors import InputError
 from handlit.files import sha256
@@ -141,3 +142,15 @@ def changed(array: np.ndarray) -> bytes:
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
+
+
+def test_a_split_may_have_no_rows() -> None:
+    columns = {
+        "keys": np.array(["a"]),
+        "image_sizes": np.array([[4, 4]]),
+        "intrinsics": np.eye(3)[None],
+        "boxes": np.zeros((1, 4)),
+    }
+    check_rows(np.array([], dtype=np.int64), columns, Path("pack"))
+    with pytest.raises(InputError, match="names rows that its table of 1 frames does not have"):
+        check_rows(np.array([1]), columns, Path("pack"))
