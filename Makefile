@@ -37,7 +37,7 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 
 quickstart: $(VENV)/installed
 	rm -rf $(RUN)
-	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 4800 --evaluation 300 --seed 0
+	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 5600 --evaluation 300 --seed 0
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart_mean_hand.yaml
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart.yaml
 	$(VENV)/bin/python main.py predict --config $(RUN)/mean_hand/config.yaml

@@ -26,3 +26,12 @@ def test_unknown_labels_become_zeros_of_the_stated_shape() -> None:
         assert label.dtype == dtype
         assert not label.any()
         assert not batch.valid[name].any()
+
+
+def test_labels_and_flags_move_together() -> None:
+    sample = HandSample("a", 0, torch.zeros(3, 8, 8, dtype=torch.uint8), torch.eye(3), torch.eye(3)[:2])
+    moved = collate([sample, sample]).to("meta")
+    assert moved.key == ["a", "a"]
+    assert {moved.image.device.type, moved.joints_cam.device.type} == {"meta"}
+    assert moved.valid.keys() == OPTIONAL_LABELS.keys()
+    assert all(flag.device.type == "meta" for flag in moved.valid.values())

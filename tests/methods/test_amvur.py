@@ -90,6 +90,12 @@ def test_loss_is_the_weighted_sum_of_its_terms() -> None:
     np.testing.assert_allclose(result.total.item(), sum(factors[name] * terms[name] for name in terms), rtol=1e-5)
 
 
+def test_without_other_weights_an_error_of_a_centimetre_costs_one() -> None:
+    weights = FullSupervision().weights
+    metric = [weights[name] for name in ("vertices", "joints", "prior_vertices", "prior_joints")]
+    assert metric == [100.0] * 4
+
+
 def test_terms_against_numpy() -> None:
     module, batch = method().eval(), hand_batch()
     with torch.no_grad():

@@ -8,6 +8,7 @@ import pytest
 from optuna.samplers import RandomSampler
 from scipy.stats import chisquare, kstest, lognorm, norm
 
+from handlit.errors import InputError
 from handlit.sweeps import load_sweep
 from tests.sweeps.programs import write_sweep
 
@@ -65,3 +66,10 @@ def test_whole_steps_give_whole_numbers_and_weighted_values_are_all_known(tmp_pa
     assert {type(value) for value in draws(tmp_path, whole["x"])} == {int}
     weighted = {"x": {"values": [1, "wrong", 2], "probabilities": [0.5, 0.2, 0.3]}}
     assert load_sweep(write_sweep(tmp_path, weighted, "random")).space["x"].extremes() == [1, "wrong", 2]
+
+
+@pytest.mark.parametrize("probabilities", [["0.5", "0.5"], [1.5, -0.5], [None, 1.0], 0.5, {"a": 1.0}])
+def test_what_is_no_share_is_refused(tmp_path: Path, probabilities: Any) -> None:
+    parameter = {"values": ["a", "b"], "probabilities": probabilities}
+    with pytest.raises(InputError, match="probabilities must be one number of 0 or more for each value"):
+        load_sweep(write_sweep(tmp_path, {"x": parameter}, method="random"))
