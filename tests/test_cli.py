@@ -240,8 +240,8 @@ def test_characters_that_the_console_lacks_are_substituted(encoding: str, monkey
         with suppress(SystemExit):
             main(command.split())
         print("b − a = ±1.20 mm")
-        written = [stream for stream in streams if not stream.flush() and stream.buffer.getvalue()]  # type: ignore[attr-defined,func-returns-value]
-        assert written[0].buffer.getvalue().decode(encoding).splitlines()[-1].endswith("1.20 mm")  # type: ignore[attr-defined]
+        written = [stream for stream in streams if not stream.flush() and stream.buffer.getvalue()]  # type: ignore[func-returns-value]
+        assert written[0].buffer.getvalue().decode(encoding).splitlines()[-1].endswith("1.20 mm")
 
 
 def test_who_reads_the_output_may_stop(tmp_path: Path) -> None:
