@@ -28,6 +28,7 @@ FLOORS = {
     "losses": 3,
     "models": 4,
     "metrics": 4,
+    "landmarks": 4,
     "scoring": 5,
     "data": 6,
     "methods": 6,

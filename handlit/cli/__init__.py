@@ -144,5 +144,6 @@ VERBS = {
     "score": "official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report",
     "compare": "tested runs side by side: accuracy, diversity, calibration, paired differences, charts",
     "sweep": "trials of a W&B sweep file on this machine: table, results.csv, parallel coordinates",
+    "fetch-detector": "fetch, once, the networks that find hands in your photographs and videos",
     "doctor": "what this machine has of what handlit needs, and what to do about each gap",
 }

@@ -1,0 +1,109 @@
+"""Hands of a single image: where they are by palms or by given boxes, then their joints."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from handlit.errors import InputError, check_number
+from handlit.geometry.crops import check_box
+from handlit.landmarks import engine, model_files
+from handlit.landmarks.hand import DetectedHand, distinct
+from handlit.landmarks.joint_network import JointNetwork
+from handlit.landmarks.palms import PalmDetector
+from handlit.landmarks.regions import box_regions, joint_region, palm_region
+from handlit.skeleton import NUM_JOINTS
+
+#: Least presence of a hand.
+MINIMUM_PRESENCE = 0.5
+#: Margins round the image, in shares of its longer side, with which palms are looked for until a hand is found.
+MARGINS = (0.0, 0.25)
+#: Regions of a given box that are looked at a second time.
+SECOND_LOOKS = 3
+
+
+class HandDetector:
+    """Finds the hands of an image, one image at a time.
+
+    Args:
+        threads: CPU threads of a network.
+        engines: Palm network and joint network in place of the fetched ones.
+
+    Raises:
+        InputError: The networks are not fetched or damaged, their engine is not installed, or `threads` is no number.
+    """
+
+    def __init__(self, threads: int = 1, engines: Sequence[engine.Engine] | None = None) -> None:
+        check_number("threads", threads, least=1, whole=True)
+        palms, joints = engines or [
+            engine.load(content, threads) for content in map(model_files.read, model_files.MODEL_FILES)
+        ]
+        self.palms = PalmDetector(palms)
+        self.joints = JointNetwork(joints)
+
+    def __call__(self, image: np.ndarray, boxes: np.ndarray | None = None) -> list[DetectedHand]:
+        """The hands of an image.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            boxes: (N, 4) x0, y0, x1, y1 of the hands, pixels, where these are known.
+
+        Returns:
+            Without boxes the hands that were found, the likeliest first. With boxes one hand for each, in their order;
+            where no hand was seen its presence is low.
+
+        Raises:
+            InputError: The image or a box is none.
+        """
+        check_image(image)
+        if boxes is None:
+            return self.find(image)
+        return [self._in_box(image, np.array(check_box(np.asarray(box, np.float64)))) for box in boxes]
+
+    def find(self, image: np.ndarray) -> list[DetectedHand]:
+        """The hands of an image by its palms, the likeliest first."""
+        hands: list[DetectedHand] = []
+        for margin in MARGINS:
+            for palm in self.palms(image, margin):
+                hand = self.joints(image, palm_region(palm.box, palm.wrist, palm.knuckle))
+                hand = hand and self.follow(image, hand)
+                if hand and hand.presence >= MINIMUM_PRESENCE:
+                    hands.append(hand)
+            if hands:
+                break
+        return distinct(sorted(hands, key=lambda hand: -hand.presence))
+
+    def follow(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand | None:
+        """The hand where it was seen before, in this image or the last one; None where the network gives no numbers."""
+        return self.joints(image, joint_region(hand.joints_2d))
+
+    def _in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
+        """The likeliest hand of turned and scaled squares around a box (4,)."""
+        looks = [hand for region in box_regions(box) if (hand := self.joints(image, region))]
+        looks.sort(key=lambda hand: -hand.presence)
+        again = [hand for look in looks[:SECOND_LOOKS] if (hand := self.follow(image, look))]
+        found = max(again + looks[:1], key=lambda hand: hand.presence, default=None)
+        return found or no_hand(box)
+
+
+def no_hand(box: np.ndarray) -> DetectedHand:
+    """Stands for a given box (4,) of which nothing is known: presence and confidence 0, the joints in its middle."""
+    middle = np.tile((box[:2] + box[2:]) / 2, (NUM_JOINTS, 1))
+    return DetectedHand(box, True, 0.5, middle, np.zeros(NUM_JOINTS), 0.0)
+
+
+def check_image(image: np.ndarray) -> None:
+    """Refuse what is no image.
+
+    Raises:
+        InputError: It is not (H, W, 3) uint8.
+    """
+    if (
+        isinstance(image, np.ndarray)
+        and image.dtype == np.uint8
+        and image.ndim == 3
+        and image.shape[2] == 3
+        and image.size
+    ):
+        return
+    found = f"{image.dtype} {image.shape}" if isinstance(image, np.ndarray) else type(image).__name__
+    raise InputError(f"hands are found in RGB images, arrays of uint8 and shape (height, width, 3), got {found}")

@@ -1,0 +1,61 @@
+"""What the detector says of one hand."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+#: Two detections are one hand if their joints are so near each other on average, in longer sides of the larger box.
+SAME_HAND = 0.2
+
+
+@dataclass(frozen=True)
+class DetectedHand:
+    """A hand that was found in an image.
+
+    Attributes:
+        box: (4,) float64 x0, y0, x1, y1, pixels: the extent of the joints, not clipped to the image.
+        right: Whether it is a right hand, if the image is not mirrored.
+        handedness: Probability in [0, 1] that it is a right hand.
+        joints_2d: (21, 2) float64 pixels ``(u, v)`` in handlit's order; (0, 0) is the centre of the top-left pixel.
+        confidence: (21,) float64 in [0, 1], see `joint_network.JointNetwork`; 0: no estimate.
+        presence: Probability in [0, 1] that there is a hand.
+        track: Number of the hand in a stream, the same in every frame; None in a single image.
+    """
+
+    box: np.ndarray
+    right: bool
+    handedness: float
+    joints_2d: np.ndarray
+    confidence: np.ndarray
+    presence: float
+    track: int | None = None
+
+    @property
+    def size(self) -> float:
+        """Longer side of the box, pixels."""
+        return longer_side(self.box)
+
+    def is_same_hand(self, other: "DetectedHand") -> bool:
+        """Whether two detections in one image, or in images that follow each other, are of one hand."""
+        distance = np.linalg.norm(self.joints_2d - other.joints_2d, axis=1).mean()
+        return bool(distance <= SAME_HAND * max(self.size, other.size))
+
+
+def extent(joints_2d: np.ndarray) -> np.ndarray:
+    """Box (4,) x0, y0, x1, y1 around points (N, 2)."""
+    return np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
+
+
+def longer_side(box: np.ndarray) -> float:
+    """Of a box (4,), x0, y0, x1, y1."""
+    return float(max(box[2] - box[0], box[3] - box[1]))
+
+
+def distinct(hands: Iterable[DetectedHand]) -> list[DetectedHand]:
+    """Every hand once: of detections of one hand the first is kept."""
+    kept: list[DetectedHand] = []
+    for hand in hands:
+        if not any(hand.is_same_hand(other) for other in kept):
+            kept.append(hand)
+    return kept
