@@ -29,6 +29,7 @@ class HandSample:
     joints_cam: Tensor | None = None
     vertices_cam: Tensor | None = None
     joints_2d: Tensor | None = None
+    confidence: Tensor | None = None
     visible: Tensor | None = None
     vertices_visible: Tensor | None = None
     pose: Tensor | None = None
@@ -51,6 +52,8 @@ class HandBatch:
         joints_cam: (B, 21, 3) camera frame, metres.
         vertices_cam: (B, 778, 3) camera frame, metres.
         joints_2d: (B, 21, 2) crop pixels.
+        confidence: (B, 21) from 0 to 1, how far the label `joints_2d` is trusted: the weight of each joint in losses of
+            image points, 0 for one that is not known. Where the label itself is not known, all weights are 1.
         visible: (B, 21) bool, joint is seen in the image.
         vertices_visible: (B, 778) bool, vertex is seen in the image.
         pose: (B, 48) axis-angle, radians: global rotation in the camera frame, then 15 joints with the mean pose
@@ -71,6 +74,7 @@ class HandBatch:
     joints_cam: Tensor = field(metadata={"label": ((21, 3), torch.float32)})
     vertices_cam: Tensor = field(metadata={"label": ((778, 3), torch.float32)})
     joints_2d: Tensor = field(metadata={"label": ((21, 2), torch.float32)})
+    confidence: Tensor = field(metadata={"label": ((21,), torch.float32)})
     visible: Tensor = field(metadata={"label": ((21,), torch.bool)})
     vertices_visible: Tensor = field(metadata={"label": ((778,), torch.bool)})
     pose: Tensor = field(metadata={"label": ((48,), torch.float32)})
@@ -81,6 +85,12 @@ class HandBatch:
 
     def __len__(self) -> int:
         return self.image.shape[0]
+
+    @property
+    def weight_2d(self) -> Tensor:
+        """(B, 21) weight of each of `joints_2d`: its confidence, 1 where that is not known, 0 without the label."""
+        weight = torch.where(self.valid["confidence"][:, None], self.confidence, torch.ones_like(self.confidence))
+        return weight * self.valid["joints_2d"][:, None]
 
     def to(self, device: torch.device | str) -> "HandBatch":
         """The same batch with every tensor on the device, in memory of this process.

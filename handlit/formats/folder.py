@@ -34,6 +34,7 @@ NUMBERS: dict[str, tuple[int, ...]] = {
     "box": (4,),
     "camera": (4,),
     "joints_2d": (NUM_JOINTS, 2),
+    "joints_2d_confidence": (NUM_JOINTS,),
     "joints_cam": (NUM_JOINTS, 3),
     "root_cam": (3,),
     "vertices_cam": (NUM_VERTICES, 3),
@@ -148,11 +149,12 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
     if "camera" in values and not (values["camera"][:2] > 10).all():
         raise InputError(f"{where}: 'camera' must be fx, fy, cx, cy in pixels, got {hand['camera']}")
     _check_space(values, where)
-    joints_2d = _project(values["joints_cam"], values["camera"]) if "joints_cam" in values else values.get("joints_2d")
+    known = _known_2d(values, where)
+    joints_2d = _project(values["joints_cam"], values["camera"]) if "joints_cam" in values else known
     if joints_2d is not None and not inside(joints_2d, np.array(image_size)).any():
         raise InputError(
-            f"{where}: all joints lie outside the {image_size[0]}x{image_size[1]} image, the wrist at "
-            f"{joints_2d[WRIST].round(1).tolist()}: are joints and camera of this image, in pixels and OpenCV axes?"
+            f"{where}: all joints lie outside the {image_size[0]}x{image_size[1]} image, the first at "
+            f"{joints_2d[0].round(1).tolist()}: are joints and camera of this image, in pixels and OpenCV axes?"
         )
     if "box" not in values:
         if joints_2d is None:
@@ -160,14 +162,31 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
         values["box"] = np.concatenate([joints_2d.min(axis=0), joints_2d.max(axis=0)])
     else:
         _check_box(values["box"], joints_2d, image_size, where)
-    if "joints_cam" in values and "joints_2d" in values:
-        off = float(np.abs(joints_2d - values["joints_2d"]).max())
+    if "joints_cam" in values and joints_2d is not None and known is not None:
+        off = float(np.abs(joints_2d[_trusted(values)] - known).max())
         if off > MAX_DISAGREEMENT * float((values["box"][2:] - values["box"][:2]).max()):
             raise InputError(
                 f"{where}: 'camera' shows 'joints_cam' up to {off:.1f} px away from 'joints_2d': check the joints' "
                 "order, the axes (x right, y down, z forward) and the camera"
             )
     return values
+
+
+def _trusted(values: Mapping[str, np.ndarray]) -> np.ndarray:
+    """(21,) bool, joints of ``joints_2d`` that a confidence of 0 does not take back."""
+    return values.get("joints_2d_confidence", np.ones(NUM_JOINTS)) > 0
+
+
+def _known_2d(values: Mapping[str, np.ndarray], where: str) -> np.ndarray | None:
+    """(N, 2) the given 2D joints of which something is known; None for none."""
+    confidence = values.get("joints_2d_confidence")
+    if confidence is not None:
+        if "joints_2d" not in values:
+            raise InputError(f"{where}: 'joints_2d_confidence' says how far 'joints_2d' are trusted, which is missing")
+        if not ((confidence >= 0) & (confidence <= 1)).all():
+            raise InputError(f"{where}: 'joints_2d_confidence' must be from 0 to 1, got {shown(confidence.tolist())}")
+    known = values["joints_2d"][_trusted(values)] if "joints_2d" in values else np.empty((0, 2))
+    return known if len(known) else None
 
 
 def _check_box(box: np.ndarray, joints_2d: np.ndarray | None, image_size: tuple[int, int], where: str) -> None:

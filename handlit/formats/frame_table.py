@@ -31,6 +31,7 @@ class FrameTable:
         root_cam: (N, 3) wrist, if known.
         joints_cam: (N, 21, 3), if known.
         joints_2d: (N, 21, 2) source pixels, for frames without joints in the camera frame.
+        joints_2d_confidence: (N, 21) from 0 to 1, how far each of them is trusted.
         vertices_cam: (N, 778, 3), if stored with the dataset; otherwise pose and betas give them.
         pose: (N, 48) as in `HandBatch.pose`, if known.
         betas: (N, 10), if known.
@@ -53,6 +54,7 @@ class FrameTable:
     root_cam: np.ndarray | None = None
     joints_cam: np.ndarray | None = None
     joints_2d: np.ndarray | None = None
+    joints_2d_confidence: np.ndarray | None = None
     vertices_cam: np.ndarray | None = None
     pose: np.ndarray | None = None
     betas: np.ndarray | None = None

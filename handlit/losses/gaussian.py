@@ -9,7 +9,7 @@ from torch.distributions import Independent, Normal, kl_divergence
 from handlit.losses.reduction import mean_of_points
 
 
-def scale_nll(distribution: Independent[Normal], target: Tensor, valid: Tensor | None = None) -> Tensor:
+def scale_nll(distribution: Independent[Normal], target: Tensor, weight: Tensor | None = None) -> Tensor:
     """Negative log-likelihood that trains the scale and not the mean.
 
     The gradient with respect to the mean is stopped: it is ``(mean - target) / variance``, which explodes where the
@@ -21,7 +21,7 @@ def scale_nll(distribution: Independent[Normal], target: Tensor, valid: Tensor |
     Args:
         distribution: Gaussian with batch shape (B,).
         target: (B, N, D).
-        valid: (B, N) bool, other points are ignored; all are valid by default.
+        weight: (B, N) of each point, or bool, see `mean_of_points`; equal by default.
 
     Returns:
         (B,) nats per coordinate.
@@ -33,7 +33,7 @@ def scale_nll(distribution: Independent[Normal], target: Tensor, valid: Tensor |
     normal = distribution.base_dist
     normalised = (target - normal.loc.detach()) / normal.scale
     nll = normalised.square() / 2 + normal.scale.log() + math.log(2 * math.pi) / 2
-    return mean_of_points(nll, valid)
+    return mean_of_points(nll, weight)
 
 
 def kl_per_coordinate(posterior: Independent[Normal], prior: Independent[Normal]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Means over what is known: points of an item, and, the last step of every loss, items of a batch."""
+"""Means over what is known: points of an item, perhaps weighted, and, the last step of every loss, items of a batch."""
 
 from collections.abc import Iterable, Mapping
 
@@ -55,22 +55,24 @@ def zero_of(parameters: Iterable[nn.Parameter]) -> Tensor:
     return 0.0 * torch.stack([parameter.flatten()[0] for parameter in parameters]).sum()
 
 
-def mean_of_points(values: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Mean over an item's valid points and their coordinates; 0 with zero gradient when there is none.
+def mean_of_points(values: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Weighted mean over an item's points and their coordinates; 0 with zero gradient when all weights are 0.
 
     Args:
         values: (B, N, D).
-        valid: (B, N) bool; None for all points.
+        weight: (B, N) of each point, not negative, or bool for points that count or do not; points of weight 0 may be
+            NaN. None for equal weights.
 
     Returns:
         (B,).
     """
-    if valid is None:
+    if weight is None:
         return values.flatten(1).mean(1)
-    if values.shape[:2] != valid.shape:
-        raise ValueError(f"values have shape {tuple(values.shape)} and their validity {tuple(valid.shape)}")
-    total = torch.where(valid[..., None], values, torch.zeros_like(values)).flatten(1).sum(1)
-    return total / (valid.sum(1).clamp(min=1) * values.shape[2])
+    if values.shape[:2] != weight.shape:
+        raise ValueError(f"values have shape {tuple(values.shape)} and their weights {tuple(weight.shape)}")
+    weighted = torch.where(weight[..., None] > 0, weight[..., None] * values, torch.zeros_like(values))
+    total = weight.sum(1)
+    return weighted.flatten(1).sum(1) / (torch.where(total > 0, total, torch.ones_like(total)) * values.shape[2])
 
 
 def several_processes() -> bool:

@@ -44,24 +44,23 @@ def soft_ball(values: Tensor, radius: float, strength: float) -> Tensor:
 
 
 def laplace_log_likelihood(
-    points: Tensor, target: Tensor, mask: Tensor, scale: float, dead_zone: float = 1e-4
+    points: Tensor, target: Tensor, weight: Tensor, scale: float, dead_zone: float = 1e-4
 ) -> Tensor:
-    """Log-likelihood of visible points under a Laplace distribution, summed over points and coordinates.
+    """Log-likelihood of weighted points under a Laplace distribution, summed over points and coordinates.
 
-    ``sum_k sum_d -max(|p_kd - t_kd|, dead_zone) / scale - log(2 scale)``; points outside the mask are ignored, which is
+    ``sum_k w_k sum_d -max(|p_kd - t_kd|, dead_zone) / scale - log(2 scale)``; points of weight 0 are ignored, which is
     a uniform distribution over hidden points. Errors below `dead_zone` have no gradient.
 
     Args:
         points: (..., J, D).
-        target: (..., J, D); arbitrary outside the mask.
-        mask: (..., J) bool.
+        target: (..., J, D); arbitrary where the weight is 0.
+        weight: (..., J) from 0 to 1, or bool.
         scale: b of the distribution, in the points' unit.
         dead_zone: In the points' unit.
 
     Returns:
-        (...,) nats; 0 for an empty mask.
+        (...,) nats; 0 where all weights are 0.
     """
-    mask = mask[..., None]
-    error = torch.where(mask, points - target, 0.0).abs().clamp(min=dead_zone)
-    density = torch.where(mask, -error / scale - math.log(2 * scale), 0.0)
-    return density.sum((-2, -1))
+    weight = weight[..., None]
+    error = torch.where(weight > 0, points - target, 0.0).abs().clamp(min=dead_zone)
+    return (weight * (-error / scale - math.log(2 * scale))).sum((-2, -1))

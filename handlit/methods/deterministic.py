@@ -107,7 +107,9 @@ class Deterministic(LearnedMethod[MeshAndCamera]):
         terms = {
             "vertices": masked_mean(l1_distance(output.mesh.mean, labels.vertices_root), labels.vertices_valid),
             "joints": masked_mean(l1_distance(joints.mean, labels.joints_root), labels.joints_valid),
-            "joints_2d": masked_mean(l1_distance(projected, target_2d), labels.joints_2d_valid),
+            "joints_2d": masked_mean(
+                l1_distance(projected, target_2d, labels.joints_2d_weight), labels.joints_2d_valid
+            ),
             "nll": masked_mean(scale_nll(output.mesh, labels.vertices_root), labels.vertices_valid),
         }
         return Losses(torch.stack([self.weights[name] * value for name, value in terms.items()]).sum(), terms)

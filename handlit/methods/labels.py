@@ -20,6 +20,7 @@ class MeshLabels:
         joints_valid: (B,) bool.
         joints_2d: (B, 21, 2) crop pixels.
         joints_2d_valid: (B,) bool.
+        joints_2d_weight: (B, 21) from 0 to 1: 1 where the mesh gives them, otherwise `HandBatch.weight_2d`.
     """
 
     vertices_root: Tensor
@@ -28,6 +29,7 @@ class MeshLabels:
     joints_valid: Tensor
     joints_2d: Tensor
     joints_2d_valid: Tensor
+    joints_2d_weight: Tensor
 
     @property
     def any_valid(self) -> Tensor:
@@ -58,13 +60,15 @@ def mesh_labels(batch: HandBatch, joint_matrix: Tensor) -> MeshLabels:
         in_front = (regressed[..., 2] > 0).all(1)
         projectable = vertices_valid & in_front
         joints_2d = torch.where(projectable[:, None, None], project(regressed, batch.intrinsics), batch.joints_2d)
+        weight_2d = torch.where(vertices_valid[:, None], in_front[:, None].to(batch.confidence), batch.weight_2d)
     return MeshLabels(
         vertices_root=batch.vertices_cam - batch.root_cam[:, None],
         vertices_valid=vertices_valid,
         joints_root=joints_cam - joints_cam[:, :1],
         joints_valid=vertices_valid | batch.valid["joints_cam"],
         joints_2d=joints_2d,
-        joints_2d_valid=torch.where(vertices_valid, in_front, batch.valid["joints_2d"]),
+        joints_2d_valid=(weight_2d > 0).any(1),
+        joints_2d_weight=weight_2d,
     )
 
 
@@ -74,11 +78,16 @@ class ImageLabels:
 
     Attributes:
         joints_2d: (B, 21, 2) crop pixels.
-        valid: (B, 21) bool.
+        weight: (B, 21) from 0 to 1; 0 for a joint that is not labelled.
     """
 
     joints_2d: Tensor
-    valid: Tensor
+    weight: Tensor
+
+    @property
+    def valid(self) -> Tensor:
+        """(B, 21) bool, joints that are labelled."""
+        return self.weight > 0
 
     @property
     def any_valid(self) -> Tensor:
@@ -96,7 +105,7 @@ def image_labels(batch: HandBatch, visible_only: bool = False) -> ImageLabels:
     Returns:
         Labels.
     """
-    valid = batch.valid["joints_2d"][:, None].expand_as(batch.visible)
+    weight = batch.weight_2d
     if visible_only:
-        valid = valid & (batch.visible | ~batch.valid["visible"][:, None])
-    return ImageLabels(batch.joints_2d, valid)
+        weight = weight * (batch.visible | ~batch.valid["visible"][:, None])
+    return ImageLabels(batch.joints_2d, weight)

@@ -61,7 +61,8 @@ class MHEntropy(LearnedMethod[PosedHands]):
 
     ``loss = mean_b { -mean_n [log p(uv | hand_n) + log p(hand_n)] + mean_n log q(hand_n | image) }`` over N hands drawn
     from the flow q: minus the evidence lower bound, whose last term is minus the entropy. Hidden joints are ignored by
-    the likelihood, so only priors and entropy shape them.
+    the likelihood, so only priors and entropy shape them; the log-likelihood of a joint is multiplied by its confidence
+    (`HandBatch.confidence`), where the data has that.
 
     The point estimate is the hand at the centre of the flow's base.
 
@@ -124,14 +125,12 @@ class MHEntropy(LearnedMethod[PosedHands]):
         parameters = output.parameters(drawn)
         joints = output.joints(parameters)
 
-        seen = batch.valid["joints_2d"][:, None]
+        weight_2d = batch.weight_2d
         if self.supervision == "visible_2d":
-            seen = seen & batch.visible & batch.valid["visible"][:, None]
-        else:
-            seen = seen.expand(-1, joints.shape[-2])
+            weight_2d = weight_2d * (batch.visible & batch.valid["visible"][:, None])
         target = crop_to_normalised(batch.joints_2d, self.image_size)
         terms = {
-            "likelihood_2d": -laplace_log_likelihood(output.project(joints), target, seen, weights.scale_2d),
+            "likelihood_2d": -laplace_log_likelihood(output.project(joints), target, weight_2d, weights.scale_2d),
             "prior_pose": -soft_box(parameters.fingers, 2.0, 50.0),
             "prior_orient": -soft_ball(parameters.orient, pi, 5.0),
             "prior_shape": -soft_box(parameters.betas, 0.03, 50.0),

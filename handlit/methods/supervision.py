@@ -43,6 +43,8 @@ CALIBRATION_SCALE = 0.02
 class Supervision(nn.Module, ABC):
     """Compares the network's output with the labels that a training regime may see.
 
+    Within an image each 2D joint counts by its confidence (`HandBatch.confidence`), where the data has that.
+
     Uncertain intrinsics are drawn while training and at their mean otherwise.
     """
 
@@ -111,7 +113,9 @@ class FullSupervision(Supervision):
             return {
                 "vertices": masked_mean(l1_distance(mesh.mean, labels.vertices_root), labels.vertices_valid),
                 "joints": masked_mean(l1_distance(joints.mean, labels.joints_root), labels.joints_valid),
-                "joints_2d": masked_mean(l1_distance(projected, target_2d), labels.joints_2d_valid),
+                "joints_2d": masked_mean(
+                    l1_distance(projected, target_2d, labels.joints_2d_weight), labels.joints_2d_valid
+                ),
                 "nll": masked_mean(scale_nll(mesh, labels.vertices_root), labels.vertices_valid),
             }
 
@@ -196,13 +200,13 @@ class WeakSupervision(Supervision):
         labelled = labels.any_valid
         liftable = labels.valid.sum(1) >= MIN_PAIRS
         camera = self.camera(output)
-        fingers = labels.valid[:, WRIST + 1 :]
+        fingers = labels.weight[:, WRIST + 1 :]
         prior = output.prior
         with torch.autocast(target.device.type, enabled=False):
             # the hand without its orientation, detached
             upright = prior.distribution.mean.detach() @ prior.rotation.detach()
             rest = network.template_joints.expand(len(target), -1, -1)
-            lifted = upright @ fit_orthographic_rotation(rest, target, labels.valid).mT
+            lifted = upright @ fit_orthographic_rotation(rest, target, labels.weight).mT
             turned = upright @ prior.rotation.mT
         scale = prior.distribution.stddev
 
@@ -211,8 +215,8 @@ class WeakSupervision(Supervision):
             moving = Normal(projected.mean[:, WRIST + 1 :], projected.stddev[:, WRIST + 1 :], validate_args=False)
             nll = scale_nll(_as_event(moving), target[:, WRIST + 1 :], fingers)
             return {
-                "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.valid), labelled),
-                "nll_2d": masked_mean(nll, fingers.any(1)),
+                "joints_2d": masked_mean(l1_distance(projected.mean, target, labels.weight), labelled),
+                "nll_2d": masked_mean(nll, (fingers > 0).any(1)),
                 "vertices": masked_mean(l1_distance(vertices, lifted), liftable),
             }
 

@@ -160,6 +160,23 @@ def test_partial_labels_train_together(tmp_path: Path) -> None:
     torch.testing.assert_close(batch.joints_2d[rows["a.png#1"]], batch.joints_2d[rows["a.png#0"]], atol=1e-3, rtol=0)
 
 
+def test_joints_may_be_trusted_in_part(tmp_path: Path) -> None:
+    confidence = np.linspace(0, 1, 21).tolist()
+    flat = labelled(joints_cam=None, camera=None, pose=None, betas=None, joints_2d_confidence=confidence)
+    flat["joints_2d"][0] = [-4000, 0]
+    write_folder(
+        tmp_path, {"a.png": [flat, labelled(), labelled(joints_2d_confidence=confidence), {**HAND, "split": "val"}]}
+    )
+    batch = train_batch(tmp_path)
+    rows = [batch.key.index(f"a.png#{number}") for number in range(3)]
+    # confidence is of the given 2D joints; those that follow from 3D are certain
+    assert batch.valid["confidence"][rows].tolist() == [True, False, False]
+    torch.testing.assert_close(batch.confidence[rows[0]], torch.tensor(confidence))
+    # a joint of which nothing is known does not stretch the box
+    zoom = batch.crop_transform[rows, 0, 0].tolist()
+    assert zoom[0] == pytest.approx(zoom[1], rel=0.2)
+
+
 def test_masks_name_hand_and_object(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.png": [{**HAND, "split": "test", "mask": "m.png"}]})
     mask = np.zeros((160, 200), np.uint8)
@@ -193,6 +210,10 @@ def scaled(factor: float, *axes: float) -> list[Any]:
         ({"root_cam": [0, 0, 0.7]}, "not the wrist"),
         ({"pose": [90.0] * 48}, "radians"),
         ({"betas": [0.0] * 9}, "shape 10"),
+        ({"joints_2d_confidence": [1.0] * 20}, "shape 21"),
+        ({"joints_2d_confidence": [1.0] * 20 + [1.5]}, "from 0 to 1"),
+        ({"joints_2d_confidence": [1.0] * 21, "joints_2d": None}, "is missing"),
+        ({"joints_2d_confidence": [0.0] * 21, "joints_cam": None, "camera": None, "pose": None}, "needs 'box'"),
         ({"visible": [1] * 21}, "true or false"),
         ({"split": "training"}, "'split' must be one of train"),
         ({"keypoints": []}, "unknown key 'keypoints'"),

@@ -39,6 +39,17 @@ def test_pairs_that_do_not_count_do_not() -> None:
     torch.testing.assert_close(fitted, alone)
 
 
+def test_a_weight_of_two_is_that_of_two_pairs() -> None:
+    points, _, turned = scene()
+    image = turned[..., :2] + 0.01 * torch.randn(50, 21, 2, dtype=torch.float64)
+    weight = torch.ones(50, 21)
+    weight[:, 16:] = 2
+    twice = fit_orthographic_rotation(
+        torch.cat([points, points[:, 16:]], 1), torch.cat([image, image[:, 16:]], 1), torch.ones(50, 26)
+    )
+    torch.testing.assert_close(fit_orthographic_rotation(points, image, weight / 2), twice)
+
+
 def test_a_flat_hand_is_told_from_its_back() -> None:
     points, rotation, _ = scene()
     points[..., 2] = 0

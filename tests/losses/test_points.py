@@ -16,5 +16,5 @@ def test_points_that_are_not_valid_may_be_anything() -> None:
     predicted = torch.tensor([[[1.0, 3.0], [float("nan"), 0.0], [0.0, 2.0]]])
     assert l1_distance(predicted, target, torch.tensor([[True, False, True]])).tolist() == [1.5]
     assert l1_distance(predicted, target, torch.zeros(1, 3, dtype=torch.bool)).tolist() == [0.0]
-    with pytest.raises(ValueError, match="validity"):
+    with pytest.raises(ValueError, match="weights"):
         l1_distance(predicted, target, torch.ones(1, dtype=torch.bool))

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -40,8 +41,22 @@ def test_mean_of_points_against_a_loop_and_without_points() -> None:
     mean.sum().backward()
     assert values.grad.isfinite().all()
     assert not values.grad[~valid].any()
-    with pytest.raises(ValueError, match="validity"):
+    with pytest.raises(ValueError, match="weights"):
         mean_of_points(torch.ones(2, 7, 3), torch.ones(2, 1, dtype=torch.bool))
+
+
+def test_mean_of_points_by_weights_against_numpy() -> None:
+    generator = torch.Generator().manual_seed(0)
+    values, weight = torch.randn(5, 7, 2, generator=generator), torch.rand(5, 7, generator=generator)
+    weight[:, 2], weight[4] = 0, 0
+    expected = [np.average(value.mean(1), weights=own) for value, own in zip(values, weight[:4], strict=False)]
+    values[weight == 0] = float("nan")
+    mean = mean_of_points(values, weight)
+    np.testing.assert_allclose(mean, [*expected, 0], rtol=1e-5)
+    # only how weights compare matters, and weights of 1 change no bit
+    torch.testing.assert_close(mean_of_points(values, 1e-3 * weight), mean)
+    values.nan_to_num_()
+    assert torch.equal(mean_of_points(values, torch.ones(5, 7)), mean_of_points(values))
 
 
 def test_zero_of_gives_every_parameter_a_gradient_of_zero() -> None:

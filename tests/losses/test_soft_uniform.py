@@ -56,3 +56,12 @@ def test_priors_are_flat_inside_and_smooth_at_the_wall() -> None:
         assert outside.grad is not None
         assert outside.grad[0] < 0
         assert outside.grad[1:].abs().sum() == 0
+
+
+def test_a_points_log_likelihood_is_multiplied_by_its_weight() -> None:
+    points, target, weight = torch.randn(3, 21, 2), torch.randn(3, 21, 2), torch.rand(3, 21)
+    expected = torch.distributions.Laplace(target, 0.2).log_prob(points) * weight[..., None]
+    torch.testing.assert_close(laplace_log_likelihood(points, target, weight, 0.2), expected.sum((1, 2)))
+    weight[:, 3:] = 0
+    target[:, 3:] = torch.nan
+    assert laplace_log_likelihood(points, target, weight, 0.2).isfinite().all()

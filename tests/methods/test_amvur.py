@@ -150,6 +150,30 @@ def test_a_training_step_never_waits_for_the_device(make: Any) -> None:
             loss.item()
 
 
+@pytest.mark.parametrize("make", [method, weak_method])
+def test_2d_joints_count_by_their_confidence(make: Any) -> None:
+    module = make().eval()
+    samples = hand_samples(3)
+    for sample in samples:
+        sample.vertices_cam = sample.root_cam = sample.joints_cam = None
+    terms = losses(module, collate(samples)).terms
+    for sample in samples:
+        sample.confidence = torch.ones(21)
+    certain = losses(module, collate(samples)).terms
+    assert all(torch.equal(certain[name], value) for name, value in terms.items())
+    # joints of no confidence are as if they were not there, wherever they are said to be
+    for sample in samples:
+        sample.confidence = torch.linspace(-0.2, 1, 21).clamp(min=0)
+    batch = collate(samples)
+    weighted = losses(module, batch).terms
+    error = (module(batch.image).joints_2d - batch.joints_2d).abs().mean(2).detach() * 2 / SIZE
+    expected = np.average(error, axis=1, weights=batch.confidence).mean()
+    np.testing.assert_allclose(weighted["joints_2d"].detach(), expected, rtol=1e-4)
+    batch.joints_2d[:, :3] += 1000
+    moved = losses(module, batch).terms
+    torch.testing.assert_close(moved, weighted)
+
+
 def poisoned(batch: HandBatch) -> HandBatch:
     """The same batch with NaN wherever a 3D label was."""
     for name in ("joints_cam", "vertices_cam", "pose", "betas", "root_cam"):

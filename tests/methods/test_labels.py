@@ -65,3 +65,26 @@ def test_image_labels_are_the_datasets_own() -> None:
     # hidden altogether, without 2D joints, without a word on visibility
     assert labels.any_valid.tolist() == [True, False, False, True]
     assert labels.valid[3].all()
+
+
+def test_joints_weigh_by_their_confidence() -> None:
+    samples = hand_samples(4)
+    confidence = torch.linspace(0, 1, 21)
+    for sample in samples[:3]:
+        sample.confidence = confidence
+    samples[1].joints_2d = None
+    samples[2].vertices_cam = samples[2].joints_cam = samples[2].root_cam = None
+    samples[0].visible = torch.arange(21) < 7
+    batch = collate(samples)
+    weight = image_labels(batch).weight
+    torch.testing.assert_close(weight, torch.stack([confidence, torch.zeros(21), confidence, torch.ones(21)]))
+    seen = image_labels(batch, visible_only=True)
+    torch.testing.assert_close(seen.weight[0], confidence * samples[0].visible)
+    assert seen.valid[0].nonzero().flatten().tolist() == list(range(1, 7))
+    # a mesh tells its joints exactly, whatever a detector thought of them
+    labels = mesh_labels(batch, matrix())
+    ones = torch.ones(21)
+    torch.testing.assert_close(labels.joints_2d_weight, torch.stack([ones, ones, confidence, ones]))
+    batch.confidence.zero_()
+    assert mesh_labels(batch, matrix()).joints_2d_valid.tolist() == [True, True, False, True]
+    assert image_labels(batch).any_valid.tolist() == [False, False, False, True]

@@ -15,7 +15,7 @@ from handlit.methods.method import Losses
 from handlit.methods.mhentropy import MHEntropy, MHEntropyWeights
 from handlit.models.backbones import Backbone
 from handlit.models.mhentropy import MHEntropyNetwork
-from handlit.types import HandBatch
+from handlit.types import HandBatch, collate
 from tests.methods.hands import SIZE, hand_batch, hand_samples, loader
 from tests.methods.test_amvur import trainer
 
@@ -81,6 +81,21 @@ def test_hidden_joints_and_3d_labels_do_not_reach_the_loss() -> None:
         label.fill_(torch.nan)
     assert torch.equal(gradients(module, batch), clean)
     assert clean.isfinite().all()
+
+
+def test_the_likelihood_of_a_joint_is_multiplied_by_its_confidence() -> None:
+    module, samples = method(supervision="all_2d"), hand_samples(3)
+    plain = losses(module, collate(samples)).terms["likelihood_2d"]
+    for sample, confidence in zip(samples, (0.0, 0.5, 1.0), strict=True):
+        sample.confidence = torch.full((21,), confidence)
+    parts = [losses(module, collate([sample] * 3)).terms["likelihood_2d"] for sample in samples]
+    assert parts[0].item() == 0
+    samples[1].confidence = torch.ones(21)
+    certain = losses(module, collate([samples[1]] * 3)).terms["likelihood_2d"]
+    torch.testing.assert_close(parts[1], certain / 2)
+    for sample in samples:
+        sample.confidence = torch.ones(21)
+    assert torch.equal(losses(module, collate(samples)).terms["likelihood_2d"], plain)
 
 
 def test_images_without_a_seen_joint_contribute_priors_and_entropy_only() -> None:

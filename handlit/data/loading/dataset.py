@@ -178,6 +178,9 @@ class HandDataset(Dataset[HandSample | None]):
             labels["joints_2d"] = crop.project(labels["joints_cam"])
         elif (joints_2d := self._row("joints_2d", index)) is not None:
             labels["joints_2d"] = crops.apply(crop.transform, joints_2d)
+            confidence = self._row("joints_2d_confidence", index)
+            if confidence is not None:
+                labels["confidence"] = confidence
         pose = self._row("pose", index)
         if pose is not None:
             labels["pose"] = moved_pose(pose, crop.scene)

@@ -27,6 +27,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "root_cam": (3,),
     "joints_cam": (21, 3),
     "joints_2d": (21, 2),
+    "joints_2d_confidence": (21,),
     "vertices_cam": (778, 3),
     "pose": (48,),
     "betas": (10,),

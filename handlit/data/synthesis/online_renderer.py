@@ -93,6 +93,7 @@ class OnlineRenderer(nn.Module):
             joints_cam=joints,
             vertices_cam=vertices.contiguous(),
             joints_2d=joints_2d,
+            confidence=torch.ones_like(joints_2d[..., 0]),
             visible=joints_seen(joints, vertices, self.hand.faces, seen) & inside(joints_2d, size),
             vertices_visible=seen,
             pose=scene.pose,
