@@ -17,7 +17,6 @@ TESTED_IN = {
     "cli/verb_parser.py": "test_cli.py",
     # what callbacks write of a hand
     "callbacks/output/chosen_hands.py": "callbacks/output/test_pictures.py",
-    "callbacks/output/hand_files.py": "callbacks/output/test_meshes.py",
     "callbacks/output/hand_of_hypotheses.py": "callbacks/output/test_hypothesis_export.py",
     "callbacks/output/predicted_hand.py": "callbacks/output/test_pictures.py",
     "callbacks/output/predicted_scale.py": "callbacks/output/test_submission.py",
@@ -26,6 +25,7 @@ TESTED_IN = {
     # a dataset's reader is tested by what its data module makes of whole trees
     "data/loading/cropping.py": "data/loading/test_dataset.py",
     "data/packed.py": "data/packing/test_read.py",
+    "formats/hand_files.py": "callbacks/output/test_meshes.py",
     "formats/folder.py": "data/test_folder.py",
     "formats/freihand.py": "data/test_freihand.py",
     "formats/ho3d_annotations.py": "data/test_ho3d.py",

@@ -18,7 +18,7 @@ from handlit.errors import InputError
 from handlit.files import leads_outside
 from handlit.formats.benchmark import DatasetFormat
 from handlit.formats.images import decode, read_bytes, read_image
-from handlit.geometry.crops import check_in_image, inside
+from handlit.geometry.crops import assumed_intrinsics, check_in_image, inside
 from handlit.hand.asset import NUM_VERTICES
 from handlit.reading import parse_json, shown
 from handlit.skeleton import NUM_JOINTS, WRIST
@@ -346,12 +346,9 @@ def _flags(visible: list[bool] | None) -> np.ndarray:
 
 
 def _intrinsics(camera: np.ndarray | None, image_size: tuple[int, int], assumed_fov_deg: float) -> np.ndarray:
-    width, height = image_size
-    if camera is not None:
-        fx, fy, cx, cy = camera
-    else:
-        fx = fy = max(width, height) / 2 / math.tan(math.radians(assumed_fov_deg) / 2)
-        cx, cy = (width - 1) / 2, (height - 1) / 2
+    if camera is None:
+        return assumed_intrinsics(image_size, assumed_fov_deg)
+    fx, fy, cx, cy = camera
     return np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
 
 

@@ -216,6 +216,21 @@ def apply(transform: np.ndarray, points_2d: np.ndarray) -> np.ndarray:
     return points_2d @ transform[:, :2].T + transform[:, 2]
 
 
+def assumed_intrinsics(image_size: tuple[int, int], fov_deg: float) -> np.ndarray:
+    """Camera of an image without one: square pixels, and the optical axis in the middle.
+
+    Args:
+        image_size: Width and height, pixels.
+        fov_deg: Field of view across the longer side, degrees in (0, 180).
+
+    Returns:
+        (3, 3) pixels.
+    """
+    width, height = image_size
+    focal = max(width, height) / 2 / math.tan(math.radians(fov_deg) / 2)
+    return np.array([[focal, 0.0, (width - 1) / 2], [0.0, focal, (height - 1) / 2], [0.0, 0.0, 1.0]])
+
+
 def crop_intrinsics(transform: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
     """Camera of the crop: projects camera coordinates straight to crop pixels.
 

@@ -157,3 +157,9 @@ def test_inside_is_from_the_first_pixels_edge_to_before_the_last_ones() -> None:
     assert crops.inside(points, np.array([10, 5])).tolist() == expected
     assert crops.inside(torch.from_numpy(points), torch.tensor([10, 5])).tolist() == expected
     assert crops.inside(points, 10).tolist() == [True, False, True, False, True, False]
+
+
+def test_an_assumed_camera_sees_its_field_of_view_across_the_longer_side() -> None:
+    intrinsics = crops.assumed_intrinsics((641, 481), 90)
+    edges = project(np.array([[-1.0, 0, 1], [1, 0, 1]]), intrinsics)
+    assert edges == pytest.approx(np.array([[-0.5, 240], [640.5, 240]]))

@@ -9,10 +9,10 @@ from pytorch_lightning import LightningModule, Trainer
 from typing_extensions import override
 
 from handlit.callbacks.output.chosen_hands import ChosenHands
-from handlit.callbacks.output.hand_files import MeshFormat, write_image, write_mesh, write_numbers
 from handlit.callbacks.output.hand_of_hypotheses import HandOfHypotheses
 from handlit.callbacks.trainer_parts import gathered, hand_faces, num_predicted, run_folder
 from handlit.errors import InputError, check_choice, check_number
+from handlit.formats.hand_files import MeshFormat, write_image, write_mesh, write_numbers
 from handlit.render.figures import contact_sheet
 from handlit.render.overlays import SCALE_RANGE_M, SKIN, scale_colours
 from handlit.types import HandBatch, HandPrediction
@@ -144,10 +144,11 @@ class HypothesisExport(ChosenHands):
         for name, image in images.items():
             write_image(folder / f"{name}.png", image)
         suffix = self.mesh_format
-        write_mesh(folder / f"mean.{suffix}", hand.mean, scale_colours(hand.mean.vertex_scale, self.scale_range_m))
+        mean, mean_colours = hand.mean, scale_colours(hand.mean.vertex_scale, self.scale_range_m)
+        write_mesh(folder / f"mean.{suffix}", mean.vertices_cam, mean.faces, mean_colours)
         skin = torch.tensor(SKIN).expand(len(hand.mean.vertices_root), 3)
         shown = hand.hypotheses[: self.num_meshes]
         for number, hypothesis in enumerate(shown):
-            write_mesh(folder / f"hypothesis_{number}.{suffix}", hypothesis, skin)
+            write_mesh(folder / f"hypothesis_{number}.{suffix}", hypothesis.vertices_cam, hypothesis.faces, skin)
         write_numbers(folder / "hypotheses.npz", **hand.numbers())
         return [*images.values(), *(hand.mesh_over_crop(hypothesis) for hypothesis in shown)]

@@ -6,10 +6,10 @@ from pytorch_lightning import LightningModule, Trainer
 from typing_extensions import override
 
 from handlit.callbacks.output.chosen_hands import ChosenHands
-from handlit.callbacks.output.hand_files import MeshFormat, write_mesh
 from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.callbacks.trainer_parts import hand_faces, run_folder
 from handlit.errors import InputError, check_choice
+from handlit.formats.hand_files import MeshFormat, write_mesh
 from handlit.types import HandBatch, HandPrediction, TexturedMethod
 
 
@@ -52,7 +52,8 @@ class TexturedMeshes(ChosenHands):
         colours, faces = method.colours(batch).cpu(), hand_faces(method)
         for row in rows:
             hand = PredictedHand(prediction, batch, row, faces)
-            write_mesh(self._folder(trainer) / f"{hand.file_stem}.{self.format}", hand, colours[row])
+            path = self._folder(trainer) / f"{hand.file_stem}.{self.format}"
+            write_mesh(path, hand.vertices_cam, hand.faces, colours[row])
 
     @override
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

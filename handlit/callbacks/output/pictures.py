@@ -7,9 +7,9 @@ from pytorch_lightning import LightningModule, Trainer
 from typing_extensions import override
 
 from handlit.callbacks.output.chosen_hands import ChosenHands
-from handlit.callbacks.output.hand_files import write_image, write_mesh, write_numbers
 from handlit.callbacks.output.predicted_hand import CELL, CONVENTIONS, TITLES, PredictedHand
 from handlit.callbacks.trainer_parts import gathered, hand_data, hand_faces, run_folder
+from handlit.formats.hand_files import write_image, write_mesh, write_numbers
 from handlit.geometry.cameras import project
 from handlit.render.figures import contact_sheet
 from handlit.render.overlays import draw_mesh, draw_skeleton
@@ -83,7 +83,7 @@ def export(hand: PredictedHand, image: np.ndarray, intrinsics_assumed: bool, fol
     overlay = draw_mesh(image, hand.vertices_cam, hand.faces, hand.intrinsics)
     overlay = draw_skeleton(overlay, project(hand.joints_cam, hand.intrinsics).numpy())
     write_image(folder / f"{hand.file_stem}.png", overlay)
-    write_mesh(folder / f"{hand.file_stem}.obj", hand)
+    write_mesh(folder / f"{hand.file_stem}.obj", hand.vertices_cam, hand.faces)
     write_numbers(
         folder / f"{hand.file_stem}.npz",
         key=hand.key,

@@ -6,9 +6,9 @@ import numpy as np
 import pytorch_lightning as pl
 from typing_extensions import override
 
-from handlit.callbacks.output.hand_files import write_numbers
 from handlit.callbacks.trainer_parts import gathered, hand_data, run_folder
 from handlit.files import sha256
+from handlit.formats.hand_files import write_numbers
 from handlit.scoring.official.predicted_scale import scale_file
 from handlit.types import HandBatch, PredictedBatch
 

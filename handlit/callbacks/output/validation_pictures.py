@@ -17,12 +17,12 @@ from torch import Tensor
 from typing_extensions import override
 
 from handlit.callbacks.output.chosen_hands import spread_evenly
-from handlit.callbacks.output.hand_files import write_image, write_mesh
 from handlit.callbacks.output.hand_of_hypotheses import HandOfHypotheses
 from handlit.callbacks.output.predicted_hand import CELL, TITLES, PredictedHand
 from handlit.callbacks.running.wandb_run import WandbRun
 from handlit.callbacks.trainer_parts import hand_faces, run_folder
 from handlit.errors import check_number
+from handlit.formats.hand_files import write_image, write_mesh
 from handlit.geometry.cameras import flip_opengl
 from handlit.metrics.calibration import calibration_error, coverage, radial_rank
 from handlit.render.figures import contact_sheet, reliability_plot
@@ -99,7 +99,7 @@ class ValidationPictures(pl.Callback):
                 write_image(folder / f"{name}.png", image)
             for hand in hands:
                 colours = torch.tensor(SKIN).expand(len(hand.vertices_root), 3)
-                write_mesh(folder / f"{hand.file_stem}.glb", hand, colours)
+                write_mesh(folder / f"{hand.file_stem}.glb", hand.vertices_cam, hand.faces, colours)
             for logger in trainer.loggers:
                 if isinstance(logger, WandbRun):
                     _to_wandb(logger, folder, list(images), hands, trainer.global_step)

@@ -9,11 +9,11 @@ import pytorch_lightning as pl
 import torch
 import trimesh
 
-from handlit.callbacks.output.hand_files import write_mesh
 from handlit.callbacks.output.meshes import TexturedMeshes
 from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.errors import InputError
 from handlit.files import file_stem
+from handlit.formats.hand_files import write_mesh
 from handlit.methods.mean_hand import MeanHand
 from handlit.types import HandBatch
 from tests.callbacks.output.test_pictures import batch_and_prediction
@@ -27,7 +27,7 @@ def test_vertices_and_colours_survive_every_format(tmp_path: Path, left: bool, s
     batch, prediction, layer = batch_and_prediction(left)
     hand = PredictedHand(prediction, batch, 0, layer.faces)
     colours = torch.rand(778, 3, generator=torch.Generator().manual_seed(0))
-    write_mesh(tmp_path / f"hand.{suffix}", hand, colours)
+    write_mesh(tmp_path / f"hand.{suffix}", hand.vertices_cam, hand.faces, colours)
     assert [path.name for path in tmp_path.iterdir()] == [f"hand.{suffix}"]
     mesh: Any = trimesh.load(tmp_path / f"hand.{suffix}", process=False, force="mesh")
     np.testing.assert_allclose(mesh.vertices * (1, -1, -1), hand.vertices_cam.numpy(), atol=1e-5)

@@ -5,10 +5,8 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import trimesh
 from torch import Tensor
 
-from handlit.callbacks.output.predicted_hand import PredictedHand
 from handlit.files import whole, write_bytes
 from handlit.geometry.cameras import flip_opengl
 
@@ -29,17 +27,24 @@ def write_numbers(path: Path, **arrays: Any) -> None:
         np.savez_compressed(temporary, **arrays)
 
 
-def write_mesh(path: Path, hand: PredictedHand, colours: Tensor | None = None) -> None:
-    """Write the mesh of a hand in OpenGL axes and metres, so that viewers show it upright.
+def write_mesh(path: Path, vertices: Tensor, faces: Tensor, colours: Tensor | None = None) -> None:
+    """Write a mesh in OpenGL axes and metres, so that viewers show it upright.
 
     Args:
         path: The file; its suffix names the format, see `MeshFormat`.
-        hand: The predicted hand.
-        colours: (778, 3) RGB in [0, 1]; without them the file has none.
+        vertices: (V, 3) OpenCV camera axes, metres.
+        faces: (F, 3) counter-clockwise seen from outside.
+        colours: (V, 3) RGB in [0, 1]; without them the file has none.
     """
+    content: Any = upright_mesh(vertices, faces, colours).export(file_type=path.suffix[1:])
+    write_bytes(path, content.encode() if isinstance(content, str) else content, durable=False)
+
+
+def upright_mesh(vertices: Tensor, faces: Tensor, colours: Tensor | None = None) -> Any:
+    """The ``trimesh.Trimesh`` that `write_mesh` writes; arguments as there."""
+    # takes a second to import, which only meshes need
+    import trimesh
+
     rgb = None if colours is None else (colours.clamp(0, 1) * 255).round().byte().numpy()
     # OpenCV to OpenGL axes is a rotation, so the faces keep their orientation
-    vertices = flip_opengl(hand.vertices_cam).numpy()
-    mesh = trimesh.Trimesh(vertices, hand.faces.numpy(), vertex_colors=rgb, process=False)
-    content: Any = mesh.export(file_type=path.suffix[1:])
-    write_bytes(path, content.encode() if isinstance(content, str) else content, durable=False)
+    return trimesh.Trimesh(flip_opengl(vertices).numpy(), faces.numpy(), vertex_colors=rgb, process=False)
