@@ -2,5 +2,6 @@
 
 from handlit.landmarks.detector import HandDetector
 from handlit.landmarks.hand import DetectedHand
+from handlit.landmarks.tracker import HandTracker
 
-__all__ = ["DetectedHand", "HandDetector"]
+__all__ = ["DetectedHand", "HandDetector", "HandTracker"]

@@ -59,18 +59,27 @@ class HandDetector:
             return self.find(image)
         return [self._in_box(image, np.array(check_box(np.asarray(box, np.float64)))) for box in boxes]
 
-    def find(self, image: np.ndarray) -> list[DetectedHand]:
-        """The hands of an image by its palms, the likeliest first."""
+    def find(
+        self, image: np.ndarray, known: Sequence[DetectedHand] = (), margins: Sequence[float] = MARGINS
+    ) -> list[DetectedHand]:
+        """The hands of an image by its palms, the likeliest first.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            known: Hands of the image that are not to be found again.
+            margins: As `MARGINS`.
+        """
         hands: list[DetectedHand] = []
-        for margin in MARGINS:
-            for palm in self.palms(image, margin):
+        for margin in margins:
+            palms = [palm for palm in self.palms(image, margin) if not any(palm.belongs_to(hand) for hand in known)]
+            for palm in palms:
                 hand = self.joints(image, palm_region(palm.box, palm.wrist, palm.knuckle))
                 hand = hand and self.follow(image, hand)
                 if hand and hand.presence >= MINIMUM_PRESENCE:
                     hands.append(hand)
             if hands:
                 break
-        return distinct(sorted(hands, key=lambda hand: -hand.presence))
+        return distinct(sorted(hands, key=lambda hand: -hand.presence), known)
 
     def follow(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand | None:
         """The hand where it was seen before, in this image or the last one; None where the network gives no numbers."""

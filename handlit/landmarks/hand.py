@@ -1,6 +1,6 @@
 """What the detector says of one hand."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,10 +52,10 @@ def longer_side(box: np.ndarray) -> float:
     return float(max(box[2] - box[0], box[3] - box[1]))
 
 
-def distinct(hands: Iterable[DetectedHand]) -> list[DetectedHand]:
-    """Every hand once: of detections of one hand the first is kept."""
+def distinct(hands: Iterable[DetectedHand], known: Sequence[DetectedHand] = ()) -> list[DetectedHand]:
+    """Every hand once: of detections of one hand the first is kept, of a known hand none."""
     kept: list[DetectedHand] = []
     for hand in hands:
-        if not any(hand.is_same_hand(other) for other in kept):
+        if not any(hand.is_same_hand(other) for other in (*known, *kept)):
             kept.append(hand)
     return kept

@@ -13,11 +13,14 @@ import numpy as np
 from handlit.formats.images import enlargement
 from handlit.geometry import crops
 from handlit.landmarks.engine import Engine
+from handlit.landmarks.hand import SAME_HAND, DetectedHand
+from handlit.skeleton import JOINTS, WRIST
 
 #: Side of the network's input, pixels.
 SIZE = 192
 #: Cells on a side of each grid of anchors, and anchors of a cell.
 GRIDS = ((24, 2), (12, 6))
+_KNUCKLE = JOINTS.index("middle_1")
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class Palm:
     def knuckle(self) -> np.ndarray:
         """Base of the middle finger (2,), pixels."""
         return self.keypoints[2]
+
+    def belongs_to(self, hand: DetectedHand) -> bool:
+        """Whether this is the palm of a hand whose joints are known."""
+        ends = np.stack([self.wrist, self.knuckle]) - hand.joints_2d[[WRIST, _KNUCKLE]]
+        return bool(np.linalg.norm(ends, axis=1).mean() <= SAME_HAND * hand.size)
 
 
 class PalmDetector:
