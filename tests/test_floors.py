@@ -34,8 +34,9 @@ FLOORS = {
     "methods": 6,
     "callbacks": 6,
     "sweeps": 6,
-    "cli": 8,
-    "__main__": 9,
+    "reconstruct": 7,
+    "cli": 9,
+    "__main__": 10,
 }
 #: Libraries that only some parts may import.
 RESTRICTED = {
