@@ -1,10 +1,12 @@
 """Files that are whole or not there, and their checksums."""
 
+import errno
 import glob
 import hashlib
 import os
 import re
 import socket
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -47,6 +49,7 @@ def whole(path: Path, durable: bool = True) -> Iterator[Path]:
     Raises:
         OSError: The file cannot be written; the error names it, also where the operating system does not (a full disk).
     """
+    _check_replaceable(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     pattern = f".{glob.escape(path.stem)}.{_host()}-*.part{glob.escape(path.suffix)}"
     for leftover in path.parent.glob(pattern) if durable else ():
@@ -75,6 +78,36 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a file `whole`, in UTF-8 and with Unix line ends."""
     write_bytes(path, content.encode())
+
+
+def check_writable(path: Path, is_file: bool = False) -> None:
+    """Refuse a place that cannot be written, before work is done for it; nothing is made there.
+
+    Args:
+        path: Folder, or file.
+        is_file: Whether it is a file.
+
+    Raises:
+        OSError: What writing there would raise; it names the place.
+    """
+    if "\0" in str(path) or not str(path).strip():
+        raise OSError(errno.EINVAL, "no name of a file or folder", repr(str(path)))
+    if is_file:
+        _check_replaceable(path)
+    folder = path.absolute().parent if is_file else path.absolute()
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    try:
+        tempfile.TemporaryFile(dir=existing).close()
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _check_replaceable(path: Path) -> None:
+    """Refuse a device, which writing a file `whole` would remove, and a folder."""
+    if path.is_dir():
+        raise OSError(errno.EISDIR, "is a directory", str(path))
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "no file that can be replaced", str(path))
 
 
 def file_stem(key: str) -> str:

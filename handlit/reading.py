@@ -11,10 +11,12 @@ from handlit.errors import InputError
 
 #: Bytes; more than any JSON of a dataset that is read at once has (FreiHAND's largest one has 43 MB).
 MAX_TEXT = 1 << 27
-#: Bytes; more than ten times what a list of frames has.
-MAX_LIST = 1 << 24
-#: Lists and objects of a JSON, from where on they must have 16 bytes each: the parser needs 64 for an empty one.
-MAX_NESTS = 8_000_000
+#: Bytes; eight times what the longest list of frames has.
+MAX_LIST = 1 << 23
+#: Bytes that the values of a JSON may take: three times those of FreiHAND's largest one.
+MAX_VALUES = 640 << 20
+#: About what a value, a list, an object and a text take, by the sign that there is one of for each; a text has two.
+_COSTS = ((b",", 56), (b"[", 90), (b"{", 200), (b'"', 16))
 
 _CONVERT = "convert it to JPEG or PNG"
 _UNPACK = "unpack it first"
@@ -141,11 +143,11 @@ def parse_json(content: bytes, source: Path | str, expected: str = "a JSON file"
     """The value of JSON as any tool writes it; arguments as for `wrong_kind`.
 
     Raises:
-        InputError: It is not JSON; the message says where, or what it is.
+        InputError: It is not JSON, and the message says where, or what it is; or its values need too much memory.
     """
-    nests = content.count(b"[") + content.count(b"{")
-    if nests > MAX_NESTS and len(content) < 16 * nests:
-        raise InputError(f"{source} holds {nests} lists and objects with next to nothing in them, expected {expected}")
+    cost = sum(content.count(sign) * each for sign, each in _COSTS)
+    if cost > MAX_VALUES:
+        raise InputError(f"{source} needs about {cost / 1e6:.0f} MB, too much for {expected}: give the right file")
     try:
         return orjson.loads(content)
     except orjson.JSONDecodeError as first:

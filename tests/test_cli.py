@@ -4,6 +4,7 @@ import errno
 import functools
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,8 +20,6 @@ import pytorch_lightning as pl
 import wandb
 
 from handlit.cli import main
-from handlit.cli.trainer import check_writable
-from handlit.errors import InputError
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -70,11 +69,7 @@ def test_a_run_folder_that_cannot_be_written(
 ) -> None:
     (tmp_path / "file").touch()
     arguments = [*job.fit_arguments()[:-1], str(tmp_path / "file" / "run")]
-    assert f"{tmp_path / 'file'} is a file" in refused(arguments, capsys)
-    # whoever runs the tests may be allowed everything
-    monkeypatch.setattr("os.access", lambda place, mode: False)
-    with pytest.raises(InputError, match=f"no permission to write into {tmp_path}"):
-        check_writable(tmp_path / "run")
+    assert f"{tmp_path / 'file' / 'run'}: not a directory: a file stands" in refused(arguments, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -229,6 +224,11 @@ def test_score_refuses_what_does_not_fit(job: Job, tmp_path: Path, capsys: pytes
     )
     main(["score", str(mirrored), str(job.data)])
     assert "axes" in capsys.readouterr().out
+
+
+def test_names_that_are_no_text_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(["score", os.fsdecode(b"\xff.json"), "data"], capsys)
+    assert message == "error: '\\udcff.json' is no text in UTF-8: rename the file\n"
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp932"])

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handlit.files import file_stem, sha256, whole, write_bytes, write_text
+from handlit.files import check_writable, file_stem, sha256, whole, write_bytes, write_text
 
 
 def test_a_file_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
@@ -118,3 +118,49 @@ def test_every_key_has_files_of_its_own() -> None:
     assert all(re.fullmatch(r"[\w.-]{1,120}", name, re.ASCII) and not name.startswith(".") for name in names.values())
     assert (names["a.jpg#1"], names["00000012"]) == ("a.jpg_1", "00000012")
     assert re.fullmatch("ABF10_0000-[0-9a-f]{12}", names["ABF10/0000"])
+
+
+@pytest.mark.parametrize(
+    ("name", "is_file", "reason"),
+    [
+        ("file/run", False, "not a directory"),
+        ("file", False, "not a directory"),
+        ("file/page.html", True, "not a directory"),
+        ("folder", True, "is a directory"),
+        ("fifo", True, "no file that can be replaced"),
+        ("x" * 300, False, "name too long"),
+        ("x" * 300, True, "name too long"),
+        ("a\0b", False, "no name of a file"),
+        (" ", True, "no name of a file"),
+    ],
+)
+def test_what_cannot_be_written_is_found_before_the_work(
+    name: str, is_file: bool, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match=f"(?i){reason}"):
+        check_writable(Path(name), is_file)
+    assert sorted(os.listdir(tmp_path)) == ["fifo", "file", "folder"]
+
+
+def test_what_can_be_written_is_neither_made_nor_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_text(tmp_path / "page.html", "1")
+    for name, is_file in (("new/run", False), ("new/page.html", True), ("page.html", True), (".", False)):
+        check_writable(tmp_path / name, is_file)
+    assert os.listdir(tmp_path) == ["page.html"]
+    # whoever runs the tests may be allowed everything
+    refusal = OSError(errno.EACCES, "Permission denied", "temporary")
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda dir: (_ for _ in ()).throw(refusal))
+    with pytest.raises(PermissionError, match=r"Permission denied: '.*new/run'"):
+        check_writable(tmp_path / "new" / "run")
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    with pytest.raises(OSError, match="no file that can be replaced"):
+        write_text(path, "1")
+    assert path.is_fifo()

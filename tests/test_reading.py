@@ -108,11 +108,14 @@ def test_large_files_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert read_json(path) == 1
 
 
-def test_lists_of_nothing_are_not_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MAX_NESTS", 100)
-    with pytest.raises(InputError, match="x holds 102 lists and objects with next to nothing in them"):
-        parse_json(b"[" + b"[]," * 101 + b"1]", "x")
-    assert len(parse_json(json.dumps([[0.1234, 0.1234, 0.1234]] * 101).encode(), "x")) == 101
+@pytest.mark.parametrize("value", [b"[]", b"[1.5,2.5]", b'{"a":1}', b'"a"', b"1e1"])
+def test_values_that_would_fill_the_memory_are_not_parsed(value: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = b"[" + b",".join([value] * 1000) + b"]"
+    assert len(parse_json(content, "x")) == 1000
+    monkeypatch.setattr(reading, "MAX_VALUES", 50_000)
+    with pytest.raises(InputError, match=r"x needs about \d+ MB, too much for labels: give the right file"):
+        parse_json(content, "x", "labels")
+    assert len(parse_json(b"[" + b"0.1234567890123456789," * 500 + b"1]", "x")) == 501
 
 
 def test_values_are_shown_on_one_line() -> None:

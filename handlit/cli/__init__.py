@@ -40,6 +40,7 @@ def main(args: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if args is None else args)
     try:
         try:
+            _check_text(arguments)
             _run(import_plugins(arguments))
         finally:
             sys.stdout.flush()
@@ -68,6 +69,15 @@ def _run(arguments: list[str]) -> None:
     else:
         known = ", ".join([*TRAINER_COMMANDS, *VERBS])
         raise InputError(f"there is no command '{command}': choose one of {known} ({program()} --help)")
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Refuse names of files that are no text: no result that names them could be written."""
+    for word in arguments:
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            raise InputError(f"{word!a} is no text in UTF-8: rename the file") from error
 
 
 def _print_on_any_console() -> None:

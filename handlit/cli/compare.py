@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from handlit.cli.verb_parser import VerbParser
-from handlit.files import named_path, write_text
+from handlit.files import check_writable, named_path, write_text
 from handlit.scoring.hypotheses.run import HypothesisRun, check_same_images, load_run
 from handlit.scoring.hypotheses.summary import Summary, comparison_table
 from handlit.scoring.pages.comparison import render_comparison
@@ -19,6 +19,7 @@ def compare(arguments: list[str]) -> None:
     parser.add_argument("runs", nargs="+", metavar="RUN", help="tested run folder, or NAME=folder to name it")
     parser.add_argument("--out", type=Path, default=Path("comparison.html"), metavar="FILE", help="page to write")
     options = parser.parse_args(arguments)
+    check_writable(options.out, is_file=True)
     runs = [_load(argument) for argument in options.runs]
     check_same_images(runs)
     summaries = [Summary(run) for run in runs]

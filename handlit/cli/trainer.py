@@ -32,7 +32,7 @@ from handlit.cli.configs import stated_run_dir
 from handlit.cli.trusted_classes import only_trusted_classes
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError, check_number, one_line
-from handlit.files import whole, write_text
+from handlit.files import check_writable, whole, write_text
 from handlit.models.backbones import check_synchronised_normalisation
 from handlit.program import program
 from handlit.run_folder import RunFolder
@@ -271,18 +271,6 @@ def _is_of(checkpoints: str | None, runs: Sequence[Path]) -> bool:
     return checkpoints is None or Path(checkpoints).resolve() in [
         RunFolder(path).checkpoints.resolve() for path in runs
     ]
-
-
-def check_writable(folder: Path) -> None:
-    """Refuse a folder that can be neither written nor made, without making it."""
-    if "\0" in str(folder) or not str(folder).strip():
-        raise InputError(f"run_dir={str(folder)!r} is no name of a folder")
-    path = folder.absolute()
-    existing = next(parent for parent in (path, *path.parents) if parent.exists())
-    if not existing.is_dir():
-        raise InputError(f"run_dir={folder} cannot be a folder: {existing} is a file")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise InputError(f"run_dir={folder} cannot be written: there is no permission to write into {existing}")
 
 
 def _check_shared_settings(part: str, config: Namespace, names: Collection[str]) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from handlit.cli.verb_parser import VerbParser
 from handlit.data.verification import verify
 from handlit.errors import InputError
+from handlit.files import check_writable
 from handlit.skeleton import TipConvention
 
 
@@ -26,8 +27,12 @@ def verify_data(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE", help="report to write: NAME.json, and NAME.txt beside it")
     options = vars(parser.parse_args(arguments))
     out = options.pop("out")
-    if out is not None and out.suffix != ".json":
-        raise InputError(f"--out {out}: the report must be named NAME.json; its text is written beside it as NAME.txt")
+    if out is not None:
+        if out.suffix != ".json":
+            raise InputError(
+                f"--out {out}: the report must be named NAME.json; its text is written beside it as NAME.txt"
+            )
+        check_writable(out, is_file=True)
     report = verify(**options)
     report.print(Console())
     if out is not None:

@@ -5,9 +5,13 @@
 Only ``hand`` and a box, or joints to put one around, are needed. Labels are for fitting and testing.
 """
 
+import json
 import math
 import os
+import re
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -20,7 +24,8 @@ from handlit.formats.benchmark import DatasetFormat
 from handlit.formats.images import decode, read_bytes, read_image
 from handlit.geometry.crops import assumed_intrinsics, check_in_image, inside
 from handlit.hand.asset import NUM_VERTICES
-from handlit.reading import parse_json, shown
+from handlit.reading import decode_text, parse_json, shown
+from handlit.reading import read_bytes as read_content
 from handlit.skeleton import NUM_JOINTS, WRIST
 
 FolderSplit = Literal["train", "val", "test"]
@@ -28,6 +33,10 @@ FolderSplit = Literal["train", "val", "test"]
 #: The list of hands; the second name is for folders of images that have nothing but boxes.
 NAMES = ("annotations.json", "boxes.json")
 EXAMPLE = '{"image.jpg": [{"hand": "right", "box": [x0, y0, x1, y1]}]}'
+
+#: Of the list: many thousand hands with every label that there is.
+MAX_LIST_BYTES = 1 << 28
+_HAND = re.compile(rb'"hand"\s*:')
 
 #: Shapes of the numbers that a hand may have.
 NUMBERS: dict[str, tuple[int, ...]] = {
@@ -111,10 +120,34 @@ def read_hands(root: Path) -> tuple[Path, dict[str, Any]]:
     if len(present) > 1:
         raise InputError(f"{root} has both {NAMES[0]} and {NAMES[1]}: keep one of them, the format is the same")
     (path,) = present
-    images = parse_json(path.read_bytes(), path, EXAMPLE)
+    content = read_content(path, MAX_LIST_BYTES, EXAMPLE)
+    images = parse_json(content, path, EXAMPLE)
     if not isinstance(images, dict) or not images:
         raise InputError(f"{path} must map at least one file name to its hands, as in {EXAMPLE}")
+    _check_lost(content, images, path)
     return path, images
+
+
+def _check_lost(content: bytes, images: dict[str, Any], path: Path) -> None:
+    """Refuse a list that names an image twice: of these JSON keeps the last alone, and hands would be lost."""
+    kept = sum(
+        isinstance(hand, dict) and "hand" in hand
+        for hands in images.values()
+        for hand in (hands if isinstance(hands, list) else ())
+    )
+    # in UTF-16 a letter has a zero beside it
+    if len(_HAND.findall(content.replace(b"\0", b""))) <= kept:
+        return
+    twice: list[str] = []
+
+    def note(pairs: list[tuple[str, Any]]) -> None:
+        twice.extend(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+
+    # what this parser does not take, the one above has taken
+    with suppress(RecursionError, ValueError):
+        json.loads(decode_text(content, path), object_pairs_hook=note)
+    if twice:
+        raise InputError(f"{path} names {shown(twice[0], 200)} twice: list all hands of an image together")
 
 
 def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """Decode image files, and bring a part of an image to a crop in one warp."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,10 @@ DepthReader = Callable[[Path], np.ndarray]
 
 #: Bytes; raw 16-bit RGB of the largest image that OpenCV is allowed to decode.
 MAX_BYTES = 6 << 27
+#: Pixels that the scans of a JPEG may decode in all, 4096 added for each: a progressive one has about ten.
+MAX_SCANNED = 1 << 30
+#: A marker of a JPEG; within pixels' code 0xff is followed by 0, or by the marks of restarts, which hold nothing.
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 #: What OpenCV decodes, as `wrong_kind` names it.
 _KINDS = tuple(f"a {kind} image" for kind in ("PNG", "JPEG", "GIF", "WebP", "TIFF or raw"))
 
@@ -62,13 +67,15 @@ def decode(data: np.ndarray, name: Path | str, flags: int = cv2.IMREAD_UNCHANGED
         (H, W) or (H, W, channels); (H, W, 3) uint8 for the flags ``IMREAD_COLOR``.
 
     Raises:
-        InputError: The file is empty, cut short, not an image or too large.
+        InputError: The file is empty, cut short, not an image or too large, or a JPEG of too many scans.
     """
     title = f"image {name} ({len(data)} bytes) cannot be decoded"
     if len(data) == 0:
         raise InputError(f"{title}: it is empty, download or unpack it again")
     if not _is_whole(data):
         raise InputError(f"{title}: it is cut short, unpack it again")
+    if _scanned(data) > MAX_SCANNED:
+        raise InputError(f"{title}: its pixels come in more scans than any camera or program writes, save it anew")
     try:
         image = cv2.imdecode(data, flags)
     except cv2.error as error:
@@ -102,6 +109,26 @@ def _has_end_mark(jpeg: bytes) -> bool:
             return jpeg.find(b"\xff\xd9", position) >= 0
         position += 2 + int.from_bytes(jpeg[position + 2 : position + 4], "big")
     return False
+
+
+def _scanned(data: np.ndarray) -> int:
+    """Pixels that the scans of a JPEG decode in all, as `MAX_SCANNED` counts them; 0 for another file, or one scan.
+
+    A decoder takes time for each scan, however short it is in the file, and memory for all pixels of several.
+    """
+    if data[:2].tobytes() != b"\xff\xd8":
+        return 0
+    jpeg = data.tobytes()
+    if jpeg.count(b"\xff\xda") < 2:
+        return 0
+    position, pixels, scans = 2, 0, 0
+    while (found := _MARKER.search(jpeg, position)) and (code := jpeg[found.end() - 1]) != 0xD9:
+        scans += code == 0xDA
+        if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
+            sides = jpeg[found.end() + 3 : found.end() + 7]
+            pixels = max(pixels, int.from_bytes(sides[:2], "big") * int.from_bytes(sides[2:], "big"))
+        position = found.end() + max(2, int.from_bytes(jpeg[found.end() : found.end() + 2], "big"))
+    return scans * (pixels + 4096) if scans > 1 else 0
 
 
 def read_image(path: Path) -> np.ndarray:

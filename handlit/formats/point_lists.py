@@ -19,9 +19,11 @@ from handlit.reading import shown, wrong_kind
 
 #: FreiHAND's training meshes have 76 million, a submission for the largest benchmark has 48 million.
 MAX_NUMBERS = 100_000_000
+#: Of a frame; MANO's hands have 778.
+MAX_POINTS = 100_000
 #: Bytes of a text that the JSON parser gets: it needs up to 25 times as much.
 MAX_PARSED = 1 << 23
-_BLOCK = 1 << 22
+_BLOCK = 1 << 21
 #: Bytes between two commas; more is no number.
 _LONGEST_NUMBER = 1 << 16
 _SPACE = b" \t\r\n"
@@ -55,13 +57,16 @@ _STRANGE = re.compile(rb"[^\d\s\[\],.eE+-]")
 _ZERO_FIRST = _table((b"[,-", b"0"))
 
 
-def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tuple[str, ...]) -> list[np.ndarray]:
+def read_point_lists(
+    open_stream: Callable[[], BinaryIO], source: str, parts: tuple[str, ...], most: int = MAX_BYTES
+) -> list[np.ndarray]:
     """Read one list of frames, or a list of several such lists.
 
     Args:
         open_stream: Opens the JSON text; called again when the text is not a regular array.
         source: Name of the file, for messages.
         parts: Names of the lists. With one name the text is that list; with more it is the list of the lists.
+        most: Bytes that the text may have.
 
     Returns:
         For each part (N, K, 3) float64; K may differ between parts, N may not.
@@ -71,11 +76,12 @@ def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tu
     """
     try:
         with open_stream() as stream:
-            arrays = _read_regular(stream, source, len(parts))
+            arrays = _read_regular(stream, source, len(parts), most)
         if arrays is None:
             with open_stream() as stream:
                 text = stream.read(MAX_PARSED + 1)
-                arrays = _read_any(text, source, parts) if len(text) <= MAX_PARSED else _refuse(text, stream, source)
+                is_short = len(text) <= MAX_PARSED
+                arrays = _read_any(text, source, parts) if is_short else _refuse(text, stream, source, most)
     except InputError:
         raise
     except DAMAGE as error:
@@ -93,13 +99,13 @@ def read_point_lists(open_stream: Callable[[], BinaryIO], source: str, parts: tu
     return arrays
 
 
-def _read_regular(stream: BinaryIO, source: str, num_parts: int) -> list[np.ndarray] | None:
+def _read_regular(stream: BinaryIO, source: str, num_parts: int, most: int) -> list[np.ndarray] | None:
     """The arrays of a regular text, or None for any other."""
     skeleton, numbers = [], []
     carry, size, last, count = b"", 0, b"", 0
     while block := stream.read(_BLOCK):
         size += len(block)
-        _check_size(size, source)
+        _check_size(size, source, most)
         kinds = last + block.translate(_KINDS, _SPACE)
         if not _has_json_numbers(kinds):
             return None
@@ -182,17 +188,19 @@ def _regular_shape(skeleton: bytes) -> tuple[int, int] | None:
     # A point is `[,,]`; K points with commas between them and brackets around have 5 K + 1 characters.
     frame_length = skeleton.find(b"]]") + 1
     points = (frame_length - 1) // 5
+    if points > MAX_POINTS:
+        return None
     frames = (len(skeleton) - 1) // (frame_length + 1)
     frame = b"[" + b",".join([b"[,,]"] * points) + b"]"
     regular = frames > 0 and points > 0 and skeleton == b"[" + b",".join([frame] * frames) + b"]"
     return (frames, points) if regular else None
 
 
-def _check_size(size: int, source: str) -> None:
-    if size > MAX_BYTES:
+def _check_size(size: int, source: str, most: int) -> None:
+    if size > most:
         raise InputError(
-            f"{source}: more than {MAX_BYTES / 1024**3:.0f} GB of text; a submission for the largest benchmark has "
-            "about 1 GB, so this is something else"
+            f"{source}: more than {most / 1e6:.0f} MB of text, far more than these images need, so this is something "
+            "else, or of other images"
         )
 
 
@@ -208,13 +216,13 @@ def _read_any(text: bytes, source: str, parts: tuple[str, ...]) -> list[np.ndarr
     return [_to_array(frames, f"{source}: {name}") for frames, name in zip(lists, parts, strict=True)]
 
 
-def _refuse(text: bytes, stream: BinaryIO, source: str) -> NoReturn:
+def _refuse(text: bytes, stream: BinaryIO, source: str, most: int) -> NoReturn:
     """Name the first fault of a large text, from what was read of it and the rest."""
     if strange := wrong_kind(text, source, _EXPECTED):
         raise strange
     frame, is_open, size, last = 0, 0, 0, b""
     while text:
-        _check_size(size := size + len(text), source)
+        _check_size(size := size + len(text), source, most)
         text = last + text.translate(None, _SPACE)
         if found := _STRANGE.search(text):
             frame += text.count(b"]],", 0, found.start())
@@ -229,7 +237,7 @@ def _refuse(text: bytes, stream: BinaryIO, source: str) -> NoReturn:
         raise InputError(f"{source}: it ends in the middle of the text; the file is cut off, copy or write it again")
     raise InputError(
         f"{source}: the numbers of its {frame + 1} frames are not nested as points of 3 coordinates, the same number "
-        "of points in each frame of a list"
+        f"of points in each frame of a list, at most {MAX_POINTS}"
     )
 
 

@@ -43,7 +43,13 @@ class LossWatch:
         return len(self._steps)
 
     def add(self, batch: HandBatch, epoch: int, batch_idx: int, loss: Tensor) -> None:
-        """Remember a step."""
+        """Remember a step; where `MAX_WATCHED` wait, as with a gradient of many batches, they are checked first.
+
+        Raises:
+            NonFiniteError: As for `check`.
+        """
+        if len(self._steps) >= MAX_WATCHED:
+            self.check()
         self._steps.append(WatchedStep(batch, epoch, batch_idx, {"loss": loss.detach().isfinite()}))
 
     def add_gradient(self, norm: Tensor) -> None:

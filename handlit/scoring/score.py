@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import track
+from rich.progress import Progress
 
 from handlit.errors import InputError
-from handlit.files import named_path, sha256
+from handlit.files import check_writable, named_path, sha256
 from handlit.findings import Finding
 from handlit.formats.ground_truth import GroundTruth, read_ground_truth
 from handlit.formats.scenes import Scenes, faces_fit
@@ -68,8 +68,11 @@ def score(
 
     Raises:
         InputError: A file is missing, malformed or does not fit the ground truth, or a label is wrong.
+        OSError: `out` cannot be written; found before anything is computed.
     """
     console = console or Console()
+    if out is not None:
+        check_writable(Path(out))
     paths = _named(predictions)
     if reference is None and MEAN_HAND_LABEL in paths:
         reference = MEAN_HAND_LABEL
@@ -82,9 +85,9 @@ def score(
     scored, frames = _score_files(paths, truth)
     visible = None
     if by_visibility or (by_visibility is None and _is_quick(truth, scenes, faces)):
-        visible = joint_visibility(
-            truth, scenes, faces, partial(track, description="visibility", console=console, transient=True)
-        )
+        # not rich's `track`: where an image fails its thread goes on
+        with Progress(console=console, transient=True) as bar:
+            visible = joint_visibility(truth, scenes, faces, partial(bar.track, description="visibility"))
     scores = Scores(truth, [*scored, _zero_prediction(truth)], reference, visible)
     print_scores(scores, console)
     if out is not None:
@@ -182,7 +185,7 @@ def _zero_prediction(truth: GroundTruth) -> ScoredPrediction:
 
 
 def _read(path: Path, truth: GroundTruth) -> tuple[Submission, list[Finding]]:
-    submission = read_submission(path)
+    submission = read_submission(path, len(truth))
     findings = lint(submission.joints, submission.vertices, truth.benchmark, len(truth))
     for finding in findings:
         if finding.name == "wrong_count":

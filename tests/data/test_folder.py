@@ -87,6 +87,23 @@ def test_bad_boxes_are_explained(tmp_path: Path, boxes: object, message: str) ->
         predict_batch(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_an_image_that_is_named_twice_is_refused(tmp_path: Path, encoding: str) -> None:
+    write_folder(tmp_path, {"a.png": [HAND]})
+    hand = json.dumps([HAND])
+    for text in (f'{{"a.png": {hand}, "a.png": {hand}}}', f'{{"a.png": {hand}, "a.png": []}}'):
+        (tmp_path / "boxes.json").write_text(text, encoding)
+        with pytest.raises(InputError, match=r"boxes\.json names a\.png twice: list all hands"):
+            predict_batch(tmp_path)
+    # within a hand, too; what only looks so is no fault
+    (tmp_path / "boxes.json").write_text(f'{{"a.png": [{{"hand": "left", {hand[2:]}}}', encoding)
+    with pytest.raises(InputError, match="names hand twice"):
+        predict_batch(tmp_path)
+    (tmp_path / "boxes.json").write_text(f'{{"a.png": {hand}, "\\"hand\\": b.png": []}}', encoding)
+    with pytest.raises(FileNotFoundError, match="which is not in"):
+        predict_batch(tmp_path)
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"annotations\.json is missing"):
         predict_batch(tmp_path / "nowhere")

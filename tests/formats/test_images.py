@@ -3,6 +3,7 @@
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 from zlib import crc32
@@ -62,6 +63,32 @@ def test_the_end_of_a_preview_in_the_header_does_not_count() -> None:
     assert decode(as_array(with_preview), "x").shape == (120, 160, 3)
     with pytest.raises(InputError, match="cut short"):
         decode(as_array(with_preview[:-100]), "x")
+
+
+def progressive(scans: int, side: int = 64) -> bytes:
+    """A JPEG whose last scan is there many times."""
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    content = cv2.imencode(".jpg", picture(side, side), options)[1].tobytes()
+    last = content.rfind(b"\xff\xda")
+    return content[:last] + content[last:-2] * scans + content[-2:]
+
+
+def test_a_jpeg_is_not_decoded_again_and_again() -> None:
+    for content in (progressive(1), progressive(20), encoded(".jpg"), progressive(1, 2000)):
+        assert decode(as_array(content), "x").ndim == 3
+    for content in (progressive(140_000), progressive(300, 2000)):
+        started = time.process_time()
+        with pytest.raises(InputError, match=r"x \(\d+ bytes\) cannot be decoded: its pixels come in more scans"):
+            decode(as_array(content), "x")
+        assert time.process_time() - started < 2
+
+
+def test_scans_in_what_is_no_pixel_do_not_count() -> None:
+    # in a preview, in a comment, behind the end, and as bytes of the code
+    filler = b"\xff\xda" * 10_000
+    content, comment = encoded(".jpg"), b"\xff\xfe" + (20_002).to_bytes(2, "big")
+    for odd in (content + filler * 100, content[:2] + (comment + filler) * 100 + content[2:], progressive(1) + filler):
+        assert decode(as_array(odd), "x").shape[2] == 3
 
 
 def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:

@@ -144,6 +144,15 @@ def test_deep_nesting_is_described_in_short(text: str) -> None:
 
 
 def test_the_size_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(point_lists, "MAX_BYTES", 100)
-    with pytest.raises(InputError, match="more than"):
-        read(f"[{GOOD},{GOOD}]" + " " * 100)
+    text = f"[{GOOD},{GOOD}]".encode() + b" " * 100
+
+    def read_most(most: int) -> list[np.ndarray]:
+        return read_point_lists(lambda: io.BytesIO(text), "pred.json", ("xyz", "verts"), most)
+
+    assert len(read_most(len(text))) == 2
+    with pytest.raises(InputError, match="more than 0 MB of text"):
+        read_most(len(text) - 1)
+    monkeypatch.setattr(point_lists, "MAX_POINTS", 1)
+    monkeypatch.setattr(point_lists, "MAX_PARSED", 10)
+    with pytest.raises(InputError, match="the same number of points in each frame of a list, at most 1"):
+        read(text)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handlit.errors import NonFiniteError
-from handlit.methods.loss_watch import LossWatch
+from handlit.methods.loss_watch import MAX_WATCHED, LossWatch
 from tests.methods.hands import hand_batch
 
 
@@ -29,3 +29,19 @@ def test_numbers_are_watched_without_fetching_them_each_step(monkeypatch: pytest
     watch.add_gradient(torch.tensor(float("inf")))
     with pytest.raises(NonFiniteError, match=r"batch of hand/0000 or another process's\. "):
         watch.check()
+
+
+def test_however_many_batches_make_a_step_only_some_are_kept() -> None:
+    watch, batch = LossWatch(), hand_batch(1)
+    for number in range(3 * MAX_WATCHED):
+        watch.add(batch, 0, number, torch.tensor(1.0))
+        assert 1 <= len(watch) <= MAX_WATCHED
+    # the step that the gradient belongs to is never among those that were checked
+    watch.add_gradient(torch.tensor(float("inf")))
+    with pytest.raises(NonFiniteError, match="gradient"):
+        watch.check()
+    for number in range(MAX_WATCHED):
+        watch.add(batch, 0, number, torch.tensor(float("nan") if number == 7 else 1.0))
+    with pytest.raises(NonFiniteError) as found:
+        watch.add(batch, 0, MAX_WATCHED, torch.tensor(1.0))
+    assert found.value.batch_idx == 7

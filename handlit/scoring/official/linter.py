@@ -67,7 +67,7 @@ def lint_file(path: str | Path, protocol: Benchmark, expected_count: int | None 
         The findings, errors first; a file that cannot be read is one of them.
     """
     try:
-        submission = read_submission(path)
+        submission = read_submission(path, expected_count)
     except InputError as error:
         return [Finding("unreadable", "error", str(error), "Write one pred.json, [joints, vertices], into a zip.")]
     return lint(submission.joints, submission.vertices, protocol, expected_count)

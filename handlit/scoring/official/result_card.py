@@ -11,7 +11,10 @@ import orjson
 
 from handlit.errors import InputError
 from handlit.files import sha256, write_bytes
-from handlit.reading import read_json, shown
+from handlit.reading import parse_json, read_bytes, shown
+
+#: Bytes; a card has less than 2 kB.
+MAX_CARD = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,7 @@ def read_card(prediction: str | Path, prediction_sha256: str | None = None) -> R
     path = card_path(prediction)
     if not path.is_file():
         return unknown
-    content = read_json(path, "a result card")
+    content = parse_json(read_bytes(path, MAX_CARD, "a result card"), path, "a result card")
     types = {item.name: int if item.name == "num_hypotheses" else str for item in fields(ResultCard)}
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected an object with the keys {', '.join(types)}; remove it or write it again")

@@ -11,12 +11,15 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from handlit.errors import InputError
-from handlit.formats.archives import list_members, open_member
+from handlit.formats.archives import MAX_BYTES, list_members, open_member
 from handlit.formats.point_lists import read_point_lists
+from handlit.hand.asset import NUM_VERTICES
 from handlit.reading import shown
 from handlit.skeleton import NUM_JOINTS
 
 MEMBER = "pred.json"
+#: Bytes of a text of any submission, and for each image: three times what 17 digits a number take.
+_SLACK, _BYTES_EACH = 1 << 20, 64 * 3 * (NUM_JOINTS + NUM_VERTICES)
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class Submission:
     source: Path
 
 
-def read_submission(path: str | Path) -> Submission:
+def read_submission(path: str | Path, count: int | None = None) -> Submission:
     """Read a ``pred.zip``, a ``pred.json``, or a folder that holds one of them.
 
     Args:
         path: The file or folder. Of an archive the official scripts' choice is read: ``pred.json`` at its root, else
             the only JSON file there; whatever else it holds is left alone.
+        count: Number of images that it should have: of a text that is many times too long for them no more is read.
 
     Returns:
         The predictions, float64.
@@ -63,7 +67,8 @@ def read_submission(path: str | Path) -> Submission:
         opener, source = partial(open_member, path, member), f"{path}: {member}"
     else:
         opener, source = partial(path.open, "rb"), str(path)
-    joints, vertices = read_point_lists(opener, source, ("xyz", "verts"))
+    most = MAX_BYTES if count is None else min(MAX_BYTES, _SLACK + count * _BYTES_EACH)
+    joints, vertices = read_point_lists(opener, source, ("xyz", "verts"), most)
     if joints.shape[1] != NUM_JOINTS:
         hint = "; the two lists are the wrong way round" if vertices.shape[1] == NUM_JOINTS else ""
         raise InputError(f"{source}: xyz has {joints.shape[1]} points per image, expected {NUM_JOINTS} joints{hint}")
