@@ -1,13 +1,14 @@
 """Hands of a single image: where they are by palms or by given boxes, then their joints."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from handlit.errors import InputError, check_number
 from handlit.geometry.crops import check_box
 from handlit.landmarks import engine, model_files
-from handlit.landmarks.hand import DetectedHand, distinct
+from handlit.landmarks.hand import SAME_HAND, DetectedHand, distinct
 from handlit.landmarks.joint_network import JointNetwork
 from handlit.landmarks.palms import PalmDetector
 from handlit.landmarks.regions import box_regions, joint_region, palm_region
@@ -18,7 +19,7 @@ MINIMUM_PRESENCE = 0.5
 #: Margins round the image, in shares of its longer side, with which palms are looked for until a hand is found.
 MARGINS = (0.0, 0.25)
 #: Regions of a given box that are looked at a second time.
-SECOND_LOOKS = 3
+SECOND_LOOKS = 8
 
 
 class HandDetector:
@@ -73,10 +74,10 @@ class HandDetector:
         for margin in margins:
             palms = [palm for palm in self.palms(image, margin) if not any(palm.belongs_to(hand) for hand in known)]
             for palm in palms:
-                hand = self.joints(image, palm_region(palm.box, palm.wrist, palm.knuckle))
-                hand = hand and self.follow(image, hand)
-                if hand and hand.presence >= MINIMUM_PRESENCE:
-                    hands.append(hand)
+                first = self.joints(image, palm_region(palm.box, palm.wrist, palm.knuckle))
+                hand = first and self.follow(image, first)
+                if first and hand and hand.presence >= MINIMUM_PRESENCE:
+                    hands.append(hand.compared([first]))
             if hands:
                 break
         return distinct(sorted(hands, key=lambda hand: -hand.presence), known)
@@ -86,12 +87,23 @@ class HandDetector:
         return self.joints(image, joint_region(hand.joints_2d))
 
     def _in_box(self, image: np.ndarray, box: np.ndarray) -> DetectedHand:
-        """The likeliest hand of turned and scaled squares around a box (4,)."""
+        """The hand on which most looks agree that begin with turned and scaled squares around a box (4,).
+
+        The look of the highest presence alone is wrong more often: among many, one is sure by chance.
+        """
         looks = [hand for region in box_regions(box) if (hand := self.joints(image, region))]
-        looks.sort(key=lambda hand: -hand.presence)
-        again = [hand for look in looks[:SECOND_LOOKS] if (hand := self.follow(image, look))]
-        found = max(again + looks[:1], key=lambda hand: hand.presence, default=None)
-        return found or no_hand(box)
+        likely = sorted(looks, key=lambda hand: -hand.presence)[:SECOND_LOOKS]
+        again = [hand for look in likely if (hand := self.follow(image, look))]
+        if not again:
+            return no_hand(box)
+        support = [
+            sum(look.presence * max(0.0, 1 - hand.distance(look) / SAME_HAND) for look in again) for hand in again
+        ]
+        best = again[int(np.argmax(support))]
+        same = [look for look in again if best.is_same_hand(look)]
+        right = float(np.mean([look.handedness for look in same]))
+        hand = replace(best, handedness=right, right=right > 0.5)
+        return hand.compared([look for look in again if look is not best])
 
 
 def no_hand(box: np.ndarray) -> DetectedHand:

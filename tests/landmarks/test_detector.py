@@ -77,6 +77,41 @@ def test_given_boxes_need_no_palms() -> None:
     assert detector(paint(joints), np.zeros((0, 4))) == []
 
 
+def test_in_a_box_the_hand_counts_on_which_most_looks_agree() -> None:
+    joints = turned_hand((160, 140), 40)
+    turns = 0
+
+    def sure_of_a_wrong_one(image: np.ndarray) -> list[np.ndarray]:
+        nonlocal turns
+        turns += 1
+        landmarks, presence, handedness, *rest = joint_engine(image)
+        if turns in (3, 9):
+            return [np.tile([100.0, 100.0, 0.0], 21) + turns, np.array([1.0]), np.array([0.0])]
+        return [landmarks, 0.9 * presence, handedness, *rest]
+
+    detector = HandDetector(engines=(palm_engine, sure_of_a_wrong_one))
+    (hand,) = detector(paint([joints]), np.array([[*joints.min(axis=0), *joints.max(axis=0)]]))
+    np.testing.assert_allclose(hand.joints_2d, joints, atol=1)
+    assert hand.right
+    assert hand.confidence.min() > 0.5
+
+
+def test_joints_that_two_looks_place_elsewhere_are_less_sure() -> None:
+    looks = 0
+
+    def unsteady(image: np.ndarray) -> list[np.ndarray]:
+        nonlocal looks
+        looks += 1
+        landmarks, *rest = joint_engine(image)
+        landmarks = landmarks.copy()
+        landmarks[3 * 8] += 40 * looks
+        return [landmarks, *rest]
+
+    (hand,) = HandDetector(engines=(palm_engine, unsteady))(paint([turned_hand((100, 150), 50)]))
+    assert hand.confidence[8] < 0.6 * hand.presence
+    assert np.delete(hand.confidence, 8).min() > 0.95 * hand.presence
+
+
 def test_a_box_without_a_hand_keeps_its_place(detector: HandDetector) -> None:
     joints = turned_hand((90, 150), 40)
     empty, full = [250.0, 10.0, 300.0, 60.0], [*joints.min(axis=0), *joints.max(axis=0)]

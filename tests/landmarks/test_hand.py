@@ -1,8 +1,9 @@
 """Which detections are one hand."""
 
 import numpy as np
+import pytest
 
-from handlit.landmarks.hand import DetectedHand, distinct, extent, longer_side
+from handlit.landmarks.hand import DOUBT, DetectedHand, distinct, extent, longer_side
 from tests.landmarks.painted import turned_hand
 
 
@@ -28,3 +29,26 @@ def test_hands_that_share_a_box_stay_two() -> None:
     # fingers of one hand over the palm of the other, as folded hands
     one, crossed = detected(turned_hand((50, 50), 20)), detected(turned_hand((50, 6), 20, 180))
     assert distinct([one, crossed]) == [one, crossed]
+
+
+def test_joints_are_trusted_as_far_as_other_looks_agree() -> None:
+    hand = detected(turned_hand((50, 50), 20))
+    elsewhere = hand.joints_2d.copy()
+    elsewhere[4] += [DOUBT * hand.size, 0]
+    elsewhere[8] += 1e4
+    look = detected(elsewhere)
+    assert hand.compared([]) is hand
+    for looks in ([look], [look, look, hand], [look, hand, look]):
+        trusted = hand.compared(looks)
+        np.testing.assert_allclose(np.delete(trusted.confidence, [4, 8]), 0.9)
+        assert trusted.confidence[4] == pytest.approx(0.45)
+        assert trusted.confidence[8] < 1e-4
+        np.testing.assert_array_equal(trusted.joints_2d, hand.joints_2d)
+    # one of three looks does not count
+    np.testing.assert_allclose(hand.compared([look, hand, hand]).confidence, 0.9)
+
+
+def test_hands_of_one_point_have_a_distance() -> None:
+    point = detected(np.zeros((21, 2)))
+    assert point.distance(point) == 0
+    assert point.compared([point]).confidence.tolist() == [0.9] * 21

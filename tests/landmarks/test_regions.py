@@ -6,6 +6,7 @@ import pytest
 
 from handlit.geometry import crops
 from handlit.landmarks.regions import Region, box_regions, cut_out, joint_region, palm_region
+from handlit.skeleton import JOINTS
 from tests.landmarks.painted import HAND, turned_hand
 
 
@@ -73,10 +74,18 @@ def test_a_hand_stands_upright_in_its_squares(degrees: float) -> None:
         np.testing.assert_allclose(crops.apply(region.inverse(224), upright), joints)
 
 
-def test_the_square_of_joints_is_centred_on_them() -> None:
-    region = joint_region(HAND * 30)
-    upright = crops.apply(region.transform(100), HAND * 30)
-    np.testing.assert_allclose(upright.min(axis=0) + upright.max(axis=0), [99, 99], atol=1e-9)
+def test_the_square_of_joints_does_not_depend_on_how_fingers_are_bent() -> None:
+    stretched, bent = HAND * 30, HAND * 30
+    tips = [index for index, name in enumerate(JOINTS) if name[-2:] in ("_3", "_4") and not name.startswith("thumb")]
+    bent[tips] = bent[[0]] - [0, 10]
+    first, second = joint_region(stretched), joint_region(bent)
+    assert (first.side, first.angle) == (second.side, second.angle)
+    np.testing.assert_array_equal(first.centre, second.centre)
+    # its steady joints reach over half of it, a little below its middle
+    steady = crops.apply(first.transform(100), np.delete(stretched, [*tips, JOINTS.index("thumb_4")], axis=0))
+    low, high = steady.min(axis=0), steady.max(axis=0)
+    assert (high - low).max() == pytest.approx(50)
+    np.testing.assert_allclose(low + high, [99, 99 + 2 * 0.05 * 50])
 
 
 def test_the_palms_square_is_half_a_palm_towards_the_fingers() -> None:
