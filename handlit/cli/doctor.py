@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from handlit import __version__
 from handlit.cli.verb_parser import VerbParser
 from handlit.errors import InputError
+from handlit.program import program
 
 State = Literal["ok", "optional", "missing"]
 REQUIRED = (
@@ -86,7 +88,7 @@ def examine(mano_path: str | None = None, console: Console | None = None) -> boo
     complete = True
     for check in _checks(mano_path):
         complete &= check.state != "missing"
-        table.add_row(marks[check.state], check.name, check.found, check.advice)
+        table.add_row(marks[check.state], check.name, escape(check.found), escape(check.advice))
     (console or Console()).print(table)
     return complete
 
@@ -99,6 +101,7 @@ def _checks(mano_path: str | None) -> Iterator[Check]:
         yield _package(package)
     yield _attempt("JPEG decoding", _decode_jpeg, "reinstall opencv-python-headless; remove other opencv packages")
     yield _mano(mano_path)
+    yield _detector()
     pytorch3d = find_spec("pytorch3d") is not None
     yield Check("PyTorch3D", "ok" if pytorch3d else "optional", "installed" if pytorch3d else "not installed", "")
     logged_in = "WANDB_API_KEY" in os.environ or _in_netrc("api.wandb.ai")
@@ -137,6 +140,18 @@ def _mano(path: str | None) -> Check:
         return Check("MANO", "ok", f"{load_mano(path).side} hand read from {path}")
     except (InputError, FileNotFoundError) as error:
         return Check("MANO", "missing", "not usable", str(error))
+
+
+def _detector() -> Check:
+    from handlit.landmarks import model_files
+
+    if find_spec("ai_edge_litert") is None:
+        return Check(
+            "hand detector", "optional", "engine not installed", 'photographs, videos: pip install "handlit[demo]"'
+        )
+    if not model_files.are_fetched():
+        return Check("hand detector", "optional", "networks not fetched", f"{program()} fetch-detector")
+    return Check("hand detector", "ok", f"networks in {model_files.folder()}")
 
 
 def _attempt(name: str, action: Callable[[], str], advice: str) -> Check:

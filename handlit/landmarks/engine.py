@@ -29,7 +29,9 @@ def load(content: bytes, threads: int) -> Engine:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
-        raise InputError('hands are found by LiteRT, which is missing: pip install "handlit[detect]"') from error
+        raise InputError(
+            'hands are found by LiteRT, which is missing: pip install "handlit[detect]", or pip install ai-edge-litert'
+        ) from error
     with _without_notes():
         interpreter = Interpreter(model_content=content, num_threads=threads)
         interpreter.allocate_tensors()

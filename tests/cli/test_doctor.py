@@ -41,3 +41,18 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     shown = capsys.readouterr().out
     assert "no-such-package" in shown
     assert "requirements.txt" in shown
+
+
+def test_the_hand_detector_is_optional(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    monkeypatch.setenv("HANDLIT_CACHE", str(tmp_path))
+    module = importlib.import_module("handlit.cli.doctor")
+    monkeypatch.setattr(module, "find_spec", lambda name: object())
+    main(["doctor"])
+    assert "fetch-detector" in capsys.readouterr().out
+    monkeypatch.setattr(module, "find_spec", lambda name: None)
+    main(["doctor"])
+    assert 'pip install "handlit[demo]"' in capsys.readouterr().out
+    monkeypatch.undo()
