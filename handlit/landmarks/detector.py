@@ -8,7 +8,7 @@ import numpy as np
 from handlit.errors import InputError, check_number
 from handlit.geometry.crops import check_box
 from handlit.landmarks import engine, model_files
-from handlit.landmarks.hand import SAME_HAND, DetectedHand, distinct
+from handlit.landmarks.hand import SAME_HAND, SURE, DetectedHand, distinct
 from handlit.landmarks.joint_network import JointNetwork
 from handlit.landmarks.palms import PalmDetector
 from handlit.landmarks.regions import box_regions, joint_region, palm_region
@@ -16,8 +16,8 @@ from handlit.skeleton import NUM_JOINTS
 
 #: Least presence of a hand.
 MINIMUM_PRESENCE = 0.5
-#: Margins round the image, in shares of its longer side, with which palms are looked for until a hand is found.
-MARGINS = (0.0, 0.25)
+#: Margins round the image, in shares of its longer side, with which palms are looked for until a hand is sure.
+MARGINS = (0.0, 0.5)
 #: Regions of a given box that are looked at a second time.
 SECOND_LOOKS = 8
 
@@ -78,9 +78,10 @@ class HandDetector:
                 hand = first and self.follow(image, first)
                 if first and hand and hand.presence >= MINIMUM_PRESENCE:
                     hands.append(hand.compared([first]))
-            if hands:
+            if any(hand.presence >= SURE for hand in hands):
                 break
-        return distinct(sorted(hands, key=lambda hand: -hand.presence), known)
+        found = distinct(sorted(hands, key=lambda hand: -hand.presence), known)
+        return [hand for hand in found if not any(hand.is_part_of(other) for other in (*known, *found))]
 
     def follow(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand | None:
         """The hand where it was seen before, in this image or the last one; None where the network gives no numbers."""

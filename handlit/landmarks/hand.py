@@ -10,6 +10,9 @@ SAME_HAND = 0.2
 #: Distance of two looks at a joint, in longer sides of the box, that halves its confidence. With it the confidence of a
 #: joint is about the share of such joints that lie within 10 % of the box of the truth, on rendered hands.
 DOUBT = 0.08
+#: Presence from which on a hand is sure. Of 823 photographs of one hand 11 showed a second, small one in a part of it:
+#: presence 0.55 to 0.91.
+SURE = 0.95
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,12 @@ class DetectedHand:
         """Mean distance of the joints of two detections, in longer sides of the larger box."""
         apart = np.linalg.norm(self.joints_2d - other.joints_2d, axis=1).mean()
         return float(apart / max(self.size, other.size, 1.0))
+
+    def is_part_of(self, other: "DetectedHand") -> bool:
+        """Whether this is a part of a surer hand, taken for a small hand: most of its box is in the other's."""
+        low, high = np.maximum(self.box[:2], other.box[:2]), np.minimum(self.box[2:], other.box[2:])
+        shared, whole = (high - low).clip(min=0).prod(), (self.box[2:] - self.box[:2]).prod()
+        return self.presence < min(SURE, other.presence) and bool(shared >= 0.5 * whole)
 
     def compared(self, looks: "Sequence[DetectedHand]") -> "DetectedHand":
         """This hand, its joints trusted less where the median of other looks at the same place says something else."""

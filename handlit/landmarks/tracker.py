@@ -78,9 +78,11 @@ class HandTracker:
             self._tracks, self._frames, self._shape = [], 0, image.shape
         self._follow(image)
         if self._is_search_due():
-            margin = MARGINS[self._frames % len(MARGINS)]
             seen = [track.hand for track in self._tracks if not track.missing]
-            self._take(self.detector.find(image, seen, [margin]))
+            # one margin in a frame, in turn, is enough but where nothing is known
+            thorough = not seen and self._frames % self.every == 0
+            margins = MARGINS if thorough else [MARGINS[self._frames % len(MARGINS)]]
+            self._take(self.detector.find(image, seen, margins))
         self._tracks = [track for track in self._tracks if track.missing <= self.patience]
         self._frames += 1
         return [track.hand for track in self._tracks if not track.missing]

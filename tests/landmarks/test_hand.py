@@ -52,3 +52,13 @@ def test_hands_of_one_point_have_a_distance() -> None:
     point = detected(np.zeros((21, 2)))
     assert point.distance(point) == 0
     assert point.compared([point]).confidence.tolist() == [0.9] * 21
+
+
+def test_a_small_unsure_hand_in_a_surer_one_is_a_part_of_it() -> None:
+    hand, part = detected(turned_hand((50, 50), 40), 0.99), detected(turned_hand((60, 20), 10), 0.8)
+    assert part.is_part_of(hand)
+    assert not hand.is_part_of(part)
+    assert not hand.is_part_of(hand)
+    assert not detected(part.joints_2d, 0.96).is_part_of(hand)
+    assert not part.is_part_of(detected(hand.joints_2d, 0.7))
+    assert not detected(turned_hand((110, 20), 10), 0.8).is_part_of(hand)
