@@ -34,6 +34,7 @@ FLOORS = {
     "methods": 6,
     "callbacks": 6,
     "sweeps": 6,
+    "annotation": 7,
     "reconstruct": 7,
     "cli": 9,
     "__main__": 10,

@@ -8,6 +8,7 @@ PACKAGE, TESTS = Path(handlit.__file__).parent, Path(__file__).parent
 #: Parts of something that is tested as a whole: module, or folder whose modules are such parts, and the test's file.
 TESTED_IN = {
     # the commands: each is a line of arguments and the function that a room of its own tests
+    "cli/annotate.py": "annotation/test_annotate.py",
     "cli/fetch_detector.py": "landmarks/test_model_files.py",
     "cli/import_weights.py": "models/published/test_importing.py",
     "cli/pack.py": "data/packing/test_write.py",

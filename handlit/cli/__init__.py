@@ -8,6 +8,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 from handlit import __version__
 from handlit.cli.configs import config_folder
@@ -101,8 +102,16 @@ def _overview() -> str:
     return "\n".join([usage, "", *lines, "", explain])
 
 
-def run_trainer(arguments: list[str]) -> None:
-    """Run a Trainer command through LightningCLI, with ``configs/base.yaml`` underneath every config."""
+def run_trainer(arguments: list[str], load_only: bool = False) -> Any:
+    """Run a Trainer command through LightningCLI, with ``configs/base.yaml`` underneath every config.
+
+    Args:
+        arguments: Command and options.
+        load_only: Make everything that the command needs and do not run it.
+
+    Returns:
+        The `HandlitCLI`.
+    """
     base = config_folder() / "base.yaml"
     # Lightning's own call of torch, which torch 2.9 and later warn about at every start
     warnings.filterwarnings("ignore", message="`isinstance\\(treespec, LeafSpec\\)` is deprecated")
@@ -111,10 +120,10 @@ def run_trainer(arguments: list[str]) -> None:
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
     from torch.distributed import DistError
 
-    from handlit.cli.trainer import HandlitCLI
+    from handlit.cli.trainer import HandlitCLI, LoadingCLI
 
     try:
-        HandlitCLI.run(arguments, base)
+        return (LoadingCLI if load_only else HandlitCLI).run(arguments, base)
     except MisconfigurationException as error:
         raise InputError(str(error)) from error
     except ValueError as error:
@@ -151,6 +160,8 @@ VERBS = {
     "verify-data": "what of a dataset is there, missing, unreadable or in the wrong axes",
     "pack": "pack a dataset once for fast loading and streaming",
     "import-weights": "released AMVUR, MHEntropy and HRNet weights to handlit's files, with an account of every key",
+    "annotate": "photographs and videos to a folder of own data, with a detector's 2D joints",
+    "export": "a trained method as an ONNX file, checked against torch",
     "score": "official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report",
     "compare": "tested runs side by side: accuracy, diversity, calibration, paired differences, charts",
     "sweep": "trials of a W&B sweep file on this machine: table, results.csv, parallel coordinates",

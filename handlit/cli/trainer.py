@@ -25,6 +25,7 @@ from handlit.callbacks.running.checkpoint_files import (
     check_file,
     failed_restoring,
     newest_checkpoint,
+    read_checkpoint,
 )
 from handlit.callbacks.running.run_lock import run_lock
 from handlit.cli.config_parser import ConfigParser, plain_path
@@ -33,6 +34,8 @@ from handlit.cli.trusted_classes import only_trusted_classes
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError, check_number, one_line
 from handlit.files import check_writable, whole, write_text
+from handlit.methods.compatibility import check_checkpoint
+from handlit.methods.method import HandMethod
 from handlit.models.backbones import check_synchronised_normalisation
 from handlit.program import program
 from handlit.run_folder import RunFolder
@@ -264,6 +267,26 @@ class HandlitCLI(LightningCLI):
             path = RunFolder(self.trainer.default_root_dir).test_numbers
             write_text(path, json.dumps(numbers, indent=1))
             print(f"numbers of the test: {path}")
+
+
+class LoadingCLI(HandlitCLI):
+    """Makes the data, the method and the checkpoint's name that a command asks for, and does not run it."""
+
+    @override
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Nothing."""
+
+    def trained_method(self) -> HandMethod[Any]:
+        """The method with its weights.
+
+        Raises:
+            InputError: The checkpoint is damaged, or of another method or network.
+        """
+        method: HandMethod[Any] = self.model
+        checkpoint = read_checkpoint(Path(self.config_init[str(self.subcommand)].ckpt_path))
+        check_checkpoint(checkpoint, type(method).__name__, method.state_dict(), resumes=False)
+        method.load_state_dict(checkpoint["state_dict"])
+        return method
 
 
 def _is_of(checkpoints: str | None, runs: Sequence[Path]) -> bool:

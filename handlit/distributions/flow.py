@@ -187,7 +187,14 @@ class FlowDistribution(Distribution):
         Raises:
             InputError: At temperature 0 there is no density.
         """
-        noise = self._noise(sample_shape)
+        return self.of_noise(self._noise(sample_shape))
+
+    def of_noise(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Samples (..., B, D) of standard normal numbers (..., B, D), and their log-densities (..., B), nats.
+
+        Raises:
+            InputError: At temperature 0 there is no density.
+        """
         samples, log_determinant = self.push(self.temperature * noise)
         return samples, self._base_log_prob(noise) - log_determinant
 

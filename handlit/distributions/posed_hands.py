@@ -21,6 +21,11 @@ NUM_SCALE_DRAWS = 64
 _FINGERS, _ORIENT, _BETAS = 45, 3, 10
 
 
+def scale_noise(features: int) -> Tensor:
+    """(`NUM_SCALE_DRAWS`, 1, features) standard normal numbers, always the same."""
+    return torch.randn(NUM_SCALE_DRAWS, 1, features, generator=torch.Generator().manual_seed(0))
+
+
 class HandParameters(NamedTuple):
     """Parameters of hands.
 
@@ -92,15 +97,18 @@ class PosedHands:
         """The hand at the flow's centre as a single hypothesis, mesh included: the point estimate."""
         return self._hypotheses(self.flow.centre[None], None, vertices=True)
 
-    def scales(self) -> tuple[Tensor, Tensor]:
+    def of_noise(self, noise: Tensor) -> Hypotheses:
+        """The hands, without meshes, that standard normal numbers (B, S, 45 or 58) give."""
+        return self._hypotheses(*self.flow.of_noise(noise.transpose(0, 1)), vertices=False)
+
+    def scales(self, noise: Tensor) -> tuple[Tensor, Tensor]:
         """Standard deviations of vertices (B, 778, 3) and joints (B, 21, 3), wrist at the origin, metres.
 
-        Estimated from `NUM_SCALE_DRAWS` draws.
+        Args:
+            noise: (N, 1, 45 or 58) of the N draws that they are estimated from, `scale_noise`.
         """
-        generator = torch.Generator().manual_seed(0)
-        noise = torch.randn(NUM_SCALE_DRAWS, 1, self.flow.event_shape[0], generator=generator)
         noise = self.flow.temperature * noise.to(self.orient)
-        drawn, _ = self.flow.push(noise.expand(-1, len(self.orient), -1))
+        drawn, _ = self.flow.push(noise.expand(-1, self.orient.shape[0], -1))
         hands = self._hypotheses(drawn, None, vertices=True)
         assert hands.vertices_root is not None
         return hands.vertices_root.std(1), hands.joints_root.std(1)
@@ -125,7 +133,7 @@ class PosedHands:
             mesh = (mesh - joints[..., :1, :]).transpose(0, 1)
         else:
             joints = self.joints(parameters)
-        count = len(drawn)
+        count = drawn.shape[0]
         pose = torch.cat([parameters.orient.expand(count, -1, -1), self.hand.full_pose(parameters.fingers)], dim=-1)
         return Hypotheses(
             joints_root=(joints - joints[..., :1, :]).transpose(0, 1),

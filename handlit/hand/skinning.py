@@ -24,13 +24,14 @@ def skin(template: Tensor, basis: Tensor, weights: Tensor, features: Tensor, tra
     Returns:
         (n, P, 3) posed points.
     """
+    if torch.compiler.is_compiling():
+        # the compiler fuses the blocks away
+        return _skin_block(template, basis, weights, features, transforms)
     n, points = features.shape[-1], weights.shape[-1]
     size = max((CPU_BLOCK if features.device.type == "cpu" else ACCELERATOR_BLOCK) // points, 1)
-    if torch.compiler.is_compiling():
-        size = max(n, 1)  # the compiler fuses the block away
     parts = zip(features.split(size, -1), transforms.split(size, -1), strict=True)
     blocks = (_skin_block(template, basis, weights, *part) for part in parts)
-    if transforms.requires_grad or torch.compiler.is_compiling():
+    if transforms.requires_grad:
         return torch.cat(list(blocks))
     posed = features.new_empty(n, points, 3)
     for target, block in zip(posed.split(size), blocks, strict=True):

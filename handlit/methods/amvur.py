@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from handlit.distributions.gaussian_hands import GaussianHands
 from handlit.distributions.mesh_gaussian import MeshGaussian
@@ -15,6 +16,7 @@ from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.photometric import hand_pixels, photometric_distance
 from handlit.losses.reduction import masked_mean, zero_of
+from handlit.methods.graph import GaussianGraph
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.methods.supervision import FullSupervision, Supervision
@@ -146,3 +148,8 @@ class AMVUR(LearnedMethod[AMVUROutput]):
             betas=output.prior.betas,
             root_cam=output.camera.root_cam,
         )
+
+    @override
+    def graph(self) -> GaussianGraph:
+        """Also the matrix that regresses the joints of a drawn mesh."""
+        return GaussianGraph(self, self.image_size, self.hand.joint_matrix)

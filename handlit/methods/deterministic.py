@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from handlit.distributions.cameras import Camera
 from handlit.distributions.gaussian_hands import GaussianHands
@@ -19,6 +20,7 @@ from handlit.hand.loading import load_hand
 from handlit.losses.gaussian import scale_nll
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean
+from handlit.methods.graph import GaussianGraph
 from handlit.methods.labels import mesh_labels
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
@@ -127,3 +129,8 @@ class Deterministic(LearnedMethod[MeshAndCamera]):
             distribution=GaussianHands(output.mesh, self.hand.joint_matrix, output.camera, self.image_size),
             root_cam=output.camera.root_cam,
         )
+
+    @override
+    def graph(self) -> GaussianGraph:
+        """Also the matrix that regresses the joints of a drawn mesh."""
+        return GaussianGraph(self, self.image_size, self.hand.joint_matrix)

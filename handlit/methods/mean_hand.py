@@ -12,6 +12,7 @@ from handlit.geometry.cameras import crop_to_normalised, normalised_to_crop, pro
 from handlit.hand.asset import NUM_VERTICES
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
+from handlit.methods.graph import GaussianGraph
 from handlit.methods.method import HandMethod, Losses
 from handlit.skeleton import WRIST, TipConvention
 from handlit.types import HandBatch, HandPrediction
@@ -59,7 +60,7 @@ class MeanHand(HandMethod[int]):
 
     def infer(self, image: Tensor) -> int:
         """The number of images, which alone matters."""
-        return len(image)
+        return image.shape[0]
 
     def losses(self, output: int, batch: HandBatch) -> Losses:
         """No loss: the statistics are not trained by gradients."""
@@ -83,6 +84,11 @@ class MeanHand(HandMethod[int]):
             camera=view_to_crop(view, size),
             distribution=GaussianHands(mesh, self.hand.joint_matrix, camera, size),
         )
+
+    @override
+    def graph(self) -> GaussianGraph:
+        """Also the matrix that regresses the joints of a drawn mesh."""
+        return GaussianGraph(self, self.image_size, self.hand.joint_matrix)
 
     @override
     def training_step(self, batch: HandBatch, batch_idx: int) -> None:

@@ -16,6 +16,7 @@ from handlit.errors import InputError, check_number
 from handlit.hand.layer import HandLayer
 from handlit.losses.reduction import mean_over_processes
 from handlit.methods.compatibility import check_checkpoint, stamp
+from handlit.methods.graph import HandGraph, PointGraph
 from handlit.methods.loss_watch import MAX_WATCHED, LossWatch
 from handlit.metrics.measure import PointMeasure
 from handlit.metrics.pose import PerImageMean
@@ -93,6 +94,10 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     @abstractmethod
     def predict(self, output: OutputT) -> HandPrediction:
         """The prediction that the network's output makes."""
+
+    def graph(self) -> HandGraph:
+        """The method as tensors in and out, for other programs: by default the point estimate from images."""
+        return PointGraph(self, self.image_size)
 
     @override
     def forward(self, image: Tensor) -> HandPrediction:

@@ -7,14 +7,16 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from handlit.distributions.posed_hands import PosedHands
+from handlit.distributions.posed_hands import PosedHands, scale_noise
 from handlit.errors import check_choice, check_number
 from handlit.geometry.bone_relative import bone_relative
 from handlit.geometry.cameras import crop_to_normalised
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.soft_uniform import laplace_log_likelihood, soft_ball, soft_box
+from handlit.methods.graph import BATCH, DRAWN, HYPOTHESES, PointGraph, Port
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.models.mhentropy import MHEntropyNetwork
@@ -85,6 +87,8 @@ class MHEntropy(LearnedMethod[PosedHands]):
         https://github.com/GloryyrolG/MHEntropy at commit 2a4c775, the branch for hands.
     """
 
+    scale_noise: Tensor
+
     def __init__(
         self,
         network: MHEntropyNetwork,
@@ -107,6 +111,7 @@ class MHEntropy(LearnedMethod[PosedHands]):
         self.weights = weights or MHEntropyWeights()
         self.supervision: LikelihoodLabels = supervision
         self.num_draws = num_draws
+        self.register_buffer("scale_noise", scale_noise(network.flow.features), persistent=False)
 
     @property
     def hand(self) -> HandLayer:
@@ -150,7 +155,7 @@ class MHEntropy(LearnedMethod[PosedHands]):
         assert centre.vertices_root is not None
         assert centre.pose is not None
         assert centre.betas is not None
-        vertex_scale, joint_scale = output.scales()
+        vertex_scale, joint_scale = output.scales(self.scale_noise)
         joints = centre.joints_root[:, 0]
         return HandPrediction(
             vertices_root=centre.vertices_root[:, 0],
@@ -163,3 +168,40 @@ class MHEntropy(LearnedMethod[PosedHands]):
             pose=centre.pose[:, 0],
             betas=centre.betas[:, 0],
         )
+
+    @override
+    def graph(self) -> PointGraph:
+        """Also hypotheses, from noise that is given with the image."""
+        return MHEntropyGraph(self)
+
+
+class MHEntropyGraph(PointGraph):
+    """Image and noise to the point estimate, its scales and hypotheses.
+
+    Args:
+        method: The method.
+    """
+
+    sampling = "noise is standard normal; times a factor below 1 it draws closer to the point estimate"
+    method: MHEntropy
+
+    def __init__(self, method: MHEntropy) -> None:
+        super().__init__(method, method.image_size)
+        features = method.network.flow.features
+        noise = Port("noise", (BATCH, HYPOTHESES, features), "standard normal numbers, those of each hypothesis")
+        self.inputs = (*self.inputs, noise)
+        self.outputs = (*self.outputs, *DRAWN)
+
+    @override
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        image, noise = inputs
+        hands = self.method.infer(image)
+        drawn = hands.of_noise(noise)
+        assert drawn.log_prob is not None
+        return (*self.predicted(self.method.predict(hands)), drawn.joints_root, drawn.joints_2d, drawn.log_prob)
+
+    @override
+    def example(self, batch: int, hypotheses: int) -> tuple[Tensor, ...]:
+        shape = (batch, hypotheses, self.method.network.flow.features)
+        noise = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+        return (*super().example(batch, hypotheses), noise)

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from handlit.distributions.posed_hands import HandParameters, PosedHands
+from handlit.distributions.posed_hands import HandParameters, PosedHands, scale_noise
 from handlit.distributions.realnvp import ConditionalRealNVP
 from handlit.geometry.cameras import project_weak
 from handlit.hand.layer import HandLayer
@@ -118,12 +118,12 @@ def test_log_densities_belong_to_their_hypotheses() -> None:
 def test_scales_are_the_spread_of_many_draws_and_repeat() -> None:
     posed = hands()
     with torch.no_grad():
-        vertex_scale, joint_scale = posed.scales()
+        vertex_scale, joint_scale = posed.scales(scale_noise(posed.flow.event_shape[0]))
         many = posed.hypotheses(1500, vertices=True)
         assert many.vertices_root is not None
         torch.testing.assert_close(joint_scale.mean(), many.joints_root.std(1).mean(), rtol=0.1, atol=0)
         torch.testing.assert_close(vertex_scale.mean(), many.vertices_root.std(1).mean(), rtol=0.1, atol=0)
-        assert torch.equal(posed.scales()[0], vertex_scale)
+        assert torch.equal(posed.scales(scale_noise(posed.flow.event_shape[0]))[0], vertex_scale)
 
 
 def test_temperature_zero_gives_the_point_estimate() -> None:

@@ -3,6 +3,7 @@
 from typing import Any, Literal
 
 from torch import Tensor
+from typing_extensions import override
 
 from handlit.distributions.cameras import WeakPerspectiveCamera
 from handlit.distributions.gaussian_hands import GaussianHands
@@ -11,6 +12,7 @@ from handlit.errors import InputError, check_choice
 from handlit.geometry.cameras import crop_to_view
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
+from handlit.methods.graph import GaussianGraph
 from handlit.methods.method import HandMethod, Losses
 from handlit.models.published.amvur import AMVURReferenceNetwork, ReferenceOutput
 from handlit.models.published.amvur.network import ReferenceCameraModel
@@ -93,6 +95,11 @@ class AMVURReference(HandMethod[ReferenceOutput]):
             betas=output.pose.new_zeros(len(wrist), 10),
             root_cam=wrist if self.network.camera == "perspective" else None,
         )
+
+    @override
+    def graph(self) -> GaussianGraph:
+        """Also the matrix that regresses the joints of a drawn mesh."""
+        return GaussianGraph(self, self.image_size, self.hand.joint_matrix)
 
     def configure_optimizers(self) -> Any:
         """Refuse to train.

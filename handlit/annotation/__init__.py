@@ -1,0 +1,1 @@
+"""Photographs and videos to folders of own data, whose labels are a detector's."""
