@@ -36,6 +36,7 @@ FLOORS = {
     "sweeps": 6,
     "annotation": 7,
     "reconstruct": 7,
+    "demo": 8,
     "cli": 9,
     "__main__": 10,
 }

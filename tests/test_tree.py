@@ -23,6 +23,10 @@ TESTED_IN = {
     "callbacks/output/predicted_scale.py": "callbacks/output/test_submission.py",
     "callbacks/running/ema.py": "test_training_options.py",
     "callbacks/trainer_parts.py": "callbacks/output/test_submission.py",
+    # a demo is tested by what it leaves
+    "demo/records.py": "demo/test_run.py",
+    "demo/summary.py": "demo/test_run.py",
+    "demo/tracks.py": "demo/test_run.py",
     # a dataset's reader is tested by what its data module makes of whole trees
     "data/loading/cropping.py": "data/loading/test_dataset.py",
     "data/packed.py": "data/packing/test_read.py",

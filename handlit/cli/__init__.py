@@ -156,6 +156,7 @@ def _run_verb(name: str, arguments: list[str]) -> None:
 
 #: handlit's own commands. Each is the function of its name in the module of its name beside this one.
 VERBS = {
+    "demo": "photographs, videos or a webcam to 3D hands with their uncertainty: drawings, meshes, numbers",
     "synth": "write a synthetic dataset in a public dataset's layout, official ground truth included",
     "verify-data": "what of a dataset is there, missing, unreadable or in the wrong axes",
     "pack": "pack a dataset once for fast loading and streaming",

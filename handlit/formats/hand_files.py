@@ -10,12 +10,13 @@ from torch import Tensor
 from handlit.files import whole, write_bytes
 from handlit.geometry.cameras import flip_opengl
 
+_QUALITY = (cv2.IMWRITE_JPEG_QUALITY, 92)
 MeshFormat = Literal["glb", "ply", "obj"]
 
 
 def write_image(path: Path, image: np.ndarray) -> None:
-    """Write an image (H, W, 3) uint8 RGB as png."""
-    encoded, data = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    """Write an image (H, W, 3) uint8 RGB as png or, smaller and with some loss, as jpg."""
+    encoded, data = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), _QUALITY)
     if not encoded:
         raise RuntimeError(f"{path}: the image cannot be encoded")
     write_bytes(path, data.tobytes(), durable=False)

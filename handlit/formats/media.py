@@ -34,7 +34,9 @@ class MediaFile:
 
 
 def find_media(inputs: Sequence[str | Path], leave_out: Path | None = None) -> list[MediaFile]:
-    """Images and videos, by their suffixes, in the order of the inputs; a folder's in the order of their names.
+    """Images and videos, by their suffixes, in the order of the inputs.
+
+    Those of a folder come by name, its own before those of its folders.
 
     Args:
         inputs: Files, folders (searched to every depth; hidden files are left out), or ``webcam:NUMBER``.

@@ -95,19 +95,21 @@ def reliability_plot(levels: Sequence[float], shares: Sequence[float], title: st
     return canvas
 
 
-def side_view(vertices_root: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn a hand by 90 degrees about the vertical axis and place a camera in front of it, to show its depth.
+def side_view(vertices_root: Tensor, above: bool = False, extent_m: float | None = None) -> tuple[Tensor, Tensor]:
+    """Turn a hand by 90 degrees and place a camera in front of it, to show its depth.
 
     Args:
         vertices_root: (V, 3) root-relative, metres.
+        above: Look from above, at the hand turned about the horizontal axis; else from the side, about the vertical.
+        extent_m: Width of what the camera sees, metres; by default as much as the hand needs.
 
     Returns:
         Vertices (V, 3) and the intrinsics (3, 3) of an image of side 1: scale its first two rows to pixels.
     """
-    centred = vertices_root - vertices_root.mean(dim=0)
-    turned = torch.stack([centred[:, 2], centred[:, 1], -centred[:, 0]], dim=-1)
+    x, y, z = (vertices_root - vertices_root.mean(dim=0)).unbind(dim=-1)
+    turned = torch.stack([x, -z, y] if above else [z, y, -x], dim=-1)
     distance = 1.0
-    extent = turned[:, :2].abs().max().clamp(min=1e-3) * 2.3
+    extent = turned[:, :2].abs().max().clamp(min=1e-3) * 2.3 if extent_m is None else turned.new_tensor(extent_m)
     focal = distance / extent
     return turned + turned.new_tensor([0, 0, distance]), torch.tensor(
         [[float(focal), 0, 0.5], [0, float(focal), 0.5], [0, 0, 1.0]]

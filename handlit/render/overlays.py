@@ -5,7 +5,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from handlit.render import TorchRasterizer, interpolate, lambert, vertex_normals
+from handlit.render import TorchRasterizer, lambert, vertex_normals
+from handlit.render.shading import interpolate_covered
 from handlit.skeleton import BONES, FINGERS
 
 #: RGB of each finger, thumb to pinky.
@@ -116,10 +117,11 @@ def draw_mesh(
     light = torch.nn.functional.normalize(vertices.new_tensor([-0.4, -0.6, -0.7]), dim=0)
     facing = torch.where(normals[..., 2:] > 0, -normals, normals)
     shaded = lambert(colours[None], facing, light, ambient=0.45, diffuse=0.6).clamp(0, 1)
-    drawn = interpolate(fragments, faces, shaded)[0].numpy() * 255
-    covered = fragments.mask[0, ..., None].numpy()
-    blended = opacity * drawn + (1 - opacity) * image
-    return np.where(covered, blended, image).round().astype(np.uint8)
+    drawn = interpolate_covered(fragments, faces, shaded).numpy() * 255
+    canvas = np.ascontiguousarray(image).copy()
+    pixels, covered = canvas.reshape(-1, 3), fragments.pixels.numpy()
+    pixels[covered] = (opacity * drawn + (1 - opacity) * pixels[covered]).round()
+    return canvas
 
 
 def scale_colours(vertex_scale: Tensor, range_m: float = SCALE_RANGE_M) -> Tensor:
