@@ -1,12 +1,11 @@
 """Hands of a single image: where they are by palms or by given boxes, then their joints."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
 from handlit.errors import InputError, check_number
-from handlit.geometry.crops import check_box
+from handlit.geometry.crops import check_box, check_in_image
 from handlit.landmarks import engine, model_files
 from handlit.landmarks.hand import SAME_HAND, SURE, DetectedHand, distinct
 from handlit.landmarks.joint_network import JointNetwork
@@ -53,12 +52,19 @@ class HandDetector:
             where no hand was seen its presence is low.
 
         Raises:
-            InputError: The image or a box is none.
+            InputError: The image or a box is none, or a box lies outside of the image.
         """
         check_image(image)
         if boxes is None:
             return self.find(image)
-        return [self._in_box(image, np.array(check_box(np.asarray(box, np.float64)))) for box in boxes]
+        boxes = np.asarray(boxes, np.float64)
+        if boxes.ndim != 2:
+            raise InputError(f"boxes must be an array of shape (N, 4), got {boxes.shape}")
+        height, width = image.shape[:2]
+        for box in boxes:
+            check_box(box)
+            check_in_image(box, (width, height))
+        return [self._in_box(image, box) for box in boxes]
 
     def find(
         self, image: np.ndarray, known: Sequence[DetectedHand] = (), margins: Sequence[float] = MARGINS
@@ -101,10 +107,7 @@ class HandDetector:
             sum(look.presence * max(0.0, 1 - hand.distance(look) / SAME_HAND) for look in again) for hand in again
         ]
         best = again[int(np.argmax(support))]
-        same = [look for look in again if best.is_same_hand(look)]
-        right = float(np.mean([look.handedness for look in same]))
-        hand = replace(best, handedness=right, right=right > 0.5)
-        return hand.compared([look for look in again if look is not best])
+        return best.compared([look for look in again if look is not best])
 
 
 def no_hand(box: np.ndarray) -> DetectedHand:

@@ -59,12 +59,18 @@ class DetectedHand:
         return self.presence < min(SURE, other.presence) and bool(shared >= 0.5 * whole)
 
     def compared(self, looks: "Sequence[DetectedHand]") -> "DetectedHand":
-        """This hand, its joints trusted less where the median of other looks at the same place says something else."""
+        """This hand after other looks at the same place.
+
+        Its joints are trusted less where the median look says something else, and its side is that of the mean of the
+        looks that are of the same hand.
+        """
         if not looks:
             return self
         apart = np.median([np.linalg.norm(look.joints_2d - self.joints_2d, axis=1) for look in looks], axis=0)
         doubt = apart / (DOUBT * max(self.size, 1.0))
-        return replace(self, confidence=self.confidence / (1 + doubt**2))
+        same = [self, *(look for look in looks if self.is_same_hand(look))]
+        right = float(np.mean([look.handedness for look in same]))
+        return replace(self, confidence=self.confidence / (1 + doubt**2), handedness=right, right=right > 0.5)
 
 
 def extent(joints_2d: np.ndarray) -> np.ndarray:

@@ -18,6 +18,8 @@ from handlit.skeleton import JOINTS, WRIST
 
 #: Side of the network's input, pixels.
 SIZE = 192
+#: Palms of an image that are kept, the likeliest: more hands are too small to be seen in it.
+MOST_PALMS = 40
 #: Cells on a side of each grid of anchors, and anchors of a cell.
 GRIDS = ((24, 2), (12, 6))
 _KNUCKLE = JOINTS.index("middle_1")
@@ -81,7 +83,7 @@ class PalmDetector:
         # the network's numbers count from the outer edge of the first pixel, ours from its centre
         return [
             Palm(corners.reshape(4), keypoints, score)
-            for score, points in suppress(scores, points, self.overlap)
+            for score, points in suppress(scores, points, self.overlap)[:MOST_PALMS]
             for corners, keypoints in [np.split(crops.apply(transform, points * SIZE - 0.5), [2])]
         ]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from handlit.errors import InputError
-from handlit.landmarks import HandDetector, model_files
+from handlit.landmarks import HandDetector, HandTracker, model_files
 from handlit.landmarks.hand import DetectedHand
 from tests.landmarks.painted import ENGINES, joint_engine, paint, pairs, palm_engine, turned_hand
 
@@ -167,6 +167,32 @@ def test_what_is_no_image_is_refused(detector: HandDetector, image: np.ndarray) 
 def test_what_is_no_box_is_refused(detector: HandDetector, box: list[float]) -> None:
     with pytest.raises(InputError, match="a hand box must be finite x0, y0, x1, y1"):
         detector(np.zeros((9, 9, 3), np.uint8), np.array([box]))
+
+
+def test_boxes_beside_the_image_or_in_another_shape_are_refused(detector: HandDetector) -> None:
+    image = np.zeros((90, 120, 3), np.uint8)
+    with pytest.raises(InputError, match="lies outside the 120x90 image"):
+        detector(image, np.array([[10.0, 10.0, 40.0, 40.0], [200.0, 10.0, 240.0, 50.0]]))
+    with pytest.raises(InputError, match=r"shape \(N, 4\), got \(4,\)"):
+        detector(image, np.array([10.0, 10.0, 40.0, 40.0]))
+
+
+@pytest.mark.parametrize("power", [0, 3, 30])
+def test_wild_numbers_of_the_engine_end_in_no_trace(power: int) -> None:
+    rng = np.random.default_rng(power)
+
+    def wild(*shapes: tuple[int, ...]) -> list[np.ndarray]:
+        return [rng.normal(0, 10.0**power, shape) for shape in shapes]
+
+    detector = HandDetector(
+        engines=(lambda image: wild((2016, 18), (2016, 1)), lambda image: wild((63,), (1,), (1,), (63,)))
+    )
+    image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
+    follow = HandTracker(detector)
+    for hand in [*detector(image, np.array([[5.0, 5.0, 30.0, 30.0]])), *follow(image), *follow(image)]:
+        assert hand.joints_2d.shape == (21, 2)
+        assert np.isfinite(hand.joints_2d).all()
+        assert ((hand.confidence >= 0) & (hand.confidence <= 1)).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (10, 10), (1, 900), (900, 1)])

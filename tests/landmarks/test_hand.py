@@ -48,6 +48,15 @@ def test_joints_are_trusted_as_far_as_other_looks_agree() -> None:
     np.testing.assert_allclose(hand.compared([look, hand, hand]).confidence, 0.9)
 
 
+def test_the_side_is_that_of_the_looks_at_the_same_hand() -> None:
+    hand, other = detected(turned_hand((50, 50), 20), right=False), detected(turned_hand((52, 50), 20))
+    elsewhere = detected(turned_hand((150, 50), 20), right=False)
+    compared = hand.compared([other, other, elsewhere])
+    assert compared.handedness == pytest.approx(2 / 3)
+    assert compared.right
+    assert not hand.compared([elsewhere]).right
+
+
 def test_hands_of_one_point_have_a_distance() -> None:
     point = detected(np.zeros((21, 2)))
     assert point.distance(point) == 0
