@@ -6,9 +6,6 @@ from handlit.cli import run_trainer
 from handlit.cli.verb_parser import VerbParser
 from handlit.errors import InputError
 
-#: Settings of the run that mean nothing here, and may not fit this machine.
-_HERE = {"accelerator": "cpu", "devices": "1", "num_nodes": "1", "strategy": "auto", "precision": "32-true"}
-
 
 def export(arguments: list[str]) -> None:
     """Write a trained method as an ONNX file, checked against torch; docs/export.md.
@@ -21,8 +18,7 @@ def export(arguments: list[str]) -> None:
     options, settings = parser.parse_known_args(arguments)
     if options.out.suffix != ".onnx":
         raise InputError(f"--out must name a file that ends in .onnx, got {options.out}")
-    here = [f"--trainer.{name}={value}" for name, value in _HERE.items()]
-    loaded = run_trainer(["predict", "--config", options.config, *here, *settings], load_only=True)
+    loaded = run_trainer(["predict", "--config", options.config, *settings], load_only=True)
 
     from handlit.methods.onnx_export import export_onnx
 

@@ -270,7 +270,23 @@ class HandlitCLI(LightningCLI):
 
 
 class LoadingCLI(HandlitCLI):
-    """Makes the data, the method and the checkpoint's name that a command asks for, and does not run it."""
+    """Makes the method and the data module of a command: no trainer and no seed, and nothing is written."""
+
+    @override
+    def _set_seed(self) -> None:
+        """Nothing."""
+
+    @override
+    def before_instantiate_classes(self) -> None:
+        """Choose the checkpoint."""
+        config: Namespace = self.config[str(self.subcommand)]
+        config.trainer.logger, config.trainer.callbacks = False, None
+        if config.ckpt_path is None:
+            config.ckpt_path = str(best_checkpoint(RunFolder(plain_path(config.run_dir))))
+
+    @override
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """None."""
 
     @override
     def _run_subcommand(self, subcommand: str) -> None:
