@@ -32,6 +32,7 @@ TESTED_IN = {
     "data/packed.py": "data/packing/test_read.py",
     "formats/hand_files.py": "callbacks/output/test_meshes.py",
     "formats/folder.py": "data/test_folder.py",
+    "formats/folder_hand.py": "data/test_folder.py",
     "formats/freihand.py": "data/test_freihand.py",
     "formats/ho3d_annotations.py": "data/test_ho3d.py",
     "formats/ho3d_objects.py": "data/test_ho3d.py",

@@ -14,17 +14,19 @@ from handlit.annotation.journal import Journal
 from handlit.annotation.splits import deal, person_of
 from handlit.errors import InputError, check_number, describe
 from handlit.files import whole, write_bytes
-from handlit.formats.folder import FolderSplit, check_hand
+from handlit.formats.folder_hand import FolderSplit, check_hand
 from handlit.formats.images import read_image
 from handlit.formats.media import MediaFile, find_media
 from handlit.landmarks import DetectedHand, HandDetector
+from handlit.reconstruct import ReconstructedHand, Reconstructor
 
 #: Folder of the images beside their list.
 IMAGES = "images"
 #: Of the frames that are taken from videos, as JPEG's writers count it.
 JPEG_QUALITY = 95
 
-Detector = Callable[[np.ndarray], Sequence[DetectedHand]]
+FoundHand = DetectedHand | ReconstructedHand
+Detector = Callable[[np.ndarray], Sequence[FoundHand]]
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ def annotate(
     person: str | None = None,
     val: float = 0.1,
     test: float = 0.1,
+    lift: bool = False,
     detector: Detector | None = None,
 ) -> Annotated:
     """Find the hands of photographs and videos, and write them as own data.
@@ -70,7 +73,8 @@ def annotate(
         person: Regular expression that finds in a file's path who it shows: people are then split, otherwise files.
         val: Share of the files or people for validation.
         test: Share for testing.
-        detector: From an image (H, W, 3) uint8 RGB to its hands; a `HandDetector` by default.
+        lift: Also write 3D joints that the package's `Lift` makes of the 2D ones: pseudo-labels, marked as such.
+        detector: From an image (H, W, 3) uint8 RGB to its hands; a `HandDetector`, or a `Reconstructor` to lift.
 
     Raises:
         FileNotFoundError: An input is not there.
@@ -83,9 +87,10 @@ def annotate(
         raise InputError(f"{webcams[0]} has no end: record a video and give that")
     people = [person_of(media.path, person) for media in found]
     splits = deal(people, val, test)
-    detect = detector or HandDetector()
+    detect: Detector = detector or (Reconstructor() if lift else HandDetector())
     names = [str(media.path.absolute()) for media in found]
-    journal = Journal(out, {"files": names, "every": every, "person": person, "val": val, "test": test})
+    settings = {"files": names, "every": every, "person": person, "val": val, "test": test, "lift": lift}
+    journal = Journal(out, settings)
     try:
         for media, who in track(list(zip(found, people, strict=True)), "annotating", transient=True):
             if media.name not in journal.done:
@@ -142,7 +147,7 @@ def _views(media: MediaFile, every: int, reasons: list[str]) -> Iterator[_View]:
         reasons.append(describe(error))
 
 
-def _entry(hand: DetectedHand, view: _View, split: FolderSplit, reasons: list[str]) -> dict[str, Any] | None:
+def _entry(hand: FoundHand, view: _View, split: FolderSplit, reasons: list[str]) -> dict[str, Any] | None:
     """A hand as the list has it; None with a reason for one that is no sensible label."""
     entry = {
         "hand": "right" if hand.right else "left",
@@ -151,6 +156,8 @@ def _entry(hand: DetectedHand, view: _View, split: FolderSplit, reasons: list[st
         "joints_2d_confidence": hand.confidence.round(3).tolist(),
         "split": split,
     }
+    if isinstance(hand, ReconstructedHand):
+        entry["joints_lifted"] = hand.joints_root.astype(np.float64).round(5).tolist()
     height, width = view.image.shape[:2]
     try:
         check_hand(entry, (width, height), view.name)

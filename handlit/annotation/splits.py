@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from handlit.errors import InputError, check_number
-from handlit.formats.folder import FolderSplit
+from handlit.formats.folder_hand import FolderSplit
 
 
 def person_of(path: Path, pattern: str | None) -> str:

@@ -18,6 +18,7 @@ def annotate(arguments: list[str]) -> None:
     parser.add_argument("--person", metavar="REGEX", help=r"who a file shows by its path: 'person(\d+)'; people split")
     parser.add_argument("--val", type=float, default=0.1, help="share of files or people for validation (0.1)")
     parser.add_argument("--test", type=float, default=0.1, help="share for testing (0.1)")
+    parser.add_argument("--lift", action="store_true", help="also 3D joints, lifted from the 2D ones: pseudo-labels")
     done = run(**vars(parser.parse_args(arguments)))
     hands = ", ".join(f"{count} {split}" for split, count in done.hands.items())
     print(f"{done.path}: {sum(done.hands.values())} hands ({hands}) in {done.images} images of {done.files} files")

@@ -10,7 +10,8 @@ from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError, check_choice, check_number
-from handlit.formats.folder import FOLDER, FolderSplit, read_annotations, read_folder, read_label_mask
+from handlit.formats.folder import FOLDER, read_annotations, read_folder, read_label_mask
+from handlit.formats.folder_hand import FolderSplit
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
 from handlit.formats.index import cached_arrays, fingerprint
@@ -34,6 +35,7 @@ class HandFolder(HandDataModule):
         tips: Vertices that the labels' finger tips are; the source that they follow.
         allow_outside: Read images and masks that lie outside `root`, too, by absolute names, ``..`` or links: only for
             lists that you trust.
+        lifted: Train on lifted joints (``joints_lifted``, a network's, not measured) where a hand has no 3D joints.
         **kwargs: Arguments of `HandDataModule`; for prediction the image size the method was trained with.
     """
 
@@ -47,6 +49,7 @@ class HandFolder(HandDataModule):
         assumed_fov_deg: float = 60.0,
         tips: TipConvention = FOLDER.tips,
         allow_outside: bool = False,
+        lifted: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(crop=crop, num_workers=num_workers, **kwargs)
@@ -56,6 +59,7 @@ class HandFolder(HandDataModule):
         self.assumed_fov_deg = assumed_fov_deg
         self.tips = tips
         self.allow_outside = allow_outside
+        self.lifted = lifted
         self._assumed: dict[str, bool] = {}
 
     @override
@@ -65,7 +69,7 @@ class HandFolder(HandDataModule):
             return
         path, images = read_annotations(self.root, self.allow_outside)
         files = [path, *(self.root / name for name in images)]
-        settings = (self.assumed_fov_deg, self.allow_outside)
+        settings = (self.assumed_fov_deg, self.allow_outside, self.lifted)
         identity = fingerprint(self.root, files, settings=f"{settings}")
         columns = cached_arrays("hands", self.root, identity, lambda: read_folder(self.root, *settings))
         splits, assumed = columns.pop("splits"), columns.pop("camera_assumed")

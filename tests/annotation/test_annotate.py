@@ -14,6 +14,7 @@ from handlit.cli import main
 from handlit.data.folder import HandFolder
 from handlit.errors import InputError
 from handlit.landmarks import DetectedHand
+from handlit.reconstruct import ReconstructedHand
 
 OFFSETS = np.stack([np.linspace(-15, 15, 21), np.linspace(-20, 20, 21)], axis=1)
 
@@ -124,6 +125,23 @@ def test_videos_give_some_of_their_frames_to_one_split(tmp_path: Path) -> None:
     assert (done.images, done.hands["train"], done.left_out) == (2, 2, "")
     saved = cv2.imread(str(tmp_path / "out" / "images/a.mp4/000004.jpg"))
     assert np.abs(saved[:, :, ::-1].astype(int) - frame).mean() < 10
+
+
+def test_lifted_joints_are_written_as_such(tmp_path: Path) -> None:
+    joints = np.concatenate([OFFSETS - OFFSETS[0], np.zeros((21, 1))], axis=1) / 500
+
+    def lift(image: np.ndarray) -> list[ReconstructedHand]:
+        (found,) = find(image)
+        hand = object.__new__(ReconstructedHand)
+        for name, value in {**vars(found), "joints_root": joints.astype(np.float32)}.items():
+            object.__setattr__(hand, name, value)
+        return [hand]
+
+    photograph(tmp_path / "in" / "a.png", ("right", 50, 40))
+    annotate([tmp_path / "in"], tmp_path / "out", lift=True, detector=lift)
+    ((hand,),) = listed(tmp_path / "out").values()
+    np.testing.assert_allclose(hand["joints_lifted"], joints, atol=1e-5)
+    assert "joints_cam" not in hand
 
 
 def test_hands_that_are_no_sensible_labels_are_left_out(tmp_path: Path) -> None:

@@ -194,6 +194,28 @@ def test_joints_may_be_trusted_in_part(tmp_path: Path) -> None:
     assert zoom[0] == pytest.approx(zoom[1], rel=0.2)
 
 
+@pytest.mark.parametrize("side", ["right", "left"])
+def test_lifted_joints_are_labels_of_training_where_that_is_asked_for(tmp_path: Path, side: str) -> None:
+    true = labelled(side)
+    root = np.array(true["joints_cam"][0])
+    hand = {"hand": side, "camera": CAMERA, "joints_2d": true["joints_2d"], "split": "train"}
+    hand["joints_lifted"] = (np.array(true["joints_cam"]) - root).tolist()
+    points = np.array(true["joints_2d"])
+    hand["box"] = [*points.min(0).tolist(), *points.max(0).tolist()]
+    images = {"a.png": [hand, {**hand, "split": "test"}, {**HAND, "split": "val"}, {**true, "joints_lifted": None}]}
+    write_folder(tmp_path, images)
+    assert train_batch(tmp_path).valid["joints_cam"].tolist().count(True) == 1
+    batch = train_batch(tmp_path, lifted=True)
+    assert batch.valid["joints_cam"].all()
+    torch.testing.assert_close(batch.joints_cam[0], batch.joints_cam[1], atol=1e-4, rtol=0)
+    assert not train_batch(tmp_path, "test", lifted=True).valid["joints_cam"].any()
+    # two joints place a hand, one does not
+    for known, placed in ((2, 2), (1, 1)):
+        hand["joints_2d_confidence"] = [1.0] * known + [0.0] * (21 - known)
+        write_folder(tmp_path, {**images, "a.png": [hand, *images["a.png"][1:]]})
+        assert train_batch(tmp_path, lifted=True).valid["joints_cam"].sum() == placed
+
+
 def test_masks_name_hand_and_object(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.png": [{**HAND, "split": "test", "mask": "m.png"}]})
     mask = np.zeros((160, 200), np.uint8)
@@ -227,6 +249,7 @@ def scaled(factor: float, *axes: float) -> list[Any]:
         ({"root_cam": [0, 0, 0.7]}, "not the wrist"),
         ({"pose": [90.0] * 48}, "radians"),
         ({"betas": [0.0] * 9}, "shape 10"),
+        ({"joints_lifted": scaled(1)}, "wrist, the first, at the origin"),
         ({"joints_2d_confidence": [1.0] * 20}, "shape 21"),
         ({"joints_2d_confidence": [1.0] * 20 + [1.5]}, "from 0 to 1"),
         ({"joints_2d_confidence": [1.0] * 21, "joints_2d": None}, "is missing"),

@@ -11,7 +11,8 @@ from handlit.data.verification.images import DAMAGE
 from handlit.data.verification.report import Report
 from handlit.data.verification.split import Split
 from handlit.errors import InputError
-from handlit.formats.folder import NUMBERS, check_file, check_hand, read_hands, read_label_mask
+from handlit.formats.folder import check_file, read_hands, read_label_mask
+from handlit.formats.folder_hand import LABELS, NUMBERS, check_hand
 from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import read_image
 from handlit.formats.worker_pool import in_processes
@@ -23,7 +24,6 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 SPLIT = "hands"
 #: Pictures that a process decodes at a time.
 CHUNK = 32
-_LABELS = [name for name in NUMBERS if name not in ("box", "camera")]
 
 
 def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None) -> Iterator[Split]:
@@ -70,7 +70,7 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
             if mask and not _is_here(root, mask):
                 missing_masks.append(f"{key}: {mask}")
                 mask = ""
-            if not set(_LABELS) & values.keys():
+            if not set(LABELS) & values.keys():
                 unlabelled.append(key)
             rows.append({"key": key, "size": size, "left": hand["hand"] == "left", "mask": mask, **values})
     counts |= {"hands": len(rows) + len(damaged), "without annotation": len(unlabelled), "damaged": len(damaged)}
@@ -111,7 +111,7 @@ def _table(rows: list[dict[str, Any]]) -> FrameTable:
     """Hands that passed; their images have been decoded and are not named again."""
     columns = {
         key: np.stack([row.get(key, np.full(NUMBERS[key], np.nan)) for row in rows])
-        for key in _LABELS
+        for key in LABELS
         if any(key in row for row in rows)
     }
     intrinsics = np.full((len(rows), 3, 3), np.nan)
