@@ -30,10 +30,12 @@ class HandSample:
     vertices_cam: Tensor | None = None
     joints_2d: Tensor | None = None
     confidence: Tensor | None = None
+    detected: Tensor | None = None
     visible: Tensor | None = None
     vertices_visible: Tensor | None = None
     pose: Tensor | None = None
     betas: Tensor | None = None
+    ratios: Tensor | None = None
     hand_mask: Tensor | None = None
     object_mask: Tensor | None = None
 
@@ -54,11 +56,13 @@ class HandBatch:
         joints_2d: (B, 21, 2) crop pixels.
         confidence: (B, 21) from 0 to 1, how far the label `joints_2d` is trusted: the weight of each joint in losses of
             image points, 0 for one that is not known. Where the label itself is not known, all weights are 1.
+        detected: (B, 21, 3) crop pixels and confidence in [0, 1] of what a detector of joints found; 0: nothing.
         visible: (B, 21) bool, joint is seen in the image.
         vertices_visible: (B, 778) bool, vertex is seen in the image.
         pose: (B, 48) axis-angle, radians: global rotation in the camera frame, then 15 joints with the mean pose
             included (a flat hand is zero).
         betas: (B, 10) shape coefficients.
+        ratios: (B, 20) of bone lengths to those that the shape gives, see `hand.proportions`; 1 if unknown.
         hand_mask: (B, H, W) bool, pixels of the hand.
         object_mask: (B, H, W) bool, pixels of an object that may occlude the hand.
         valid: For each optional label a (B,) bool flag. Where it is False the label's entries are zeros that mean
@@ -75,10 +79,12 @@ class HandBatch:
     vertices_cam: Tensor = field(metadata={"label": ((778, 3), torch.float32)})
     joints_2d: Tensor = field(metadata={"label": ((21, 2), torch.float32)})
     confidence: Tensor = field(metadata={"label": ((21,), torch.float32)})
+    detected: Tensor = field(metadata={"label": ((21, 3), torch.float32)})
     visible: Tensor = field(metadata={"label": ((21,), torch.bool)})
     vertices_visible: Tensor = field(metadata={"label": ((778,), torch.bool)})
     pose: Tensor = field(metadata={"label": ((48,), torch.float32)})
     betas: Tensor = field(metadata={"label": ((10,), torch.float32)})
+    ratios: Tensor = field(metadata={"label": ((20,), torch.float32)})
     hand_mask: Tensor = field(metadata={"label": (None, torch.bool)})
     object_mask: Tensor = field(metadata={"label": (None, torch.bool)})
     valid: dict[str, Tensor] = field(default_factory=dict)

@@ -25,6 +25,19 @@ _NEGATIVE_SLOPE = 0.01
 Projected = Any
 
 
+#: (B, C), or its parts (..., B, C_i), whose leading shapes broadcast: what is drawn first conditions what is drawn next.
+Condition = Tensor | tuple[Tensor, ...]
+
+
+def project_condition(layer: nn.Linear, condition: Condition) -> Tensor:
+    """A linear layer on a condition; each part is projected by itself, so that an image's is once, not per sample."""
+    if isinstance(condition, Tensor):
+        return layer(condition)
+    weights = layer.weight.split([part.shape[-1] for part in condition], 1)
+    projected = [F.linear(part, weight) for part, weight in zip(condition, weights, strict=True)]
+    return sum(projected[1:], projected[0] + layer.bias)
+
+
 class ConditionedMLP(nn.Module):
     """A network of coordinates to which a condition is added before every non-linearity.
 
@@ -46,9 +59,9 @@ class ConditionedMLP(nn.Module):
         self.conditions = nn.ModuleList(nn.Linear(condition_features, width) for width in hidden)
         self.out = nn.Linear(hidden[-1], out_features)
 
-    def project(self, condition: Tensor) -> list[Tensor]:
-        """What the condition (B, C) adds to each hidden layer: (B, width) each."""
-        return [layer(condition) for layer in self.conditions]
+    def project(self, condition: Condition) -> list[Tensor]:
+        """What the condition adds to each hidden layer: (..., B, width) each."""
+        return [project_condition(layer, condition) for layer in self.conditions]  # type: ignore[arg-type]
 
     def forward(self, x: Tensor, projected: Sequence[Tensor]) -> Tensor:
         """Coordinates (..., B, in_features) to outputs (..., B, out_features)."""
@@ -79,8 +92,8 @@ class Coupling(nn.Module, ABC):
         self.num_moved = features - self.num_kept
 
     @abstractmethod
-    def project(self, condition: Tensor) -> Projected:
-        """What the condition (B, C) adds inside the networks; computed once per image."""
+    def project(self, condition: Condition) -> Projected:
+        """What the condition adds inside the networks; computed once per image."""
 
     @abstractmethod
     def forward(self, x: Tensor, projected: Projected) -> tuple[Tensor, Tensor]:
@@ -100,34 +113,98 @@ class Coupling(nn.Module, ABC):
         return torch.cat([kept, moved] if self.freeze_first else [moved, kept], dim=-1)
 
 
+class Shuffle(nn.Module):
+    """A step that reorders the coordinates, so that other halves meet in the next coupling.
+
+    Args:
+        features: Number of coordinates.
+        seed: Of the permutation.
+    """
+
+    order: Tensor
+
+    def __init__(self, features: int, seed: int) -> None:
+        super().__init__()
+        order = torch.randperm(features, generator=torch.Generator().manual_seed(seed))
+        self.register_buffer("order", order, persistent=False)
+        self.register_buffer("back", order.argsort(), persistent=False)
+
+    def project(self, condition: Condition) -> None:
+        """Nothing: the order is fixed."""
+
+    def forward(self, x: Tensor, projected: None) -> tuple[Tensor, Tensor]:
+        """Coordinates (..., B, D) in another order, and the log-determinant 0."""
+        return x[..., self.order], x.new_zeros(())
+
+    def inverse(self, y: Tensor, projected: None) -> tuple[Tensor, Tensor]:
+        """Undo `forward`."""
+        return y[..., self.back], y.new_zeros(())
+
+
+class ConditionedAffine(nn.Module):
+    """``y = x exp(s) + t`` for all coordinates, with s and t from the condition alone.
+
+    Args:
+        features: Number of coordinates.
+        condition_features: Width of the condition.
+        hidden: Width inside its network.
+    """
+
+    def __init__(self, features: int, condition_features: int, hidden: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(condition_features, hidden)
+        self.out = nn.Linear(hidden, 2 * features)
+
+    def project(self, condition: Condition) -> Sequence[Tensor]:
+        """Log-scale and shift, (..., B, D) each; a log-scale is within +-3."""
+        log_scale, shift = self.out(F.leaky_relu(project_condition(self.inner, condition), _NEGATIVE_SLOPE)).chunk(
+            2, -1
+        )
+        return 3 * (log_scale / 3).tanh(), shift
+
+    def forward(self, x: Tensor, projected: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Coordinates (..., B, D) one step away from the base; also the log-determinant (..., B) of the step."""
+        log_scale, shift = projected
+        return x * log_scale.exp() + shift, log_scale.sum(-1)
+
+    def inverse(self, y: Tensor, projected: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Undo `forward`."""
+        log_scale, shift = projected
+        return (y - shift) * (-log_scale).exp(), -log_scale.sum(-1)
+
+
 class ConditionalFlow(nn.Module):
     """Image feature to a distribution over vectors.
 
     Args:
         features: D, coordinates of a vector.
-        couplings: In the order from the base to the data.
+        couplings: In the order from the base to the data; also other steps with the same functions.
     """
 
-    def __init__(self, features: int, couplings: Iterable[Coupling]) -> None:
+    def __init__(self, features: int, couplings: Iterable[Coupling | Shuffle | ConditionedAffine]) -> None:
         super().__init__()
         self.features = features
         self.couplings = nn.ModuleList(couplings)
         if not self.couplings:
             raise InputError("a flow needs at least one coupling")
 
-    def forward(self, condition: Tensor) -> "FlowDistribution":
+    def forward(self, condition: Condition) -> "FlowDistribution":
         """The distribution for each image.
 
         Args:
-            condition: (B, C). Float32 is used under autocast too: log-densities add up many coordinates and steps.
+            condition: (B, C), or parts of it. Float32 is used under autocast too: log-densities add up many
+                coordinates and steps.
 
         Returns:
-            Distribution with batch shape (B,) and event shape (D,).
+            Distribution with event shape (D,) and batch shape (B,), or that to which the parts broadcast.
         """
-        with torch.autocast(condition.device.type, enabled=False):
-            condition = condition.to(next(self.parameters()).dtype)
-            projected = [coupling.project(condition) for coupling in self.couplings]  # type: ignore[operator]
-        return FlowDistribution(self, projected, condition)
+        parts = (condition,) if isinstance(condition, Tensor) else condition
+        with torch.autocast(parts[0].device.type, enabled=False):
+            parts = tuple(part.to(next(self.parameters()).dtype) for part in parts)
+            whole = parts if len(parts) > 1 else parts[0]
+            projected = [coupling.project(whole) for coupling in self.couplings]  # type: ignore[operator]
+        batch = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
+        return FlowDistribution(self, projected, parts[0].expand(*batch, -1))
 
 
 class FlowDistribution(Distribution):
@@ -138,7 +215,7 @@ class FlowDistribution(Distribution):
     Args:
         flow: The network.
         projected: What the images add inside each coupling, from `Coupling.project`.
-        condition: (B, C), which gives the batch's size, device and type.
+        condition: (..., B, C), which gives the batch's shape, device and type.
         temperature: Standard deviation of the base.
     """
 
@@ -159,7 +236,7 @@ class FlowDistribution(Distribution):
         self.projected = projected
         self.condition = condition
         self.temperature = temperature
-        super().__init__(condition.shape[:1], torch.Size([flow.features]), validate_args=False)
+        super().__init__(condition.shape[:-1], torch.Size([flow.features]), validate_args=False)
 
     def tempered(self, temperature: float) -> "FlowDistribution":
         """The same distribution at another temperature; 0 always draws `centre`."""
@@ -168,7 +245,7 @@ class FlowDistribution(Distribution):
     @property
     def centre(self) -> Tensor:
         """(B, D) image of the base's mean: the point estimate. Not the density's maximum in general."""
-        return self.push(torch.zeros_like(self.condition[:, :1]).expand(-1, self.flow.features))[0]
+        return self.push(self.condition.new_zeros(*self._extended_shape()))[0]
 
     def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Samples (\\*sample_shape, B, D), differentiable in the network and the condition."""

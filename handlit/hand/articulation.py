@@ -5,11 +5,13 @@ Ranges and postures are stated as angles about each joint's own axes: flexion, a
 describe the stand-in hand; on a MANO hand, whose rest pose and axes are close, the poses are plausible too.
 """
 
+from collections.abc import Sequence
 from functools import cache
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from handlit.errors import check_choice
 from handlit.hand.anatomy import FINGER_HALF_WIDTH, forward_kinematics, joint_axes, rest_joints
 from handlit.skeleton import KINEMATIC_FINGERS
 
@@ -177,10 +179,10 @@ def finger_clearance(poses: np.ndarray, joints: np.ndarray | None = None) -> np.
     return (_segment_distance(p0, p1, q0, q1) - radii[pairs].sum(1)).min(1)
 
 
-def _propose(num: int, generator: np.random.Generator) -> np.ndarray:
+def _propose(num: int, generator: np.random.Generator, postures: tuple[str, ...]) -> np.ndarray:
     """(num, 15, 3) joint angles inside the limits: postures, mixed and varied as hands vary."""
-    table = _posture_angles()
-    frequency = np.array([_FREQUENCY[name] for name in _POSTURES], dtype=float)
+    table = _posture_angles()[[list(_POSTURES).index(name) for name in postures]]
+    frequency = np.array([_FREQUENCY[name] for name in postures], dtype=float)
     main, other = generator.choice(len(table), size=(2, num), p=frequency / frequency.sum())
     # most poses are close to one posture, some are on the way to another or to a relaxed hand
     towards = generator.beta(0.6, 2.2, size=(num, 1, 1))
@@ -206,7 +208,12 @@ def _propose(num: int, generator: np.random.Generator) -> np.ndarray:
     return clamp_angles(angles)
 
 
-def sample_poses(num: int, seed: int | np.random.Generator = 0, contact_depth: float = CONTACT_DEPTH) -> np.ndarray:
+def sample_angles(
+    num: int,
+    seed: int | np.random.Generator = 0,
+    contact_depth: float = CONTACT_DEPTH,
+    postures: Sequence[str] | None = None,
+) -> np.ndarray:
     """Natural finger poses: open, relaxed, pointing, pinching, grasping and closed hands and what lies between them.
 
     Args:
@@ -214,25 +221,48 @@ def sample_poses(num: int, seed: int | np.random.Generator = 0, contact_depth: f
         seed: Seed, or a generator to draw from; the same seed gives the same poses.
         contact_depth: How deep segments may run into each other, metres (see `finger_clearance`); deeper poses are
             drawn again.
+        postures: Names of the postures that poses are mixed of (see `named_poses`); all when None.
 
     Returns:
-        (num, 45) float64 axis-angle, radians; a flat hand is zero. All lie within `JOINT_LIMITS`.
+        (num, 15, 3) float64 flexion, abduction and twist as `angles_to_pose` takes them, within `JOINT_LIMITS`.
 
     Raises:
+        InputError: A posture has no such name.
         RuntimeError: No proposal is accepted, which a `contact_depth` far below zero causes.
     """
+    for name in postures or ():
+        check_choice("a posture", name, _POSTURES)
     generator = np.random.default_rng(seed)
-    poses = np.zeros((num, 45))
+    angles = np.zeros((num, 15, 3))
     filled = 0
     while filled < num:
         # a quarter more, as some are rejected; blocks keep the memory bounded
-        proposal = angles_to_pose(_propose(min(max(64, int(1.25 * (num - filled))), _BLOCK), generator))
-        accepted = proposal[finger_clearance(proposal) >= -contact_depth][: num - filled]
+        count = min(max(64, int(1.25 * (num - filled))), _BLOCK)
+        proposal = _propose(count, generator, tuple(_POSTURES if postures is None else postures))
+        clearance = finger_clearance(angles_to_pose(proposal))
+        accepted = proposal[clearance >= -contact_depth][: num - filled]
         if not len(accepted):
             raise RuntimeError(
                 f"none of {len(proposal)} poses keeps fingers within contact_depth = {contact_depth} m of each other's "
                 f"skin; expected about {CONTACT_DEPTH}"
             )
-        poses[filled : filled + len(accepted)] = accepted
+        angles[filled : filled + len(accepted)] = accepted
         filled += len(accepted)
-    return poses
+    return angles
+
+
+def sample_poses(num: int, seed: int | np.random.Generator = 0, contact_depth: float = CONTACT_DEPTH) -> np.ndarray:
+    """The poses that `sample_angles` draws, as pose vectors.
+
+    Args:
+        num: Number of poses.
+        seed: Seed, or a generator to draw from.
+        contact_depth: See `sample_angles`.
+
+    Returns:
+        (num, 45) float64 axis-angle, radians; a flat hand is zero.
+
+    Raises:
+        RuntimeError: See `sample_angles`.
+    """
+    return angles_to_pose(sample_angles(num, seed, contact_depth))

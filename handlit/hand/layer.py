@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from handlit.hand.asset import NUM_VERTICES, HandAsset
-from handlit.hand.kinematics import apply, columns_to_matrix, pose_joints, rotvec_to_matrix
+from handlit.hand.kinematics import apply, columns_to_matrix, compose, pose_joints, rotvec_to_matrix
+from handlit.hand.proportions import NUM_BONES, stretched_rest
 from handlit.hand.skinning import skin
 from handlit.skeleton import KINEMATIC_PARENTS, TIP_VERTICES, TipConvention, reorder
 
@@ -134,6 +135,7 @@ class HandLayer(nn.Module):
         betas: Tensor | None = None,
         global_orient: Tensor | None = None,
         transl: Tensor | None = None,
+        ratios: Tensor | None = None,
     ) -> HandMesh:
         """Pose the hand. The leading shapes of the arguments broadcast; any of them may be empty.
 
@@ -142,12 +144,14 @@ class HandLayer(nn.Module):
             betas: (..., 10) shape coefficients; None for the mean hand.
             global_orient: Rotation about the rest wrist joint, in the layer's `pose_space`; None for none.
             transl: (..., 3) metres, added after the rotation.
+            ratios: (..., 20) of each bone's length to the one that the shape gives it, see `hand.proportions`; None
+                for the shape's own.
 
         Returns:
             Vertices and joints, metres.
         """
         with self._own_precision():
-            batch, features, transforms, joints = self._articulate(pose, betas, global_orient)
+            batch, features, transforms, joints = self._articulate(pose, betas, global_orient, ratios)
             vertices = skin(self._template, self._basis, self._weights, features, transforms)
             if self.joints == "regressed":
                 points = self.joint_matrix @ vertices
@@ -161,6 +165,7 @@ class HandLayer(nn.Module):
         betas: Tensor | None = None,
         global_orient: Tensor | None = None,
         transl: Tensor | None = None,
+        ratios: Tensor | None = None,
     ) -> Tensor:
         """The joints that `forward` returns, without building the meshes; takes the same arguments.
 
@@ -168,7 +173,7 @@ class HandLayer(nn.Module):
             (..., 21, 3) metres, handlit order.
         """
         with self._own_precision():
-            batch, features, transforms, joints = self._articulate(pose, betas, global_orient)
+            batch, features, transforms, joints = self._articulate(pose, betas, global_orient, ratios)
             # only the vertices that a joint is made of: the tips, or those that the regressor reads
             points = skin(self._point_template, self._point_basis, self._point_weights, features, transforms)
             if self.joints == "regressed":
@@ -224,7 +229,7 @@ class HandLayer(nn.Module):
         return torch.autocast(self._weights.device.type, enabled=False)
 
     def _articulate(
-        self, pose: Tensor, betas: Tensor | None, global_orient: Tensor | None
+        self, pose: Tensor, betas: Tensor | None, global_orient: Tensor | None, ratios: Tensor | None
     ) -> tuple[tuple[int, ...], Tensor, Tensor, Tensor]:
         """Kinematics: batch shape, blend features (145, n), skinning transforms (12, 16, n), joints (3, 16, n)."""
         dtype, device = self._weights.dtype, self._weights.device
@@ -235,15 +240,22 @@ class HandLayer(nn.Module):
             ("global_orient", orient, self._orient_shape),
             ("betas", shape, (10,)),
         ]
+        if ratios is not None:
+            arguments.append(("ratios", ratios, (NUM_BONES,)))
         batch = torch.broadcast_shapes(*(_leading_shape(*argument) for argument in arguments))
         n = math.prod(batch)
-        pose, orient, shape = (
+        pose, orient, shape, *lengths = (
             value.to(dtype).expand(*batch, *trailing).reshape(n, *trailing) for _, value, trailing in arguments
         )
 
         rotations = self._rotations(pose, orient)
         rest = torch.addmm(self._rest_template, self._rest_basis, shape.mT).view(3, 16, n)
-        world, joints = pose_joints(rotations, rest, self._parents)
+        if lengths:
+            longer, stretch = stretched_rest(rest, lengths[0])
+            world, joints = pose_joints(rotations, longer, self._parents)
+            world = compose(world, stretch)
+        else:
+            world, joints = pose_joints(rotations, rest, self._parents)
         transforms = torch.cat((world, (joints - apply(world, rest))[:, None]), 1).view(12, 16, n)
         features = torch.cat((shape.mT, rotations[:, :, 1:].flatten(0, 2)))
         return batch, features, transforms, joints

@@ -79,12 +79,16 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     def hand(self) -> HandLayer:
         """The hand layer that names and regresses the method's joints."""
 
+    def observe(self, batch: HandBatch) -> Any:
+        """What the method sees of a batch, and all that it sees: its images, unless a subclass says otherwise."""
+        return batch.image
+
     @abstractmethod
-    def infer(self, image: Tensor) -> OutputT:
-        """What the method's network predicts from images.
+    def infer(self, observed: Any) -> OutputT:
+        """What the method's network predicts from what it sees.
 
         Args:
-            image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
+            observed: As from `observe`: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
         """
 
     @abstractmethod
@@ -100,16 +104,16 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         return PointGraph(self, self.image_size)
 
     @override
-    def forward(self, image: Tensor) -> HandPrediction:
-        """Predict from images alone.
+    def forward(self, observed: Any) -> HandPrediction:
+        """Predict from what the method sees, and from no label.
 
         Args:
-            image: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
+            observed: As from `observe`: (B, 3, H, W) uint8 RGB crops, H = W = `image_size`.
 
         Raises:
             InputError: The crops have another size.
         """
-        return self.predict(self._infer(image))
+        return self.predict(self._infer(observed))
 
     @override
     def on_train_batch_start(self, batch: HandBatch, batch_idx: int) -> None:
@@ -127,7 +131,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     @override
     def training_step(self, batch: HandBatch, batch_idx: int) -> Tensor | None:
-        losses = self.losses(self._infer(batch.image), batch)
+        losses = self.losses(self._infer(self.observe(batch)), batch)
         self._log_losses("train", losses, len(batch))
         if losses.total is not None:
             self._watch.add(batch, self.current_epoch, batch_idx, losses.total)
@@ -162,8 +166,8 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
 
     @override
     def predict_step(self, batch: HandBatch, batch_idx: int) -> PredictedBatch:
-        """Predict a batch from its images alone."""
-        return PredictedBatch(batch.key, batch.index, self(batch.image))
+        """Predict a batch from what the method sees of it."""
+        return PredictedBatch(batch.key, batch.index, self(self.observe(batch)))
 
     @override
     def on_train_start(self) -> None:
@@ -195,17 +199,19 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         resumes = self.trainer.state.fn == TrainerFn.FITTING
         check_checkpoint(checkpoint, type(self).__name__, self.state_dict(), resumes)
 
-    def _infer(self, image: Tensor) -> OutputT:
-        height, width = image.shape[-2:]
+    def _infer(self, observed: Any) -> OutputT:
+        if not isinstance(observed, Tensor):
+            return self.infer(observed)
+        height, width = observed.shape[-2:]
         if (height, width) != (self.image_size, self.image_size):
             raise InputError(
                 f"the method is set up for crops of {self.image_size}x{self.image_size} pixels, the data yields "
                 f"{width}x{height}: give data.init_args.image_size and model.init_args.image_size the same value"
             )
-        return self.infer(image)
+        return self.infer(observed)
 
     def _evaluate(self, stage: str, batch: HandBatch) -> HandPrediction:
-        output = self._infer(batch.image)
+        output = self._infer(self.observe(batch))
         self._log_losses(stage, self.losses(output, batch), len(batch))
         prediction = self.predict(output)
         joints = batch.joints_cam - batch.joints_cam[:, :1]

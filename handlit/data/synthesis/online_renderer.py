@@ -14,6 +14,7 @@ from handlit.data.synthesis.renderer import HAND, OBJECT, Placed, PlacedObject, 
 from handlit.data.synthesis.solids import SOLID_KINDS, Solid, sample_solid
 from handlit.geometry.crops import inside
 from handlit.hand.layer import HandLayer
+from handlit.hand.proportions import NUM_BONES
 from handlit.render import depth_test
 from handlit.render.visibility import joints_seen
 from handlit.types import OPTIONAL_LABELS, HandBatch
@@ -94,13 +95,15 @@ class OnlineRenderer(nn.Module):
             vertices_cam=vertices.contiguous(),
             joints_2d=joints_2d,
             confidence=torch.ones_like(joints_2d[..., 0]),
+            detected=torch.zeros(batch, 21, 3, device=device),
             visible=joints_seen(joints, vertices, self.hand.faces, seen) & inside(joints_2d, size),
             vertices_visible=seen,
             pose=scene.pose,
             betas=scene.person.betas,
+            ratios=torch.ones(batch, NUM_BONES, device=device),
             hand_mask=parts == HAND,
             object_mask=parts == OBJECT,
-            valid={name: torch.ones(batch, dtype=torch.bool, device=device) for name in OPTIONAL_LABELS},
+            valid={name: torch.full((batch,), name != "detected", device=device) for name in OPTIONAL_LABELS},
         )
 
     def place(self, online: OnlineScene) -> tuple[Placed, Tensor]:

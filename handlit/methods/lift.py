@@ -1,0 +1,196 @@
+"""Lift: 2D joints to a distribution over hands, learned from hands that are never rendered."""
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import roma
+import torch
+from torch import Tensor
+from torch.distributions import Normal
+
+from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates
+from handlit.errors import check_choice, check_number
+from handlit.geometry.cameras import project
+from handlit.geometry.viewing_ray import view_hand
+from handlit.hand.joint_angles import JointAngles
+from handlit.hand.layer import HandLayer
+from handlit.hand.loading import load_hand
+from handlit.losses.reduction import masked_mean
+from handlit.methods.learned import LearnedMethod
+from handlit.methods.method import Losses
+from handlit.metrics.functional import MILLIMETRES_PER_METRE
+from handlit.models.lift import LiftNetwork
+from handlit.skeleton import TipConvention
+from handlit.types import HandBatch, HandPrediction
+
+
+class DetectedJoints(NamedTuple):
+    """What the method sees of right hands.
+
+    Attributes:
+        joints_2d: (B, 21, 2) pixels.
+        confidence: (B, 21) in [0, 1]; 0 for a joint that was not found.
+        intrinsics: (B, 3, 3) of the same pixels, without skew.
+    """
+
+    joints_2d: Tensor
+    confidence: Tensor
+    intrinsics: Tensor
+
+
+@dataclass
+class LiftWeights:
+    """Weights of the loss terms.
+
+    Attributes:
+        rotation: Negative log-likelihood of the global rotation, per nat.
+        hand: The same of joint angles, shape, proportions and camera.
+        definition: The same of the joints beside the hand model's.
+        joints: Mean distance of the point estimate's joints from the true ones, per millimetre, wrist at the origin, in
+            the orientation of the mixture that is most likely the true one.
+        reprojection: Mean distance of its projection from the true 2D joints, per hundredth of the joints' box.
+    """
+
+    rotation: float = 1.0
+    hand: float = 1.0
+    definition: float = 1.0
+    joints: float = 1.0
+    reprojection: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, weight in vars(self).items():
+            check_number(name, weight, least=0)
+
+
+class Lift(LearnedMethod[LiftedHands]):
+    """Maximises the likelihood of hands given their 2D joints, and fits the point estimate.
+
+    What is seen are 2D joints with confidences, and the camera; not the image. Where a batch has no detected joints its
+    2D labels stand for them. Hands are learned from where pose, shape and place are known.
+
+    Args:
+        network: The network.
+        mano_path: MANO file or folder; the stand-in hand without it.
+        tips: Vertices that stand for the finger tips in the dataset's labels.
+        image_size: Side of the square crops that a dataset states its 2D joints in, pixels; any serves.
+        weights: Of the loss terms.
+        learning_rate: Of Adam; the highest one for ``one_cycle``.
+        **optimizer: Schedule, see `LearnedMethod`.
+    """
+
+    def __init__(
+        self,
+        network: LiftNetwork,
+        mano_path: str | None = None,
+        tips: TipConvention = "ho3d",
+        image_size: int = 224,
+        weights: LiftWeights | None = None,
+        learning_rate: float = 1e-3,
+        **optimizer: Any,
+    ) -> None:
+        super().__init__(image_size, learning_rate, **optimizer)
+        check_choice("tips", tips, TipConvention)
+        self.network = network
+        self._hand = HandLayer(load_hand(mano_path), pose_space="matrix", tips=tips)
+        self._angles = JointAngles()
+        self.weights = weights or LiftWeights()
+
+    @property
+    def hand(self) -> HandLayer:
+        """Hand layer that turns parameters into hands."""
+        return self._hand
+
+    def observe(self, batch: HandBatch) -> DetectedJoints:
+        """Detected joints, or the 2D labels where there are none."""
+        has_labels = batch.valid["joints_2d"][:, None]
+        seen = torch.where(batch.valid["visible"][:, None], batch.visible & has_labels, has_labels)
+        labels = torch.cat([batch.joints_2d, seen.to(batch.joints_2d)[..., None]], -1)
+        joints = torch.where(batch.valid["detected"][:, None, None], batch.detected, labels)
+        return DetectedJoints(joints[..., :2], joints[..., 2], batch.intrinsics)
+
+    def infer(self, observed: DetectedJoints) -> LiftedHands:
+        """Distribution over hands for their 2D joints."""
+        joints_2d, confidence, intrinsics = observed
+        known = (confidence > 0) & joints_2d.isfinite().all(-1)
+        view = view_hand(joints_2d, known, intrinsics)
+        output = self.network(view, confidence)
+        return LiftedHands(output.rotation, output.hands, output.residual, self.hand, self._angles, view)
+
+    def losses(self, output: LiftedHands, batch: HandBatch) -> Losses:
+        """Weighted sum of the terms of `LiftWeights`; hands that lack a label are ignored."""
+        weights, view = self.weights, output.view
+        labelled = batch.valid["pose"] & batch.valid["betas"] & batch.valid["root_cam"] & batch.valid["joints_cam"]
+        rotation = view.rotation.mT @ roma.rotvec_to_rotmat(batch.pose[:, :3])
+        joints = view.to_view(batch.joints_cam - batch.root_cam[:, None])
+        with torch.no_grad():
+            hand = self._true_hand(output, batch)
+            model = output.model_joints(hand, rotation)
+        mean, log_scale = output.residual_at(model, hand.root)
+        definition = Normal(mean, log_scale.exp()).log_prob(joints - model)[:, 1:].sum((1, 2))
+
+        estimate = output.at(output.rotation.means[torch.arange(len(batch)), self._likely(output, rotation)])
+        error = (view.to_view(estimate.joints_root[:, 0]) - joints).norm(dim=-1)
+        focal = batch.intrinsics[:, (0, 1), (0, 1)].mean(1)
+        true_2d = torch.where(labelled[:, None, None], project(batch.joints_cam, batch.intrinsics), 0.0)
+        distance = (estimate.joints_2d[:, 0] - true_2d).norm(dim=-1) / (focal * view.size)[:, None]
+        terms = {
+            "rotation": -output.rotation.log_prob(rotation),
+            "hand": -output.flow(rotation).log_prob(to_coordinates(hand, view)),
+            "definition": -definition,
+            "joints": MILLIMETRES_PER_METRE * error.mean(1),
+            "reprojection": 100 * distance.mean(1),
+        }
+        means = {name: masked_mean(term, labelled) for name, term in terms.items()}
+        total = torch.stack([getattr(weights, name) * mean for name, mean in means.items()]).sum()
+        return Losses(total, means)
+
+    def predict(self, output: LiftedHands) -> HandPrediction:
+        """The centre of the distribution; scales are those of its draws."""
+        centre = output.centre()
+        assert centre.vertices_root is not None and centre.pose is not None and centre.betas is not None
+        vertex_scale, joint_scale = output.scales()
+        coordinates = output.flow(output.rotation.centre[None]).tempered(0).centre
+        root = output.view.to_camera(output.parameters(coordinates[0]).root[:, None])
+        focal = output.view.intrinsics[:, (0, 1), (0, 1)].prod(1).sqrt()
+        return HandPrediction(
+            vertices_root=centre.vertices_root[:, 0],
+            joints_root=centre.joints_root[:, 0],
+            joints_2d=centre.joints_2d[:, 0],
+            vertex_scale=vertex_scale,
+            joint_scale=joint_scale,
+            camera=torch.cat([(focal / root[:, 0, 2])[:, None], centre.joints_2d[:, 0, 0]], 1),
+            distribution=output,
+            pose=centre.pose[:, 0],
+            betas=centre.betas[:, 0],
+            root_cam=root[:, 0],
+        )
+
+    @torch.no_grad()
+    def lift(self, joints_2d: Tensor, confidence: Tensor, intrinsics: Tensor) -> HandPrediction:
+        """Hands of detected joints; right hands only.
+
+        Args:
+            joints_2d: (B, 21, 2) pixels.
+            confidence: (B, 21) in [0, 1], 0 for a joint that was not found.
+            intrinsics: (B, 3, 3) of the same pixels.
+
+        Returns:
+            The prediction, in the axes of the camera and the pixels of the joints.
+        """
+        return self(DetectedJoints(joints_2d, confidence, intrinsics))
+
+    def _true_hand(self, output: LiftedHands, batch: HandBatch) -> LiftedHand:
+        """The parameters that the labels state, in the virtual camera's frame."""
+        fingers = roma.rotvec_to_rotmat(batch.pose[:, 3:].unflatten(1, (15, 3)))
+        ratios = torch.where(batch.valid["ratios"][:, None], batch.ratios, 1.0)
+        # a hand without labels stands somewhere in front of the camera
+        placed = batch.valid["root_cam"] & (batch.root_cam[:, 2] > 0)
+        root = torch.where(placed[:, None], batch.root_cam, batch.root_cam.new_tensor([0.0, 0.0, 1.0]))
+        root = output.view.to_view(root[:, None])[:, 0]
+        return LiftedHand(self._angles.free(fingers), batch.betas, ratios, root)
+
+    @staticmethod
+    @torch.no_grad()
+    def _likely(output: LiftedHands, rotation: Tensor) -> Tensor:
+        """(B,) component of the mixture that most likely drew a rotation (B, 3, 3)."""
+        return (output.rotation.logits.log_softmax(-1) + output.rotation.component_log_prob(rotation)).argmax(-1)
