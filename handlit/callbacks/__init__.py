@@ -7,6 +7,7 @@ from handlit.callbacks.output.pictures import PredictionPictures
 from handlit.callbacks.output.predicted_scale import PredictedScale
 from handlit.callbacks.output.submission import SubmissionCallback
 from handlit.callbacks.output.validation_pictures import ValidationPictures
+from handlit.callbacks.output.weights_file import WeightsFile
 from handlit.callbacks.running.checkpoint_files import DurableCheckpoints
 from handlit.callbacks.running.csv_logger import ResumableCSVLogger
 from handlit.callbacks.running.ema import MovingAverage
@@ -36,4 +37,5 @@ __all__ = [
     "TexturedMeshes",
     "ValidationPictures",
     "WandbRun",
+    "WeightsFile",
 ]

@@ -24,7 +24,7 @@ from handlit.types import OPTIONAL_LABELS, HandBatch
 _MIDDLE = JOINTS.index("middle_1")
 #: Seeds of the hands that do not change from epoch to epoch.
 _FIXED = {"val": 7, "test": 11}
-_LABELS = {"root_cam", "joints_cam", "joints_2d", "detected", "pose", "betas", "ratios"}
+_LABELS = {"root_cam", "joints_cam", "joints_2d", "confidence", "detected", "pose", "betas", "ratios"}
 
 
 class _Numbers(Dataset[Tensor]):
@@ -131,6 +131,7 @@ class SyntheticJoints(HandDataModule):
             "root_cam": joints_cam[:, 0],
             "joints_cam": joints_cam,
             "joints_2d": _apply(transform, joints_2d),
+            "confidence": torch.ones(count, 21),
             "detected": detected,
             "pose": _pose(hands, self._angles),
             "betas": hands.betas,
@@ -138,9 +139,7 @@ class SyntheticJoints(HandDataModule):
         }
         size = (self.image_size, self.image_size)
         for name, (shape, dtype) in OPTIONAL_LABELS.items():
-            values.setdefault(
-                name, torch.zeros((1,) * (1 + len(shape or size)), dtype=dtype).expand(count, *(shape or size))
-            )
+            values.setdefault(name, torch.zeros((), dtype=dtype).expand(count, *(shape or size)))
         return HandBatch(
             key=[f"joints/{seed}/{i}" for i in index.tolist()],
             index=index,

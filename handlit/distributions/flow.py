@@ -25,7 +25,7 @@ _NEGATIVE_SLOPE = 0.01
 Projected = Any
 
 
-#: (B, C), or its parts (..., B, C_i), whose leading shapes broadcast: what is drawn first conditions what is drawn next.
+#: (B, C), or parts (..., B, C_i) whose leading shapes broadcast: what is drawn first conditions what is drawn next.
 Condition = Tensor | tuple[Tensor, ...]
 
 
@@ -126,8 +126,8 @@ class Shuffle(nn.Module):
     def __init__(self, features: int, seed: int) -> None:
         super().__init__()
         order = torch.randperm(features, generator=torch.Generator().manual_seed(seed))
-        self.register_buffer("order", order, persistent=False)
-        self.register_buffer("back", order.argsort(), persistent=False)
+        # saved with the weights, which mean nothing in another order
+        self.register_buffer("order", order)
 
     def project(self, condition: Condition) -> None:
         """Nothing: the order is fixed."""
@@ -138,7 +138,7 @@ class Shuffle(nn.Module):
 
     def inverse(self, y: Tensor, projected: None) -> tuple[Tensor, Tensor]:
         """Undo `forward`."""
-        return y[..., self.back], y.new_zeros(())
+        return y[..., self.order.argsort()], y.new_zeros(())
 
 
 class ConditionedAffine(nn.Module):

@@ -2,7 +2,8 @@
 
 from handlit.methods.amvur import AMVUR
 from handlit.methods.deterministic import Deterministic
+from handlit.methods.lift import Lift
 from handlit.methods.mean_hand import MeanHand
 from handlit.methods.mhentropy import MHEntropy
 
-__all__ = ["AMVUR", "Deterministic", "MHEntropy", "MeanHand"]
+__all__ = ["AMVUR", "Deterministic", "Lift", "MHEntropy", "MeanHand"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Normal
 
 from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates
-from handlit.errors import check_choice, check_number
+from handlit.errors import InputError, check_choice, check_number
 from handlit.geometry.cameras import project
 from handlit.geometry.viewing_ray import view_hand
 from handlit.hand.joint_angles import JointAngles
@@ -20,6 +20,8 @@ from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.metrics.functional import MILLIMETRES_PER_METRE
 from handlit.models.lift import LiftNetwork
+from handlit.models.lift_weights import SHIPPED, SHIPPED_SHA256, read_lift
+from handlit.program import program
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction
 
@@ -102,9 +104,8 @@ class Lift(LearnedMethod[LiftedHands]):
 
     def observe(self, batch: HandBatch) -> DetectedJoints:
         """Detected joints, or the 2D labels where there are none."""
-        has_labels = batch.valid["joints_2d"][:, None]
-        seen = torch.where(batch.valid["visible"][:, None], batch.visible & has_labels, has_labels)
-        labels = torch.cat([batch.joints_2d, seen.to(batch.joints_2d)[..., None]], -1)
+        seen = batch.visible | ~batch.valid["visible"][:, None]
+        labels = torch.cat([batch.joints_2d, (seen * batch.weight_2d)[..., None]], -1)
         joints = torch.where(batch.valid["detected"][:, None, None], batch.detected, labels)
         return DetectedJoints(joints[..., :2], joints[..., 2], batch.intrinsics)
 
@@ -147,7 +148,9 @@ class Lift(LearnedMethod[LiftedHands]):
     def predict(self, output: LiftedHands) -> HandPrediction:
         """The centre of the distribution; scales are those of its draws."""
         centre = output.centre()
-        assert centre.vertices_root is not None and centre.pose is not None and centre.betas is not None
+        assert centre.vertices_root is not None
+        assert centre.pose is not None
+        assert centre.betas is not None
         vertex_scale, joint_scale = output.scales()
         coordinates = output.flow(output.rotation.centre[None]).tempered(0).centre
         root = output.view.to_camera(output.parameters(coordinates[0]).root[:, None])
@@ -194,3 +197,20 @@ class Lift(LearnedMethod[LiftedHands]):
     def _likely(output: LiftedHands, rotation: Tensor) -> Tensor:
         """(B,) component of the mixture that most likely drew a rotation (B, 3, 3)."""
         return (output.rotation.logits.log_softmax(-1) + output.rotation.component_log_prob(rotation)).argmax(-1)
+
+
+def shipped_lift(mano_path: str | None = None) -> Lift:
+    """The method with the package's own weights, for evaluation; they are of the stand-in hand.
+
+    Args:
+        mano_path: Must be None: a MANO hand has other shape coefficients.
+
+    Raises:
+        InputError: A MANO file is given, or the weights are damaged.
+    """
+    if mano_path is not None:
+        raise InputError(
+            "the package's weights are of the stand-in hand; train them for yours: "
+            f"{program()} fit --config experiment/lift --mano_path {mano_path}, and give that run"
+        )
+    return Lift(read_lift(SHIPPED, SHIPPED_SHA256)).eval()

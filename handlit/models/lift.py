@@ -94,13 +94,18 @@ class LiftNetwork(nn.Module):
         hidden: Width inside the flow's networks.
         couplings: Of the flow.
         components: Orientations of the mixture.
+
+    Attributes:
+        settings: The arguments by name.
     """
+
+    start: Tensor
 
     def __init__(
         self,
         width: int = 384,
         blocks: int = 3,
-        features: int = 192,
+        features: int = 176,
         hidden: int = 128,
         couplings: int = 8,
         components: int = 6,
@@ -109,7 +114,10 @@ class LiftNetwork(nn.Module):
         settings = {"width": width, "blocks": blocks, "features": features, "hidden": hidden, "couplings": couplings}
         for name, value in {**settings, "components": components}.items():
             check_number(name, value, least=1, whole=True)
-        self.components = components
+        self.settings = {**settings, "components": components}
+        # orientations that start apart from each other
+        start = torch.randn(components, 6, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("start", start)
         self.inner = nn.Linear(_INPUTS, width)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(blocks)), nn.LayerNorm(width))
         self.feature = nn.Linear(width, features)
@@ -145,14 +153,12 @@ class LiftNetwork(nn.Module):
         return 0.003 * mean, 3 * (log_scale / 3).tanh() + _LOG_MILLIMETRES
 
     def _rotation(self, hidden: Tensor) -> RotationMixture:
-        values = self.orientation(hidden).unflatten(1, (self.components, 13))
+        values = self.orientation(hidden).unflatten(1, (-1, 13))
         logits, columns, log_scale, below = values.split((1, 6, 3, 3), -1)
-        # rotations that start apart from each other
-        start = torch.randn(self.components, 6, generator=torch.Generator().manual_seed(0)).to(columns)
         scale = torch.diag_embed((3 * (log_scale / 3).tanh() - 1).exp())
         row, column = torch.tril_indices(3, 3, -1, device=scale.device)
         scale[..., row, column] = 0.3 * below
-        return RotationMixture(logits[..., 0], columns_to_matrix(columns + start), scale)
+        return RotationMixture(logits[..., 0], columns_to_matrix(columns + self.start), scale)
 
 
 #: Spread of joint definitions that the network starts from: e^-6, 2.5 mm.

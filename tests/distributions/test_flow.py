@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from handlit.distributions.flow import ConditionalFlow, ConditionedMLP
-from handlit.distributions.realnvp import ConditionalRealNVP
+from handlit.distributions.flow import ConditionalFlow, ConditionedAffine, ConditionedMLP, Shuffle
+from handlit.distributions.realnvp import AffineCoupling, ConditionalRealNVP
 from handlit.distributions.spline_flow import ConditionalSplineFlow
 from handlit.errors import InputError
 
@@ -31,7 +31,13 @@ def spline(features: int = 5) -> ConditionalFlow:
     return flow
 
 
-@pytest.fixture(params=[realnvp, spline])
+def mixed(features: int = 5) -> ConditionalFlow:
+    """All steps that there are."""
+    first, second = (AffineCoupling(features, 4, (16, 16), freeze_first) for freeze_first in (False, True))
+    return ConditionalFlow(features, [first, Shuffle(features, 3), second, ConditionedAffine(features, 4, 16)])
+
+
+@pytest.fixture(params=[realnvp, spline, mixed])
 def build(request: pytest.FixtureRequest) -> Builder:
     torch.manual_seed(0)
     return lambda **settings: request.param(**settings).double()
@@ -42,6 +48,19 @@ def test_the_way_back_is_the_inverse_and_its_log_density_the_same(build: Builder
     x, log_prob = distribution.rsample_with_log_prob((7, 2))
     assert x.shape == (7, 2, 3, 5)
     torch.testing.assert_close(distribution.log_prob(x), log_prob, atol=1e-10, rtol=0)
+
+
+def test_a_condition_in_parts_is_the_same_as_in_one(build: Builder) -> None:
+    flow = build()
+    image, drawn = torch.randn(3, 1, dtype=torch.float64), torch.randn(7, 3, 3, dtype=torch.float64)
+    z = torch.randn(7, 3, 5, dtype=torch.float64)
+    parts = flow((image, drawn))
+    assert parts.batch_shape == (7, 3)
+    for number in range(7):
+        whole = flow(torch.cat([image, drawn[number]], 1))
+        torch.testing.assert_close(parts.push(z)[0][number], whole.push(z[number])[0])
+        torch.testing.assert_close(parts.log_prob(z)[number], whole.log_prob(z[number]))
+    assert parts.centre.shape == (7, 3, 5)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 0.7])

@@ -163,7 +163,7 @@ def _predictions(
         # where the data module computes labels of the whole batch
         batch = trainer.strategy.batch_to_device(batch)
         with trainer.precision_plugin.forward_context():
-            prediction = pl_module(batch.image)
+            prediction = pl_module(pl_module.observe(batch))
         yield batch, prediction
 
 
