@@ -173,6 +173,7 @@ class Hypotheses:
             Comparable between the hypotheses of an image, not between methods.
         pose: (B, S, 48) axis-angle as in `HandBatch.pose`, if the method draws poses.
         betas: (B, S, 10) shape coefficients, if the method has them.
+        root_cam: (B, S, 3) wrist in the camera frame, metres, if the method draws one.
     """
 
     joints_root: Tensor
@@ -181,6 +182,7 @@ class Hypotheses:
     log_prob: Tensor | None = None
     pose: Tensor | None = None
     betas: Tensor | None = None
+    root_cam: Tensor | None = None
 
 
 class HandDistribution(Protocol):

@@ -11,6 +11,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+#: Extent of a hand along the longer side of its box, metres, where the joints do not tell.
+USUAL_SIZE_M = 0.14
+#: How far that is trusted, in joints at the edge of the box.
+_TRUST = 1e-3
 #: Smallest extent of a hand in the virtual camera's image plane: joints that all fall on one point have none.
 _MIN_SIZE = 1e-4
 
@@ -36,14 +40,45 @@ class HandView:
     intrinsics: Tensor
 
     def project(self, points: Tensor) -> Tensor:
-        """Points (..., B, N, 3) in the virtual camera's frame to its box-normalised coordinates (..., B, N, 2)."""
-        plane = points[..., :2] / points[..., 2:].clamp(min=1e-3)
+        """Points (..., B, N, 3) in the virtual camera's frame to its box-normalised coordinates (..., B, N, 2).
+
+        A point nearer than a tenth of where a hand of this size usually is, or behind the camera, is moved there.
+        """
+        nearest = 0.1 * USUAL_SIZE_M / self.size[:, None]
+        plane = points[..., :2] / torch.maximum(points[..., 2], nearest)[..., None]
         return (plane - self.centre[:, None]) / self.size[:, None, None]
 
     def unproject(self, points: Tensor, depth: Tensor) -> Tensor:
         """Box-normalised points (..., B, 2) at depths (..., B) to the virtual camera's frame (..., B, 3)."""
         plane = points * self.size[:, None] + self.centre
         return torch.cat([plane, torch.ones_like(plane[..., :1])], -1) * depth[..., None]
+
+    def fit_root(self, points_root: Tensor) -> Tensor:
+        """Where a hand stands whose joints look most like those that were seen.
+
+        Least squares over ``x + tx - u (z + tz) = 0`` and the same for v, which is linear in the root ``(tx, ty, tz)``;
+        see `cameras.fit_root`. Joints that leave the distance open, as a single one does, leave it near
+        `USUAL_SIZE_M`, the extent of a hand.
+
+        Args:
+            points_root: (..., B, 21, 3) in the virtual camera's axes, wrist at the origin, metres.
+
+        Returns:
+            (..., B, 3) in the virtual camera's frame, metres.
+        """
+        weight = self.known.to(points_root.dtype)[..., None]
+        plane = weight * (self.points * self.size[:, None, None] + self.centre[:, None])
+        away = weight * points_root[..., :2] - plane * points_root[..., 2:]
+        usual = USUAL_SIZE_M / self.size
+        # normal equations: the sums over joints of the products of (1, 0, -u) and (0, 1, -v)
+        count, mean = weight.sum((-1, -2)), plane.sum(-2)
+        square = plane.square().sum((-1, -2)) + _TRUST * self.size.square()
+        moved = away.sum(-2)
+        along = (plane * away).sum((-1, -2)) + _TRUST * self.size.square() * usual
+        count = count.clamp(min=1)
+        depth = (along - (mean * moved).sum(-1) / count) / (square - mean.square().sum(-1) / count)
+        depth = depth.clamp(min=usual / 3, max=3 * usual)
+        return torch.cat([(mean * depth[..., None] - moved) / count[..., None], depth[..., None]], -1)
 
     def to_camera(self, points: Tensor) -> Tensor:
         """Points (..., B, N, 3) from the virtual camera's axes to the camera's."""

@@ -6,11 +6,9 @@ from typing import Any, NamedTuple
 import roma
 import torch
 from torch import Tensor
-from torch.distributions import Normal
 
-from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates
+from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates, to_place
 from handlit.errors import InputError, check_choice, check_number
-from handlit.geometry.cameras import project
 from handlit.geometry.viewing_ray import view_hand
 from handlit.hand.joint_angles import JointAngles
 from handlit.hand.layer import HandLayer
@@ -46,7 +44,8 @@ class LiftWeights:
 
     Attributes:
         rotation: Negative log-likelihood of the global rotation, per nat.
-        hand: The same of joint angles, shape, proportions and camera.
+        hand: The same of joint angles, shape and proportions.
+        place: The same of where the hand is.
         definition: The same of the joints beside the hand model's.
         joints: Mean distance of the point estimate's joints from the true ones, per millimetre, wrist at the origin, in
             the orientation of the mixture that is most likely the true one.
@@ -55,6 +54,7 @@ class LiftWeights:
 
     rotation: float = 1.0
     hand: float = 1.0
+    place: float = 1.0
     definition: float = 1.0
     joints: float = 1.0
     reprojection: float = 1.0
@@ -115,7 +115,9 @@ class Lift(LearnedMethod[LiftedHands]):
         known = (confidence > 0) & joints_2d.isfinite().all(-1)
         view = view_hand(joints_2d, known, intrinsics)
         output = self.network(view, confidence)
-        return LiftedHands(output.rotation, output.hands, output.residual, self.hand, self._angles, view)
+        return LiftedHands(
+            output.rotation, output.hands, output.camera, output.definition, self.hand, self._angles, view
+        )
 
     def losses(self, output: LiftedHands, batch: HandBatch) -> Losses:
         """Weighted sum of the terms of `LiftWeights`; hands that lack a label are ignored."""
@@ -123,23 +125,24 @@ class Lift(LearnedMethod[LiftedHands]):
         labelled = batch.valid["pose"] & batch.valid["betas"] & batch.valid["root_cam"] & batch.valid["joints_cam"]
         rotation = view.rotation.mT @ roma.rotvec_to_rotmat(batch.pose[:, :3])
         joints = view.to_view(batch.joints_cam - batch.root_cam[:, None])
+        hand, root = self._true_hand(batch), self._true_root(output, batch)
         with torch.no_grad():
-            hand = self._true_hand(output, batch)
             model = output.model_joints(hand, rotation)
-        mean, log_scale = output.residual_at(model, hand.root)
-        definition = Normal(mean, log_scale.exp()).log_prob(joints - model)[:, 1:].sum((1, 2))
+        definition = output.defined(model, root).log_prob(joints)[:, 1:].sum((1, 2))
+        place = output.place(model).log_prob(to_place(root, view)).sum(1)
 
         estimate = output.at(output.rotation.means[torch.arange(len(batch)), self._likely(output, rotation)])
         error = (view.to_view(estimate.joints_root[:, 0]) - joints).norm(dim=-1)
-        focal = batch.intrinsics[:, (0, 1), (0, 1)].mean(1)
-        true_2d = torch.where(labelled[:, None, None], project(batch.joints_cam, batch.intrinsics), 0.0)
-        distance = (estimate.joints_2d[:, 0] - true_2d).norm(dim=-1) / (focal * view.size)[:, None]
+        shown = view.to_view(estimate.joints_root[:, 0]) + view.to_view(estimate.root_cam)
+        distance = (view.project(shown) - view.project(joints + root[:, None])).norm(dim=-1)
         terms = {
             "rotation": -output.rotation.log_prob(rotation),
-            "hand": -output.flow(rotation).log_prob(to_coordinates(hand, view)),
+            "hand": -output.flow(rotation).log_prob(to_coordinates(hand)),
+            "place": -place,
             "definition": -definition,
             "joints": MILLIMETRES_PER_METRE * error.mean(1),
-            "reprojection": 100 * distance.mean(1),
+            # a hand that is far off learns from its joints in space
+            "reprojection": 100 * distance.clamp(max=0.5).mean(1),
         }
         means = {name: masked_mean(term, labelled) for name, term in terms.items()}
         total = torch.stack([getattr(weights, name) * mean for name, mean in means.items()]).sum()
@@ -151,9 +154,9 @@ class Lift(LearnedMethod[LiftedHands]):
         assert centre.vertices_root is not None
         assert centre.pose is not None
         assert centre.betas is not None
+        assert centre.root_cam is not None
         vertex_scale, joint_scale = output.scales()
-        coordinates = output.flow(output.rotation.centre[None]).tempered(0).centre
-        root = output.view.to_camera(output.parameters(coordinates[0]).root[:, None])
+        root = centre.root_cam[:, 0]
         focal = output.view.intrinsics[:, (0, 1), (0, 1)].prod(1).sqrt()
         return HandPrediction(
             vertices_root=centre.vertices_root[:, 0],
@@ -161,11 +164,11 @@ class Lift(LearnedMethod[LiftedHands]):
             joints_2d=centre.joints_2d[:, 0],
             vertex_scale=vertex_scale,
             joint_scale=joint_scale,
-            camera=torch.cat([(focal / root[:, 0, 2])[:, None], centre.joints_2d[:, 0, 0]], 1),
+            camera=torch.cat([(focal / root[:, 2])[:, None], centre.joints_2d[:, 0, 0]], 1),
             distribution=output,
             pose=centre.pose[:, 0],
             betas=centre.betas[:, 0],
-            root_cam=root[:, 0],
+            root_cam=root,
         )
 
     @torch.no_grad()
@@ -182,15 +185,18 @@ class Lift(LearnedMethod[LiftedHands]):
         """
         return self(DetectedJoints(joints_2d, confidence, intrinsics))
 
-    def _true_hand(self, output: LiftedHands, batch: HandBatch) -> LiftedHand:
-        """The parameters that the labels state, in the virtual camera's frame."""
+    def _true_hand(self, batch: HandBatch) -> LiftedHand:
+        """The parameters that the labels state."""
         fingers = roma.rotvec_to_rotmat(batch.pose[:, 3:].unflatten(1, (15, 3)))
         ratios = torch.where(batch.valid["ratios"][:, None], batch.ratios, 1.0)
-        # a hand without labels stands somewhere in front of the camera
+        return LiftedHand(self._angles.free(fingers), batch.betas, ratios)
+
+    @staticmethod
+    def _true_root(output: LiftedHands, batch: HandBatch) -> Tensor:
+        """The wrist in the virtual camera's frame; a hand without labels stands somewhere in front of the camera."""
         placed = batch.valid["root_cam"] & (batch.root_cam[:, 2] > 0)
         root = torch.where(placed[:, None], batch.root_cam, batch.root_cam.new_tensor([0.0, 0.0, 1.0]))
-        root = output.view.to_view(root[:, None])[:, 0]
-        return LiftedHand(self._angles.free(fingers), batch.betas, ratios, root)
+        return output.view.to_view(root[:, None])[:, 0]
 
     @staticmethod
     @torch.no_grad()

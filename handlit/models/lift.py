@@ -1,8 +1,8 @@
 """The network that lifts 2D joints to a distribution over hands.
 
-Three distributions in a row, each conditioned on the ones before: the global rotation (a mixture on SO(3)), the hand
-and its place (a flow over joint angles, shape, proportions and camera), and what is left between the model's joints
-and the detected ones' definition (a Gaussian for each joint).
+Four distributions in a row, each conditioned on the ones before: the global rotation (a mixture on SO(3)), the hand (a
+flow over joint angles, shape and proportions), its place and what is left between the model's joints and the labels'
+(Gaussians).
 
 References:
     Kolotouros et al., "Probabilistic Modeling for Human Mesh Recovery", ICCV 2021, https://arxiv.org/abs/2108.11944
@@ -17,14 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from handlit.distributions.flow import (
-    Condition,
     ConditionalFlow,
     ConditionedAffine,
     ConditionedMLP,
     FlowDistribution,
     Shuffle,
 )
-from handlit.distributions.lifted_hands import NUM_COORDINATES
+from handlit.distributions.lifted_hands import NUM_COORDINATES, Gaussian
 from handlit.distributions.realnvp import AffineCoupling
 from handlit.distributions.rotations import RotationMixture
 from handlit.errors import check_number
@@ -32,7 +31,6 @@ from handlit.geometry.viewing_ray import HandView
 from handlit.hand.kinematics import columns_to_matrix
 from handlit.skeleton import NUM_JOINTS
 
-_ROTATION = 9
 _INPUTS = 2 * NUM_JOINTS + NUM_JOINTS + 1
 
 
@@ -50,7 +48,7 @@ class _Residual(nn.Module):
 
 @dataclass(frozen=True)
 class LiftOutput:
-    """Distributions for a batch of hands, in the frame and units of a `HandView`.
+    """Distributions for a batch of hands, in the frame and units of a `HandView`; see `LiftedHands`.
 
     Attributes:
         view: The joints that were seen, and from where.
@@ -67,21 +65,27 @@ class LiftOutput:
     network: "LiftNetwork"
 
     def hands(self, rotation: Tensor) -> FlowDistribution:
-        """Distribution over the (..., B, 60) coordinates of hands of these rotations (..., B, 3, 3)."""
-        condition: Condition = (self.feature, rotation.flatten(-2))
-        return self.network.flow(condition)
+        """Distribution over the (..., B, 57) coordinates of hands of these rotations (..., B, 3, 3)."""
+        flat = torch.cat([self.view.points, torch.zeros_like(self.view.points[..., :1])], -1)
+        # what was seen, in the hand's own axes: how far fingers bend is to be read there
+        turned = torch.cat([(flat @ rotation).flatten(-2), rotation.flatten(-2)], -1)
+        network = self.network
+        context = network.context(turned, network.context.project(self.feature))
+        return network.flow((self.feature, F.silu(context)))
 
-    def residual(self, joints_2d: Tensor) -> tuple[Tensor, Tensor]:
-        """Where joints lie beside the hand model's.
+    def camera(self, gap: Tensor) -> Gaussian:
+        """`LiftedHands.camera`."""
+        mean, log_scale = self._beside(self.network.place, gap).chunk(2, -1)
+        return Gaussian(0.02 * mean, 3 * (log_scale / 3).tanh() + _LOG_PLACE)
 
-        Args:
-            joints_2d: (..., B, 21, 2) box-normalised projections of the model's joints.
+    def definition(self, gap: Tensor) -> Gaussian:
+        """`LiftedHands.definition`."""
+        mean, log_scale = self._beside(self.network.offset, gap).unflatten(-1, (NUM_JOINTS, 6)).chunk(2, -1)
+        return Gaussian(0.003 * mean, 3 * (log_scale / 3).tanh() + _LOG_DEFINITION)
 
-        Returns:
-            Mean and log standard deviation (..., B, 21, 3), metres, in the virtual camera's axes.
-        """
-        gap = torch.where(self.view.known[..., None], self.view.points - joints_2d, 0.0)
-        return self.network.joint_residual(gap, self.confidence, self.feature)
+    def _beside(self, network: ConditionedMLP, gap: Tensor) -> Tensor:
+        inputs = torch.cat([10 * gap.flatten(-2), self.confidence.expand(*gap.shape[:-1])], -1)
+        return network(inputs, network.project(self.feature))
 
 
 class LiftNetwork(nn.Module):
@@ -92,6 +96,7 @@ class LiftNetwork(nn.Module):
         blocks: Residual blocks of the encoder.
         features: C, width of the condition.
         hidden: Width inside the flow's networks.
+        context: Width of what a drawn rotation adds to the condition.
         couplings: Of the flow.
         components: Orientations of the mixture.
 
@@ -105,13 +110,15 @@ class LiftNetwork(nn.Module):
         self,
         width: int = 384,
         blocks: int = 3,
-        features: int = 176,
+        features: int = 128,
         hidden: int = 128,
+        context: int = 64,
         couplings: int = 8,
         components: int = 6,
     ) -> None:
         super().__init__()
-        settings = {"width": width, "blocks": blocks, "features": features, "hidden": hidden, "couplings": couplings}
+        settings = {"width": width, "blocks": blocks, "features": features, "hidden": hidden}
+        settings |= {"context": context, "couplings": couplings}
         for name, value in {**settings, "components": components}.items():
             check_number(name, value, least=1, whole=True)
         self.settings = {**settings, "components": components}
@@ -121,8 +128,11 @@ class LiftNetwork(nn.Module):
         self.inner = nn.Linear(_INPUTS, width)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(blocks)), nn.LayerNorm(width))
         self.feature = nn.Linear(width, features)
-        self.orientation = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, components * 13))
-        condition = features + _ROTATION
+        self.orientation = nn.Sequential(
+            nn.Linear(width, width // 2), nn.SiLU(), nn.Linear(width // 2, components * 13)
+        )
+        self.context = ConditionedMLP(3 * NUM_JOINTS + 9, features, (hidden,), context)
+        condition = features + context
         steps: list[AffineCoupling | Shuffle | ConditionedAffine] = []
         for i in range(couplings):
             coupling = AffineCoupling(NUM_COORDINATES, condition, (hidden, hidden), freeze_first=bool(i % 2))
@@ -130,6 +140,7 @@ class LiftNetwork(nn.Module):
         self.flow = ConditionalFlow(
             NUM_COORDINATES, [*steps, ConditionedAffine(NUM_COORDINATES, condition, 2 * hidden)]
         )
+        self.place = ConditionedMLP(3 * NUM_JOINTS, features, (hidden,), 6)
         self.offset = ConditionedMLP(3 * NUM_JOINTS, features, (hidden,), 6 * NUM_JOINTS)
 
     def forward(self, view: HandView, confidence: Tensor) -> LiftOutput:
@@ -145,13 +156,6 @@ class LiftNetwork(nn.Module):
             hidden = self.blocks(self.inner(inputs))
             return LiftOutput(view, confidence, self.feature(hidden), self._rotation(hidden), self)
 
-    def joint_residual(self, gap: Tensor, confidence: Tensor, feature: Tensor) -> tuple[Tensor, Tensor]:
-        """See `LiftOutput.residual`; the gap (..., B, 21, 2) is from the model's projections to the seen joints."""
-        inputs = torch.cat([10 * gap.flatten(-2), confidence.expand(*gap.shape[:-1])], -1)
-        values = self.offset(inputs, self.offset.project(feature)).unflatten(-1, (NUM_JOINTS, 6))
-        mean, log_scale = values.split(3, -1)
-        return 0.003 * mean, 3 * (log_scale / 3).tanh() + _LOG_MILLIMETRES
-
     def _rotation(self, hidden: Tensor) -> RotationMixture:
         values = self.orientation(hidden).unflatten(1, (-1, 13))
         logits, columns, log_scale, below = values.split((1, 6, 3, 3), -1)
@@ -161,5 +165,5 @@ class LiftNetwork(nn.Module):
         return RotationMixture(logits[..., 0], columns_to_matrix(columns + self.start), scale)
 
 
-#: Spread of joint definitions that the network starts from: e^-6, 2.5 mm.
-_LOG_MILLIMETRES = -6.0
+#: Spreads that the network starts from: of places, shares of the box; of joint definitions, metres.
+_LOG_PLACE, _LOG_DEFINITION = -4.0, -6.0

@@ -5,7 +5,14 @@ import roma
 import torch
 from torch import Tensor
 
-from handlit.distributions.lifted_hands import LiftedHands, from_coordinates, to_coordinates
+from handlit.distributions.lifted_hands import (
+    LiftedHands,
+    Noise,
+    from_coordinates,
+    from_place,
+    to_coordinates,
+    to_place,
+)
 from handlit.geometry.cameras import project
 from handlit.geometry.viewing_ray import view_hand
 from handlit.hand.joint_angles import JointAngles
@@ -19,7 +26,7 @@ INTRINSICS = torch.tensor([[500.0, 0, 320], [0, 500.0, 240], [0, 0, 1]])
 @pytest.fixture(scope="module")
 def hands() -> LiftedHands:
     torch.manual_seed(0)
-    network = LiftNetwork(width=32, blocks=1, features=16, hidden=16, couplings=4, components=3)
+    network = LiftNetwork(width=32, blocks=1, features=16, hidden=16, context=8, couplings=4, components=3)
     layer, angles = HandLayer(load_standin(), pose_space="matrix"), JointAngles()
     rotation = roma.random_rotmat(3)
     joints = layer.joints_only(angles.matrices(torch.randn(3, 27)), None, rotation)
@@ -28,19 +35,22 @@ def hands() -> LiftedHands:
     view = view_hand(project(joints, intrinsics), torch.ones(3, 21, dtype=torch.bool), intrinsics)
     with torch.no_grad():
         output = network(view, torch.ones(3, 21))
-    return LiftedHands(output.rotation, output.hands, output.residual, layer, angles, view)
+    return LiftedHands(output.rotation, output.hands, output.camera, output.definition, layer, angles, view)
 
 
-def coordinates(count: int = 5) -> Tensor:
-    return torch.randn(count, 3, 60, generator=torch.Generator().manual_seed(1))
+def noise(count: int) -> Noise:
+    torch.manual_seed(4)
+    shape = (count, 3)
+    return Noise(torch.rand(shape), *(torch.randn(*shape, *size) for size in ((3,), (57,), (3,), (21, 3))))
 
 
 @torch.no_grad()
 def test_coordinates_and_parameters_are_the_same_hand(hands: LiftedHands) -> None:
-    drawn = coordinates()
-    again = to_coordinates(from_coordinates(drawn, hands.view), hands.view)
-    torch.testing.assert_close(again, drawn, atol=1e-4, rtol=0)
-    assert from_coordinates(100 * drawn, hands.view).root.isfinite().all()
+    drawn, placed = noise(5).hand, noise(5).place
+    torch.testing.assert_close(to_coordinates(from_coordinates(drawn)), drawn, atol=1e-4, rtol=0)
+    torch.testing.assert_close(to_place(from_place(placed, hands.view), hands.view), placed, atol=1e-4, rtol=0)
+    assert from_coordinates(1000 * drawn).ratios.isfinite().all()
+    assert from_place(1000 * placed, hands.view).isfinite().all()
 
 
 @torch.no_grad()
@@ -59,22 +69,38 @@ def test_hypotheses_are_of_one_hand_in_every_field(hands: LiftedHands) -> None:
 
 
 @torch.no_grad()
-def test_log_density_is_the_sum_of_the_three_steps(hands: LiftedHands) -> None:
-    """Each step's density computed from what was drawn, backwards."""
-    torch.manual_seed(4)
-    share, turn = torch.rand(5, 3), torch.randn(5, 3, 3)
-    noise, offset = torch.randn(5, 3, 60), torch.randn(5, 3, 21, 3)
-    drawn = hands._push(share, turn, noise, offset, vertices=False)
-    rotation = hands.rotation.push(share, turn)
-    flow = hands.flow(rotation)
-    drawn_coordinates = flow.push(noise)[0]
-    hand = hands.parameters(drawn_coordinates)
-    model = hands.model_joints(hand, rotation)
-    mean, log_scale = hands.residual_at(model, hand.root)
-    beside = hands.view.to_view(drawn.joints_root.transpose(0, 1)) - model
-    definition = torch.distributions.Normal(mean, log_scale.exp()).log_prob(beside)[..., 1:, :].sum((-1, -2))
-    expected = hands.rotation.log_prob(rotation) + flow.log_prob(drawn_coordinates) + definition
-    torch.testing.assert_close(drawn.log_prob, expected.T, atol=0.05, rtol=1e-3)
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_log_density_is_the_sum_of_the_steps_read_backwards(hands: LiftedHands, temperature: float) -> None:
+    hands, numbers = hands.tempered(temperature), noise(5)
+    drawn = hands.push(numbers)
+    rotation = hands.view.rotation.mT @ roma.rotvec_to_rotmat(drawn.pose[..., :3].transpose(0, 1))
+    flow = hands.flow(rotation).tempered(temperature)
+    coordinates = flow.push(temperature * numbers.hand)[0]
+    model = hands.model_joints(from_coordinates(coordinates), rotation)
+    root = hands.view.to_view(drawn.root_cam.transpose(0, 1)[..., None, :])[..., 0, :]
+    place, defined = hands.place(model), hands.defined(model, root)
+    normal = torch.distributions.Normal
+    of_place = normal(place.mean, temperature * place.log_scale.exp()).log_prob(to_place(root, hands.view)).sum(-1)
+    joints = hands.view.to_view(drawn.joints_root.transpose(0, 1))
+    of_joints = normal(defined.mean, temperature * defined.log_scale.exp()).log_prob(joints)[..., 1:, :].sum((-1, -2))
+    of_rotation = hands.rotation.tempered(temperature).log_prob(rotation)
+    expected = of_rotation + flow.log_prob(coordinates) + of_place + of_joints
+    torch.testing.assert_close(drawn.log_prob, expected.T, atol=0.1, rtol=1e-3)
+
+
+@torch.no_grad()
+def test_hypotheses_stand_where_they_look_like_what_was_seen(hands: LiftedHands) -> None:
+    """Any hand, moved to where its joints fit best, and then by the little that its place is uncertain."""
+    drawn = hands.tempered(0.0).push(noise(8))
+    centre = drawn.joints_2d.mean((1, 2))
+    seen = project(hands.view.to_camera(_rays(hands)), hands.view.intrinsics).mean(1)
+    size = hands.view.size * hands.view.intrinsics[:, 0, 0]
+    assert ((centre - seen).norm(dim=-1) / size).max() < 0.15
+
+
+def _rays(hands: LiftedHands) -> Tensor:
+    """Points (B, 21, 3) along the rays of the joints that were seen."""
+    return hands.view.unproject(hands.view.points.transpose(0, 1), torch.ones(21, 3)).transpose(0, 1)
 
 
 @torch.no_grad()

@@ -67,3 +67,46 @@ def test_a_hand_of_which_nothing_is_known_is_finite() -> None:
     assert view.points.abs().max() == 0
     assert view.size.isfinite().all()
     torch.testing.assert_close(view.rotation, torch.eye(3).expand(4, 3, 3))
+
+
+def test_the_root_of_joints_that_were_seen_is_found() -> None:
+    points = joints()
+    known = torch.rand(4, 21, generator=torch.Generator().manual_seed(1)) < 0.7
+    view = seen(points, known)
+    root_relative = view.to_view(points - points[:, :1])
+    found = view.fit_root(root_relative)
+    torch.testing.assert_close(found, view.to_view(points[:, :1])[:, 0], atol=0.004, rtol=0)
+    # several hypotheses at once
+    torch.testing.assert_close(view.fit_root(root_relative.expand(3, 4, 21, 3)), found.expand(3, 4, 3))
+
+
+def test_the_root_is_the_least_squares_solution() -> None:
+    points = joints()
+    view = seen(points)
+    hand = view.to_view(points - points[:, :1]) + 0.01 * torch.randn(
+        4, 21, 3, generator=torch.Generator().manual_seed(5)
+    )
+    plane = view.points * view.size[:, None, None] + view.centre[:, None]
+    rows, right = [], []
+    for axis in range(2):
+        row = torch.zeros(4, 21, 3)
+        row[..., axis], row[..., 2] = 1, -plane[..., axis]
+        rows.append(row)
+        right.append(plane[..., axis] * hand[..., 2] - hand[..., axis])
+    trust = (1e-3**0.5 * view.size)[:, None]
+    last = torch.cat([torch.zeros(4, 2), trust], 1)[:, None]
+    system = torch.cat([*rows, last], 1)
+    wanted = torch.cat([*right, trust * (0.14 / view.size)[:, None]], 1)
+    solution = torch.linalg.lstsq(system, wanted[..., None]).solution[..., 0]
+    usual = 0.14 / view.size
+    inside = (solution[:, 2] > usual / 3) & (solution[:, 2] < 3 * usual)
+    assert inside.any()
+    torch.testing.assert_close(view.fit_root(hand)[inside], solution[inside], atol=1e-4, rtol=1e-3)
+
+
+def test_a_single_joint_leaves_the_distance_at_the_usual_one() -> None:
+    known = torch.zeros(4, 21, dtype=torch.bool)
+    known[:, 3] = True
+    view = seen(joints(), known)
+    found = view.fit_root(torch.zeros(4, 21, 3))
+    torch.testing.assert_close(found[:, 2], 0.14 / view.size, rtol=1e-3, atol=0)

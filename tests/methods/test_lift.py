@@ -48,7 +48,7 @@ def test_it_learns_and_leaves_the_package_s_kind_of_file(tmp_path: Path) -> None
     trainer.fit(lift, datamodule=data)
     after = lift.losses(lift.infer(lift.observe(labelled(64))), labelled(64))
     for name in ("rotation", "hand", "joints", "reprojection"):
-        assert after.terms[name] < before.terms[name] * (0.9 if before.terms[name] > 0 else 1.1)
+        assert after.terms[name] < 0.95 * before.terms[name]
     again = Lift(read_lift(tmp_path / "lift.safetensors")).eval()
     batch = labelled()
     with torch.no_grad():

@@ -47,7 +47,7 @@ class Population:
     shape: float = 1.0
     finger_length: float = 0.04
     bone_length: float = 0.03
-    definition_mm: float = 4.0
+    definition_mm: float = 3.0
     distance_m: tuple[float, float] = (0.25, 1.2)
     fov_deg: tuple[float, float] = (40.0, 80.0)
     assumed_camera: float = 0.4
