@@ -3,11 +3,13 @@
 from pathlib import Path
 
 from handlit.cli.verb_parser import VerbParser
+from handlit.demo.given_boxes import read_boxes
 from handlit.demo.records import Records
 from handlit.demo.run import Demo
 from handlit.demo.summary import summary
 from handlit.demo.viewer import write_viewer
 from handlit.errors import InputError, check_number
+from handlit.files import sha256
 from handlit.formats.media import find_media
 from handlit.landmarks import HandDetector, HandTracker
 from handlit.reconstruct import Reconstructor
@@ -24,9 +26,11 @@ def demo(arguments: list[str]) -> None:
         raise InputError("--viewer shows what --lines_only leaves out: give one of them")
     camera_of((1, 1), options.focal_px, options.fov_deg)
     media = find_media(options.inputs, leave_out=options.out)
+    boxes = {} if options.boxes is None else read_boxes(options.boxes)
     detector = HandDetector(options.threads)
     names = ("ckpt_path", "mano_path", "focal_px", "fov_deg", "hands", "smoothing", "max_frames")
-    records = Records(options.out, {name: getattr(options, name) for name in names})
+    digest = None if options.boxes is None else sha256(options.boxes)
+    records = Records(options.out, {**{name: getattr(options, name) for name in names}, "boxes": digest})
     task = Demo(
         options.out,
         Reconstructor(_method(options.ckpt_path), options.mano_path, detector=detector),
@@ -36,6 +40,7 @@ def demo(arguments: list[str]) -> None:
         smoothing=options.smoothing,
         files=not options.lines_only,
         max_frames=options.max_frames,
+        boxes=boxes,
     )
     try:
         task.run(media, records)
@@ -57,6 +62,7 @@ def _parser() -> VerbParser:
     parser.add_argument("--mano_path", help="MANO file or folder; the stand-in hand without it")
     parser.add_argument("--fov_deg", type=float, help="field of view across the longer side, degrees; 60 is assumed")
     parser.add_argument("--focal_px", type=float, help="focal length, pixels, in place of it")
+    parser.add_argument("--boxes", type=Path, metavar="JSON", help="where the hands of images are: docs/demo.md")
     parser.add_argument("--hands", type=int, default=2, metavar="N", help="hands that are followed in a video")
     parser.add_argument(
         "--no-smoothing", dest="smoothing", action="store_false", help="each frame of a video by itself"

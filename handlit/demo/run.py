@@ -1,7 +1,7 @@
 """Photographs, videos and webcams become hands in 3D: overlays, meshes, numbers and a line for each hand."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from handlit.demo.drawing import CELL, TITLES, frame_with_views, hand_row
+from handlit.demo.given_boxes import GivenHand, find_given
 from handlit.demo.records import Records
 from handlit.demo.tracks import Tracks
 from handlit.errors import InputError, describe
@@ -50,6 +51,7 @@ class Demo:
         smoothing: Smooth the hands of videos in time.
         files: Write more than the lines.
         max_frames: Of a video; all by default.
+        boxes: Where the hands of images are, by name; in images without an entry they are looked for.
 
     Attributes:
         skipped: Why files were left out, by name.
@@ -63,6 +65,7 @@ class Demo:
     smoothing: bool = True
     files: bool = True
     max_frames: int | None = None
+    boxes: Mapping[str, Sequence[GivenHand]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     _rows: list[list[np.ndarray]] = field(default_factory=list)
 
@@ -97,7 +100,14 @@ class Demo:
             image = read_image(media.path)
         except (InputError, OSError) as error:
             raise _UnreadableError(error) from error
-        hands = self.reconstructor(image, focal_px=self.focal_px, fov_deg=self.fov_deg)
+        given = self.boxes.get(media.name)
+        find = self.reconstructor.detector
+        try:
+            detected = find(image, None) if given is None else find_given(find, image, given)
+        except InputError as error:
+            raise _UnreadableError(InputError(f"{media.path}: {error}")) from error
+        intrinsics = camera_of((image.shape[1], image.shape[0]), self.focal_px, self.fov_deg)
+        hands = self.reconstructor.reconstruct(image, detected, intrinsics)
         if self.files and hands:
             rows = [hand_row(image, hand) for hand in hands]
             self._rows += rows[: SHEET_ROWS - len(self._rows)]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import trimesh
 
+from handlit.demo.given_boxes import GivenHand
 from handlit.demo.records import Records
 from handlit.demo.run import Demo
 from handlit.demo.summary import summary
@@ -57,7 +58,7 @@ class Scene:
 
     def detect(self, image: np.ndarray, boxes: np.ndarray | None = None) -> list[DetectedHand]:
         self.seen.append(image.shape)
-        return [] if image.shape[0] < 100 else [HAND, OTHER]
+        return [] if image.shape[0] < 100 or (boxes is not None and not len(boxes)) else [HAND, OTHER]
 
     def tracker(self) -> Callable[[np.ndarray], list[DetectedHand]]:
         return lambda image: [replace(hand, track=number) for number, hand in enumerate(self.detect(image), 1)]
@@ -251,3 +252,14 @@ def test_a_recording_of_a_webcam_ends_with_ctrl_c_and_is_not_overwritten(
     assert len(list(VideoReader(scene.out / "overlays" / f"{file_stem('webcam:0')}.mp4"))) == 3
     with pytest.raises(InputError, match="holds a recording of webcam:0 already"):
         demo.run(media, records)
+
+
+def test_given_boxes_say_where_the_hands_are(scene: Scene) -> None:
+    for name in ("a.png", "b.png"):
+        cv2.imwrite(str(scene.root / name), picture()[..., ::-1])
+    boxes = {"a.png": [GivenHand(np.array([60.0, 50, 180, 130]), None)] * 2, "b.png": []}
+    boxes["c.png"] = [GivenHand(np.array([600.0, 50, 700, 130]), None)]
+    cv2.imwrite(str(scene.root / "c.png"), picture()[..., ::-1])
+    demo, _ = scene.demo(boxes=boxes)
+    assert [line["file"] for line in lines(scene.out / "hands.jsonl")] == ["a.png", "a.png"]
+    assert "c.png: hand box" in demo.skipped["c.png"]
