@@ -57,6 +57,9 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     save_run(RunFolder(empty).hypothesis_table, other)
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
     assert "method a (40 images) and other (39 images)" in message
+    # before anything is read
+    message = refused(["compare", str(tmp_path / "gone"), "--out", str(empty)], capsys)
+    assert message.startswith(f"error: {empty}: is a directory")
     settings = np.array('{"format": 99, "label": "new"}')
     arrays: dict[str, Any] = {"settings": settings, "keys": other.keys, **other.columns}
     np.savez(RunFolder(empty).hypothesis_table, **arrays)

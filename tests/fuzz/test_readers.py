@@ -91,4 +91,6 @@ def test_meshes(tmp_path: Path) -> None:
 def test_images(flags: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype=np.uint8)
     valid = [cv2.imencode(ending, image)[1].tobytes() for ending in (".png", ".jpg", ".webp", ".bmp", ".tiff")]
+    options = [cv2.IMWRITE_JPEG_PROGRESSIVE, 1, cv2.IMWRITE_JPEG_RST_INTERVAL, 2]
+    valid.append(cv2.imencode(".jpg", image, options)[1].tobytes())
     fuzz(lambda content: decode(np.frombuffer(content, np.uint8), "x.png", flags), valid)

@@ -134,6 +134,25 @@ def test_lint_only(tmp_path: Path, truth: Path, capsys: pytest.CaptureFixture[st
     assert not (tmp_path / "out").exists()
 
 
+def test_where_nothing_can_be_written_nothing_is_computed(
+    tmp_path: Path, truth: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("handlit.scoring.score.read_ground_truth", lambda *_: pytest.fail("the ground truth is read"))
+    with pytest.raises(NotADirectoryError, match="file/out"):
+        score([tmp_path / "pred.zip"], truth, out=tmp_path / "file" / "out", console=quiet())
+
+
+def test_of_a_submission_for_many_more_images_little_is_read(
+    tmp_path: Path, truth: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("handlit.scoring.official.submission._SLACK", 0)
+    monkeypatch.setattr("handlit.scoring.official.submission._BYTES_EACH", 1000)
+    model = write_prediction(tmp_path / "pred.zip", "ho3d_v2", 0.003)
+    with pytest.raises(InputError, match=r"pred\.json: more than 0 MB of text, far more than these images need"):
+        score([model], truth, console=quiet())
+
+
 def test_freihand_and_another_topology(tmp_path: Path) -> None:
     truth = write_truth(tmp_path / "frei", "freihand", COUNT)
     hands = make_hands(COUNT, benchmark_named("freihand"))
