@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from handlit.reconstruct import Reconstructor
 
 # OpenCV reads this once, when it is imported; by its own limit a small file may reserve 3 GB. Phones: 108 million
-os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 26))
 
 __version__ = "0.2.0"
 

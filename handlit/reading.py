@@ -1,6 +1,7 @@
 """Reading files from strangers: what a file is by its first bytes, its content up to a limit, its text and its JSON."""
 
 import codecs
+import os
 import reprlib
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,8 @@ def read_bytes(path: Path, limit: int, expected: str) -> bytes:
         InputError: It is larger than what is `expected`, e.g. ``"a list of frames"``, can be.
     """
     with path.open("rb") as file:
-        content = file.read(limit + 1)
-    if len(content) > limit:
+        content = b"" if (large := os.fstat(file.fileno()).st_size > limit) else file.read(limit + 1)
+    if large or len(content) > limit:
         raise InputError(f"{path} has more than {limit / 1e6:.0f} MB, too much for {expected}: give the right file")
     return content
 

@@ -1,6 +1,7 @@
 """Own images as a data module; what lies on disk: `handlit.formats.folder`, docs/own_data.md."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -10,9 +11,10 @@ from typing_extensions import override
 
 from handlit.data.loading.datamodule import HandDataModule
 from handlit.errors import InputError, check_choice, check_number
+from handlit.files import leads_outside
 from handlit.formats.folder import FOLDER, read_annotations, read_folder, read_label_mask
 from handlit.formats.folder_hand import FolderSplit
-from handlit.formats.frame_table import FrameTable
+from handlit.formats.frame_table import FrameTable, check_array, check_columns
 from handlit.formats.images import read_image
 from handlit.formats.index import cached_arrays, fingerprint
 from handlit.geometry.crops import CropRule, share_in_image
@@ -71,7 +73,14 @@ class HandFolder(HandDataModule):
         files = [path, *(self.root / name for name in images)]
         settings = (self.assumed_fov_deg, self.allow_outside, self.lifted)
         identity = fingerprint(self.root, files, settings=f"{settings}")
-        columns = cached_arrays("hands", self.root, identity, lambda: read_folder(self.root, *settings))
+        expected = [name for name, hands in images.items() for _ in hands]
+
+        def check(columns: Mapping[str, np.ndarray], where: Path) -> None:
+            _check_index(columns, where, expected)
+            if not self.allow_outside and any(leads_outside(self.root, str(name)) for name in set(columns["masks"])):
+                raise InputError(f"{where} names masks outside of {self.root}")
+
+        columns = cached_arrays("hands", self.root, identity, lambda: read_folder(self.root, *settings), check)
         splits, assumed = columns.pop("splits"), columns.pop("camera_assumed")
         frames = FrameTable(**columns)
         _warn_of_boxes(path, frames)
@@ -101,6 +110,16 @@ class HandFolder(HandDataModule):
             (H, W, 3) uint8 RGB.
         """
         return torch.from_numpy(read_image(self.root / key.rsplit("#", 1)[0]))
+
+
+def _check_index(columns: Mapping[str, np.ndarray], where: Path, images: list[str]) -> None:
+    """Refuse an index, which may come with a stranger's folder, that is not of these images."""
+    frames = {name: column for name, column in columns.items() if name not in ("splits", "camera_assumed")}
+    check_columns(frames, where)
+    if not {"splits", "camera_assumed", "masks"} <= columns.keys() or columns["images"].tolist() != images:
+        raise InputError(f"{where} is the index of other images")
+    for name, kind in (("splits", "U"), ("camera_assumed", "b")):
+        check_array(columns[name], where / f"{name}.npy", kind, (len(images),))
 
 
 def _warn_of_boxes(path: Path, frames: FrameTable) -> None:

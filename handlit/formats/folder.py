@@ -25,7 +25,7 @@ from handlit.formats.folder_hand import LABELS, NUMBERS, check_hand, trusted_joi
 from handlit.formats.images import decode, read_bytes, read_image
 from handlit.geometry.cameras import fit_root
 from handlit.geometry.crops import assumed_intrinsics
-from handlit.reading import decode_text, parse_json, shown
+from handlit.reading import MAX_TEXT, decode_text, parse_json, shown
 from handlit.reading import read_bytes as read_content
 from handlit.skeleton import NUM_JOINTS, WRIST
 
@@ -33,8 +33,6 @@ from handlit.skeleton import NUM_JOINTS, WRIST
 NAMES = ("annotations.json", "boxes.json")
 EXAMPLE = '{"image.jpg": [{"hand": "right", "box": [x0, y0, x1, y1]}]}'
 
-#: Of the list: many thousand hands with every label that there is.
-MAX_LIST_BYTES = 1 << 28
 _HAND = re.compile(rb'"hand"\s*:')
 
 #: Values of a mask's pixels.
@@ -98,7 +96,7 @@ def read_hands(root: Path) -> tuple[Path, dict[str, Any]]:
     if len(present) > 1:
         raise InputError(f"{root} has both {NAMES[0]} and {NAMES[1]}: keep one of them, the format is the same")
     (path,) = present
-    content = read_content(path, MAX_LIST_BYTES, EXAMPLE)
+    content = read_content(path, MAX_TEXT, "a list of hands")
     images = parse_json(content, path, EXAMPLE)
     if not isinstance(images, dict) or not images:
         raise InputError(f"{path} must map at least one file name to its hands, as in {EXAMPLE}")

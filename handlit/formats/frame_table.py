@@ -1,7 +1,7 @@
 """The labels of a whole dataset as arrays, in memory or mapped from files."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from mmap import mmap
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,27 @@ import numpy as np
 
 from handlit.errors import InputError, one_line
 from handlit.reading import shown
+
+#: Kinds of numbers (NumPy's letters) and further dimensions of a table's columns; the others are floats of one row.
+_TEXTS = ("keys", "images", "masks", "depths", "object_names")
+_KINDS = dict.fromkeys(_TEXTS, "U") | {"image_sizes": "iu", "mirrored": "b", "visible": "i", "vertices_visible": "i"}
+_SHAPES: dict[str, tuple[int, ...]] = {
+    **dict.fromkeys((*_TEXTS, "mirrored"), ()),
+    "image_sizes": (2,),
+    "intrinsics": (3, 3),
+    "boxes": (4,),
+    "object_boxes": (4,),
+    "root_cam": (3,),
+    "joints_cam": (21, 3),
+    "joints_2d": (21, 2),
+    "joints_2d_confidence": (21,),
+    "vertices_cam": (778, 3),
+    "pose": (48,),
+    "betas": (10,),
+    "visible": (21,),
+    "vertices_visible": (778,),
+    "object_pose": (6,),
+}
 
 
 @dataclass(frozen=True)
@@ -104,6 +125,48 @@ def open_array(path: Path) -> np.ndarray:
     except Exception as error:
         raise InputError(f"{path} is damaged ({shown(one_line(error), 200)}): copy it again") from error
     return array
+
+
+def check_array(array: np.ndarray, where: Path, kinds: str, shape: tuple[int | None, ...]) -> None:
+    """Refuse an array of a file that is not what it should be.
+
+    Args:
+        array: It.
+        where: The file, for the message.
+        kinds: NumPy's letters of the kinds of numbers that are right.
+        shape: Of the array; None for any length.
+
+    Raises:
+        InputError: It is another one, or holds texts that are none.
+    """
+    fits = array.ndim == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
+    if not fits or (array.size and not (array.dtype.kind in kinds and array.dtype.isnative)):
+        wanted = ", ".join("N" if side is None else str(side) for side in shape)
+        raise InputError(
+            f"{where} holds an array {array.shape} of {shown(array.dtype)}, expected ({wanted}) of kind {kinds}: "
+            "pack the dataset again"
+        )
+    if array.dtype.kind == "U" and array.size and not _are_letters(array.view(np.uint32)):
+        raise InputError(f"{where} is damaged: it holds what is no text; copy it again")
+
+
+def _are_letters(codes: np.ndarray) -> bool:
+    """Whether numbers are those of characters; others end the process that makes a text of them."""
+    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes < 0x110000))).all())
+
+
+def check_columns(columns: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Refuse arrays of a folder's files that are no columns of a table; all have the length of ``keys``.
+
+    Raises:
+        InputError: One is missing that every table has, is not a column of a `FrameTable`, or is another array.
+    """
+    missing = [item.name for item in fields(FrameTable) if item.default is MISSING and item.name not in columns]
+    if unknown := [*missing, *(name for name in columns if name not in _SHAPES)]:
+        raise InputError(f"{folder} holds no table of labels: {shown(unknown[0])} is missing or unknown")
+    check_array(columns["keys"], folder / "keys.npy", "U", (None,))
+    for name, column in columns.items():
+        check_array(column, folder / f"{name}.npy", _KINDS.get(name, "fiu"), (len(columns["keys"]), *_SHAPES[name]))
 
 
 def _by_name(array: np.ndarray) -> np.ndarray | Path:

@@ -22,9 +22,11 @@ MaskReader = Callable[[Path], tuple[np.ndarray, np.ndarray | None]]
 DepthReader = Callable[[Path], np.ndarray]
 
 #: Bytes; raw 16-bit RGB of the largest image that OpenCV is allowed to decode.
-MAX_BYTES = 6 << 27
-#: Pixels that the scans of a JPEG may decode in all, 4096 added for each: a progressive one has about ten.
-MAX_SCANNED = 1 << 30
+MAX_BYTES = 6 << 26
+#: Scans of a JPEG, and pixels that they decode in all: a progressive one has about ten.
+MAX_SCANS, MAX_SCANNED = 100, 1 << 29
+#: Parts of a PNG; one of 400 MB has 50,000 of them.
+MAX_CHUNKS = 1_000_000
 #: A marker of a JPEG; within pixels' code 0xff is followed by 0, or by the marks of restarts, which hold nothing.
 _MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 #: What OpenCV decodes, as `wrong_kind` names it.
@@ -74,7 +76,7 @@ def decode(data: np.ndarray, name: Path | str, flags: int = cv2.IMREAD_UNCHANGED
         raise InputError(f"{title}: it is empty, download or unpack it again")
     if not _is_whole(data):
         raise InputError(f"{title}: it is cut short, unpack it again")
-    if _scanned(data) > MAX_SCANNED:
+    if _takes_long(data):
         raise InputError(f"{title}: its pixels come in more scans than any camera or program writes, save it anew")
     try:
         image = cv2.imdecode(data, flags)
@@ -93,11 +95,23 @@ def decode(data: np.ndarray, name: Path | str, flags: int = cv2.IMREAD_UNCHANGED
 
 def _is_whole(data: np.ndarray) -> bool:
     """Whether the end mark of a JPEG or PNG is there; True for what is neither, which the decoder judges."""
-    head, tail = data[:4].tobytes(), data[-12:].tobytes()
+    head, tail = data[:4].tobytes(), data[-2:].tobytes()
     if head == b"\x89PNG":
-        return b"IEND" in tail or b"IEND" in data.tobytes()
+        return _has_all_chunks(data.tobytes())
     # some cameras append to an image: then its end mark is inside
     return head[:2] != b"\xff\xd8" or tail.endswith(b"\xff\xd9") or _has_end_mark(data.tobytes())
+
+
+def _has_all_chunks(png: bytes) -> bool:
+    """Whether every part of a PNG up to the last lies in the file: a decoder takes memory for what a part says."""
+    position = 8
+    for _ in range(MAX_CHUNKS):
+        if position + 12 > len(png):
+            return False
+        if png[position + 4 : position + 8] == b"IEND":
+            return True
+        position += 12 + int.from_bytes(png[position : position + 4], "big")
+    return False
 
 
 def _has_end_mark(jpeg: bytes) -> bool:
@@ -111,24 +125,22 @@ def _has_end_mark(jpeg: bytes) -> bool:
     return False
 
 
-def _scanned(data: np.ndarray) -> int:
-    """Pixels that the scans of a JPEG decode in all, as `MAX_SCANNED` counts them; 0 for another file, or one scan.
-
-    A decoder takes time for each scan, however short it is in the file, and memory for all pixels of several.
-    """
-    if data[:2].tobytes() != b"\xff\xd8":
-        return 0
-    jpeg = data.tobytes()
+def _takes_long(data: np.ndarray) -> bool:
+    """Whether a JPEG has too many scans: each takes the decoder's time, however short it is in the file."""
+    jpeg = data.tobytes() if data[:2].tobytes() == b"\xff\xd8" else b""
     if jpeg.count(b"\xff\xda") < 2:
-        return 0
+        return False
     position, pixels, scans = 2, 0, 0
     while (found := _MARKER.search(jpeg, position)) and (code := jpeg[found.end() - 1]) != 0xD9:
         scans += code == 0xDA
         if 0xC0 <= code <= 0xCF and code not in (0xC4, 0xC8, 0xCC):
             sides = jpeg[found.end() + 3 : found.end() + 7]
             pixels = max(pixels, int.from_bytes(sides[:2], "big") * int.from_bytes(sides[2:], "big"))
+        if scans > MAX_SCANS or scans * pixels > MAX_SCANNED:
+            # memory for all pixels is needed where there are several
+            return scans > 1
         position = found.end() + max(2, int.from_bytes(jpeg[found.end() : found.end() + 2], "big"))
-    return scans * (pixels + 4096) if scans > 1 else 0
+    return False
 
 
 def read_image(path: Path) -> np.ndarray:

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from handlit.errors import InputError
 from handlit.files import TEMPORARY, is_being_written, temporary_path
-from handlit.formats.frame_table import FrameTable, open_array
+from handlit.formats.frame_table import FrameTable, check_columns, open_array
+from handlit.reading import shown
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,11 @@ def fingerprint(root: Path, files: Iterable[Path] = (), folders: Iterable[Path] 
 
 
 def cached_arrays(
-    name: str, root: Path, identity: str, build: Callable[[], Mapping[str, np.ndarray]]
+    name: str,
+    root: Path,
+    identity: str,
+    build: Callable[[], Mapping[str, np.ndarray]],
+    check: Callable[[Mapping[str, np.ndarray], Path], None] | None = None,
 ) -> dict[str, np.ndarray]:
     """Arrays that are built once and mapped from files from then on.
 
@@ -73,13 +79,14 @@ def cached_arrays(
         root: The dataset's root.
         identity: What the arrays depend on, a `fingerprint`; another one makes the index invalid.
         build: Builds the arrays.
+        check: Raises InputError for arrays, of a folder, that it cannot have built; they are built again.
 
     Returns:
         The arrays by name, mapped from files; in memory where no folder can be written.
     """
     places = [root / FOLDER, user_cache() / hashlib.blake2b(str(root.resolve()).encode(), digest_size=8).hexdigest()]
     for place in places:
-        arrays = _open(place / f"{name}-{identity}", identity)
+        arrays = _open(place / f"{name}-{identity}", identity, check)
         if arrays is not None:
             return arrays
     built = build()
@@ -89,7 +96,7 @@ def cached_arrays(
         except OSError as error:
             log.warning("the index of %s cannot be kept in %s (%s)", root, place, error)
             continue
-        arrays = _open(folder, identity)
+        arrays = _open(folder, identity, check)
         if arrays is not None:
             return arrays
     return dict(built)
@@ -97,7 +104,16 @@ def cached_arrays(
 
 def cached_frames(name: str, root: Path, identity: str, build: Callable[[], FrameTable]) -> FrameTable:
     """A table that is built once and mapped from files from then on; see `cached_arrays`."""
-    return FrameTable(**cached_arrays(name, root, identity, lambda: build().columns()))
+    return FrameTable(**cached_arrays(name, root, identity, lambda: build().columns(), _check_frames))
+
+
+def _check_frames(columns: Mapping[str, np.ndarray], folder: Path) -> None:
+    """Refuse an index, which may come with a stranger's dataset, that is no table or names files outside of it."""
+    check_columns(columns, folder)
+    for name in ("images", "masks", "depths"):
+        for path in set(columns.get(name, np.zeros(0, "U1")).tolist()):
+            if path.startswith("/") or ".." in path.split("/"):
+                raise InputError(f"{folder} names {shown(path)}, which lies outside of the dataset")
 
 
 def save_arrays(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -111,10 +127,16 @@ def open_arrays(folder: Path) -> dict[str, np.ndarray]:
     return {path.stem: open_array(path) for path in sorted(folder.glob("*.npy"))}
 
 
-def _open(folder: Path, identity: str) -> dict[str, np.ndarray] | None:
+def _open(
+    folder: Path, identity: str, check: Callable[[Mapping[str, np.ndarray], Path], None] | None
+) -> dict[str, np.ndarray] | None:
     """The arrays of a whole index of this identity, otherwise None."""
     try:
+        if not (folder / _DONE).is_file():
+            raise FileNotFoundError(f"{_DONE} is missing")
         done, arrays = json.loads((folder / _DONE).read_bytes()), open_arrays(folder)
+        if check is not None:
+            check(arrays, folder)
         if done == {"identity": identity, "arrays": sorted(arrays)}:
             return arrays
         reason = "another content is listed"

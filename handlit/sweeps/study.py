@@ -9,7 +9,7 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock, Jou
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from typing_extensions import override
 
-from handlit.errors import InputError
+from handlit.errors import InputError, one_line
 from handlit.files import write_bytes
 from handlit.sweeps.sweep_file import Sweep
 from handlit.sweeps.trial import Status, Trial
@@ -86,9 +86,10 @@ class SweepStudy:
                 pruner=halving if self._sweep.min_iter else optuna.pruners.NopPruner(),
                 load_if_exists=True,
             )
-        except (ValueError, KeyError) as error:
+        # a damaged journal fails in every way
+        except Exception as error:
             raise InputError(
-                f"{journal} cannot be read ({error}): choose another --out or remove {self._folder}"
+                f"{journal} cannot be read ({one_line(error)}): choose another --out or remove {self._folder}"
             ) from error
         copy.write_bytes(content)
         return study

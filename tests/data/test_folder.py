@@ -104,6 +104,30 @@ def test_an_image_that_is_named_twice_is_refused(tmp_path: Path, encoding: str) 
         predict_batch(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("images", np.array(["../b.png"])),
+        ("masks", np.array(["/etc/hostname"])),
+        ("boxes", np.zeros((2, 4))),
+        ("splits", np.zeros(1)),
+        ("splits", None),
+    ],
+)
+def test_an_index_that_came_with_a_folder_is_not_trusted(tmp_path: Path, name: str, array: np.ndarray | None) -> None:
+    write_folder(tmp_path, {"a.png": [HAND]})
+    predict_batch(tmp_path)
+    (folder,) = (tmp_path / ".handlit").iterdir()
+    (folder / f"{name}.npy").unlink()
+    if array is not None:
+        np.save(folder / f"{name}.npy", array)
+    listed = {"identity": folder.name[-32:], "arrays": sorted(path.stem for path in folder.glob("*.npy"))}
+    (folder / "index.json").write_text(json.dumps(listed))
+    module, batch = predict_batch(tmp_path)
+    assert batch.key == ["a.png#0"]
+    assert module.datasets["predict"].frames.images.tolist() == ["a.png"]
+
+
 def test_missing_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"annotations\.json is missing"):
         predict_batch(tmp_path / "nowhere")

@@ -1,5 +1,6 @@
 """Indices: built once, whole or not at all, and built again when the files change."""
 
+import json
 import logging
 import multiprocessing
 import os
@@ -11,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from handlit.formats.index import cached_arrays, fingerprint
+from handlit.formats.frame_table import FrameTable
+from handlit.formats.index import cached_arrays, cached_frames, fingerprint
 from tests.processes import server
 
 
@@ -186,3 +188,49 @@ def refuse(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
         make(self, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Path, "mkdir", mkdir)
+
+
+def small_table(count: int = 3) -> FrameTable:
+    return FrameTable(
+        keys=np.array([f"a/{k}" for k in range(count)]),
+        images=np.array([f"a/{k}.png" for k in range(count)]),
+        image_sizes=np.tile([8, 6], (count, 1)),
+        intrinsics=np.tile(np.eye(3), (count, 1, 1)),
+        boxes=np.ones((count, 4)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "array"),
+    [
+        ("nonsense", np.zeros(3)),
+        ("boxes", None),
+        ("boxes", np.ones((2, 4))),
+        ("boxes", np.full((3, 4), "1")),
+        ("keys", np.array("a/0")),
+        ("images", np.array(["a/0.png", "a/1.png", "/etc/hostname"])),
+        ("images", np.array(["a/0.png", "a/1.png", "../2.png"])),
+    ],
+)
+def test_an_index_of_a_stranger_is_built_again(
+    root: Path, name: str, array: np.ndarray | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    cached_frames("train", root, identity(root), small_table)
+    (folder,) = (root / ".handlit").iterdir()
+    (folder / f"{name}.npy").unlink(missing_ok=True)
+    if array is not None:
+        np.save(folder / f"{name}.npy", array)
+    listed = {"identity": identity(root), "arrays": sorted(path.stem for path in folder.glob("*.npy"))}
+    (folder / "index.json").write_text(json.dumps(listed))
+    frames = cached_frames("train", root, identity(root), small_table)
+    for column, values in small_table().columns().items():
+        np.testing.assert_array_equal(frames.columns()[column], values)
+    assert "is damaged" in caplog.text
+
+
+def test_a_pipe_in_place_of_an_index_is_not_waited_for(root: Path) -> None:
+    cached_arrays("train", root, identity(root), Builder(1))
+    (folder,) = (root / ".handlit").iterdir()
+    (folder / "index.json").unlink()
+    os.mkfifo(folder / "index.json")
+    assert cached_arrays("train", root, identity(root), Builder(2))["numbers"][0] == 2

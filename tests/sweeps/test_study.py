@@ -55,9 +55,10 @@ def test_a_damaged_or_missing_journal_is_named(tmp_path: Path) -> None:
     whole = journal.read_bytes()
     journal.write_bytes(whole + whole[:20])
     assert [trial.status for trial in run_sweep(path, 3).trials] == ["finished"] * 3
-    journal.write_bytes(b"nothing" + b"\n" + whole)
-    with pytest.raises(InputError, match=r"journal\.log cannot be read"):
-        run_sweep(path, 3)
+    for damage in (b"nothing", b"[]", b"3", b'{"op_code": 99, "worker_id": "x"}', b"[" * 100_000):
+        journal.write_bytes(damage + b"\n" + whole)
+        with pytest.raises(InputError, match=r"journal\.log cannot be read"):
+            run_sweep(path, 3)
     journal.unlink()
     with pytest.raises(InputError, match=r"journal\.log is missing"):
         run_sweep(path, 3)

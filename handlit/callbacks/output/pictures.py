@@ -2,8 +2,11 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
+import torch
 from pytorch_lightning import LightningModule, Trainer
+from torch import Tensor
 from typing_extensions import override
 
 from handlit.callbacks.output.chosen_hands import ChosenHands
@@ -16,6 +19,8 @@ from handlit.render.overlays import draw_mesh, draw_skeleton
 from handlit.types import HandBatch, HandPrediction, Photographs
 
 SHEET = "predictions.png"
+#: Of an overlay, pixels.
+MAX_SIDE = 4096
 
 
 class PredictionPictures(ChosenHands):
@@ -71,8 +76,21 @@ class PredictionPictures(ChosenHands):
         return self.out or (run.path if self.photographs is None else run.photos)
 
 
+def _reduced(image: np.ndarray) -> tuple[np.ndarray, Tensor]:
+    """An image of at most `MAX_SIDE` pixels a side, and the matrix (3, 3) from the pixels of the whole one to its."""
+    factor = -(-max(image.shape[:2]) // MAX_SIDE)
+    if factor > 1:
+        width, height = (max(1, side // factor) for side in image.shape[1::-1])
+        image = cv2.resize(image[: height * factor, : width * factor], (width, height), interpolation=cv2.INTER_AREA)
+    # pixel centres: (u + 0.5) shrinks, not u
+    offset = (1 / factor - 1) / 2
+    return image, torch.tensor([[1 / factor, 0, offset], [0, 1 / factor, offset], [0, 0, 1]])
+
+
 def export(hand: PredictedHand, image: np.ndarray, intrinsics_assumed: bool, folder: Path) -> None:
     """Write one hand of a photograph: overlay (png), mesh (obj) and every number (npz).
+
+    The overlay of a larger image than `MAX_SIDE` is a half, a third ... of its size.
 
     Args:
         hand: The predicted hand.
@@ -80,8 +98,10 @@ def export(hand: PredictedHand, image: np.ndarray, intrinsics_assumed: bool, fol
         intrinsics_assumed: The camera was not known but assumed.
         folder: Where to write; names come from the hand's key.
     """
-    overlay = draw_mesh(image, hand.vertices_cam, hand.faces, hand.intrinsics)
-    overlay = draw_skeleton(overlay, project(hand.joints_cam, hand.intrinsics).numpy())
+    image, to_overlay = _reduced(image)
+    intrinsics = to_overlay @ hand.intrinsics
+    overlay = draw_mesh(image, hand.vertices_cam, hand.faces, intrinsics)
+    overlay = draw_skeleton(overlay, project(hand.joints_cam, intrinsics).numpy())
     write_image(folder / f"{hand.file_stem}.png", overlay)
     write_mesh(folder / f"{hand.file_stem}.obj", hand.vertices_cam, hand.faces)
     write_numbers(

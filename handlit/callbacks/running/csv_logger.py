@@ -11,6 +11,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from typing_extensions import override
 
+from handlit.errors import InputError, one_line
 from handlit.files import whole
 
 
@@ -20,22 +21,38 @@ class _AppendingWriter(ExperimentWriter):
     @override
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
-        if path.is_file():
-            with path.open(newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
+        if path.exists():
+            self.metrics_keys = _read(path)[0]
 
     @override
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
         path = Path(self.metrics_file_path)
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
+        header, rows = _read(path)
         try:
             _write(path, fieldnames, rows)
         except OSError:
             # the next attempt adds the columns again
-            self.metrics_keys = list(reader.fieldnames or [])
+            self.metrics_keys = header
             raise
+
+
+def _read(path: Path) -> tuple[list[str], list[dict[str, str]]]:
+    """Header and rows of a log.
+
+    Raises:
+        InputError: It is damaged.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            reader = csv.DictReader(file)
+            rows = list(reader)
+            header = list(reader.fieldnames or [])
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged ({one_line(error)}): move it away") from error
+    if header and "step" not in header:
+        raise InputError(f"{path} has no column 'step', so it is no log of a run: move it away")
+    # what a line has more, or less, than the header
+    return header, [{name: row.get(name) or "" for name in header} for row in rows]
 
 
 def _write(path: Path, header: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
@@ -68,10 +85,8 @@ class ResumableCSVLogger(CSVLogger):
         path = Path(self.experiment.metrics_file_path)
         if not path.is_file():
             return
-        with path.open(newline="") as file:
-            reader = csv.DictReader(file)
-            header = list(reader.fieldnames or [])
-            rows = [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) < step]
+        header, rows = _read(path)
+        rows = [row for row in rows if row["step"].isdecimal() and int(row["step"]) < step]
         if not rows:
             path.unlink()
             self.experiment.metrics_keys = []

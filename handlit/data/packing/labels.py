@@ -8,33 +8,13 @@ import numpy as np
 
 from handlit.data.packing.manifest import shard_file
 from handlit.errors import InputError
-from handlit.formats.frame_table import open_array
+from handlit.formats.frame_table import check_array, check_columns, open_array
 from handlit.reading import shown
 
 #: Columns of ``labels/members.npy``: where an image and its masks (0 bytes: none) lie.
 SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
 #: Bytes of one packed image, pixels of its side, and of a box or a focal length: more than a camera gives.
 MAX_MEMBER_BYTES, MAX_SIDE, MAX_PIXELS = 64 << 20, 1 << 16, 1e6
-#: Kinds of numbers (NumPy's letters) and further dimensions of a table's columns; the others are floats of one row.
-_TEXTS = ("keys", "images", "masks", "depths", "object_names")
-_KINDS = dict.fromkeys(_TEXTS, "U") | {"image_sizes": "iu", "mirrored": "b", "visible": "i", "vertices_visible": "i"}
-_SHAPES: dict[str, tuple[int, ...]] = {
-    **dict.fromkeys((*_TEXTS, "mirrored"), ()),
-    "image_sizes": (2,),
-    "intrinsics": (3, 3),
-    "boxes": (4,),
-    "object_boxes": (4,),
-    "root_cam": (3,),
-    "joints_cam": (21, 3),
-    "joints_2d": (21, 2),
-    "joints_2d_confidence": (21,),
-    "vertices_cam": (778, 3),
-    "pose": (48,),
-    "betas": (10,),
-    "visible": (21,),
-    "vertices_visible": (778,),
-    "object_pose": (6,),
-}
 
 
 def open_checked(path: Path, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:
@@ -49,21 +29,8 @@ def open_checked(path: Path, kinds: str, shape: tuple[int | None, ...]) -> np.nd
         InputError: The file is damaged, or holds another array.
     """
     array = open_array(path)
-    fits = array.ndim == len(shape) and all(b in (None, a) for a, b in zip(array.shape, shape, strict=True))
-    if not fits or (array.size and not (array.dtype.kind in kinds and array.dtype.isnative)):
-        wanted = ", ".join("N" if side is None else str(side) for side in shape)
-        raise InputError(
-            f"{path} holds an array {array.shape} of {shown(array.dtype)}, expected ({wanted}) of kind {kinds}: "
-            "pack the dataset again"
-        )
-    if array.dtype.kind == "U" and array.size and not _are_letters(array.view(np.uint32)):
-        raise InputError(f"{path} is damaged: it holds what is no text; copy it again")
+    check_array(array, path, kinds, shape)
     return array
-
-
-def _are_letters(codes: np.ndarray) -> bool:
-    """Whether numbers are those of characters; others end the process that makes a text of them."""
-    return bool(((codes < 0xD800) | ((codes > 0xDFFF) & (codes < 0x110000))).all())
 
 
 def open_columns(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
@@ -72,10 +39,9 @@ def open_columns(folder: Path, names: list[str]) -> dict[str, np.ndarray]:
     Raises:
         InputError: One is damaged, or not the column of a `FrameTable`.
     """
-    count = len(open_checked(folder / "keys.npy", "U", (None,)))
-    return {
-        name: open_checked(folder / f"{name}.npy", _KINDS.get(name, "fiu"), (count, *_SHAPES[name])) for name in names
-    }
+    columns = {name: open_array(folder / f"{name}.npy") for name in names}
+    check_columns(columns, folder)
+    return columns
 
 
 def check_rows(rows: np.ndarray, columns: Mapping[str, np.ndarray], where: Path) -> None:

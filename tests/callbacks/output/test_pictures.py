@@ -103,6 +103,20 @@ def test_export_writes_overlay_mesh_and_numbers(tmp_path: Path, left: bool) -> N
     assert mesh.volume > 0
 
 
+def test_the_overlay_of_a_large_image_is_a_part_of_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch, prediction, layer = batch_and_prediction(left=False)
+    hand = PredictedHand(prediction, batch, 0, layer.faces)
+    export(hand, np.zeros((301, 401, 3), np.uint8), True, tmp_path / "whole")
+    monkeypatch.setattr("handlit.callbacks.output.pictures.MAX_SIDE", 150)
+    export(hand, np.zeros((301, 401, 3), np.uint8), True, tmp_path / "reduced")
+    whole, reduced = (cv2.imread(str(tmp_path / name / "a.png_0.png")) for name in ("whole", "reduced"))
+    assert reduced.shape == (100, 133, 3)
+    expected = cv2.resize(whole[:300, :399], (133, 100), interpolation=cv2.INTER_AREA)
+    # the same hand in the same place
+    painted = [image.max(axis=2) > 40 for image in (reduced, expected)]
+    assert (painted[0] & painted[1]).sum() / (painted[0] | painted[1]).sum() > 0.9
+
+
 def test_side_view_and_sheet_have_the_hand_in_them() -> None:
     batch, prediction, layer = batch_and_prediction(left=False)
     row = PredictedHand(prediction, batch, 0, layer.faces).sheet_row()

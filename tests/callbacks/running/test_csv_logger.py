@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from handlit.callbacks import ResumableCSVLogger
+from handlit.errors import InputError
 
 
 def test_a_log_is_cut_back_and_continued(tmp_path: Path) -> None:
@@ -50,3 +51,27 @@ def test_a_new_column_never_costs_the_log(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "metrics.csv").read_text() == before
     logger.save()
     assert (tmp_path / "metrics.csv").read_text() == "loss,step,val\n1.0,0,\n,1,2.0\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"step,loss\n0,1\n\xff\n", "is damaged"),
+        ("step,loss\n0,1\n".encode("utf-16"), "is damaged"),
+        (b"step,loss\n0," + b"9" * 200_000 + b"\n", "is damaged .*field larger"),
+        (b"loss\n1\n", "has no column 'step'"),
+    ],
+)
+def test_a_damaged_log_is_named_and_kept(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"metrics\.csv {message}.*move it away"):
+        ResumableCSVLogger(str(tmp_path)).rewind(5)
+    assert path.read_bytes() == content
+
+
+def test_odd_lines_of_a_log_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("step,loss\n0,1\n1\n2,3,4,5\n\u00b2,1\nx,1\n9,1\n", encoding="utf-8")
+    ResumableCSVLogger(str(tmp_path)).rewind(5)
+    assert path.read_text() == "step,loss\n0,1\n1,\n2,3\n"
