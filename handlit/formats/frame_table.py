@@ -159,7 +159,8 @@ def check_columns(columns: Mapping[str, np.ndarray], folder: Path) -> None:
     """Refuse arrays of a folder's files that are no columns of a table; all have the length of ``keys``.
 
     Raises:
-        InputError: One is missing that every table has, is not a column of a `FrameTable`, or is another array.
+        InputError: One is missing that every table has, is not a column of a `FrameTable`, or is another array; or a
+            camera has no focal length.
     """
     missing = [item.name for item in fields(FrameTable) if item.default is MISSING and item.name not in columns]
     if unknown := [*missing, *(name for name in columns if name not in _SHAPES)]:
@@ -167,6 +168,9 @@ def check_columns(columns: Mapping[str, np.ndarray], folder: Path) -> None:
     check_array(columns["keys"], folder / "keys.npy", "U", (None,))
     for name, column in columns.items():
         check_array(column, folder / f"{name}.npy", _KINDS.get(name, "fiu"), (len(columns["keys"]), *_SHAPES[name]))
+    # not known ones are NaN
+    if (columns["intrinsics"][:, (0, 1), (0, 1)] <= 0).any():
+        raise InputError(f"{folder / 'intrinsics.npy'} is damaged: a camera has no focal length; copy it again")
 
 
 def _by_name(array: np.ndarray) -> np.ndarray | Path:

@@ -208,6 +208,7 @@ def small_table(count: int = 3) -> FrameTable:
         ("boxes", np.ones((2, 4))),
         ("boxes", np.full((3, 4), "1")),
         ("keys", np.array("a/0")),
+        ("intrinsics", np.zeros((3, 3, 3))),
         ("images", np.array(["a/0.png", "a/1.png", "/etc/hostname"])),
         ("images", np.array(["a/0.png", "a/1.png", "../2.png"])),
     ],
