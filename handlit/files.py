@@ -6,9 +6,11 @@ import hashlib
 import os
 import re
 import socket
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 
 #: Keys whose names need no checksum.
@@ -78,6 +80,22 @@ def write_bytes(path: Path, content: bytes, durable: bool = True) -> None:
 def write_text(path: Path, content: str) -> None:
     """Write a file `whole`, in UTF-8 and with Unix line ends."""
     write_bytes(path, content.encode())
+
+
+def open_regular(path: Path | str) -> FileIO:
+    """Open a file for reading; a pipe or a device in its place, which nobody ends, is refused, not waited for.
+
+    Raises:
+        OSError: It is none, or cannot be opened.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    kind = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(kind):
+        return FileIO(descriptor)
+    os.close(descriptor)
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", str(path))
+    raise OSError(errno.EINVAL, "is a pipe or a device, not a file", str(path))
 
 
 def check_writable(path: Path, is_file: bool = False) -> None:

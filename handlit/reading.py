@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from handlit.errors import InputError
+from handlit.files import open_regular
 
 #: Bytes; more than any JSON of a dataset that is read at once has (FreiHAND's largest one has 43 MB).
 MAX_TEXT = 1 << 27
@@ -105,7 +106,7 @@ def read_bytes(path: Path, limit: int, expected: str) -> bytes:
     Raises:
         InputError: It is larger than what is `expected`, e.g. ``"a list of frames"``, can be.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         content = b"" if (large := os.fstat(file.fileno()).st_size > limit) else file.read(limit + 1)
     if large or len(content) > limit:
         raise InputError(f"{path} has more than {limit / 1e6:.0f} MB, too much for {expected}: give the right file")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from handlit.files import check_writable, file_stem, sha256, whole, write_bytes, write_text
+from handlit.files import check_writable, file_stem, open_regular, sha256, whole, write_bytes, write_text
 
 
 def test_a_file_takes_the_place_of_the_earlier_one(tmp_path: Path) -> None:
@@ -164,3 +164,14 @@ def test_a_device_is_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="no file that can be replaced"):
         write_text(path, "1")
     assert path.is_fifo()
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    write_text(tmp_path / "file", "content")
+    with open_regular(tmp_path / "file") as file:
+        assert file.read() == b"content"
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    for name, message in (("fifo", "pipe"), ("link", "device"), (".", "directory"), ("none", "No such file")):
+        with pytest.raises(OSError, match=message):
+            open_regular(tmp_path / name)

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from handlit.errors import InputError
+from handlit.files import open_regular
 from handlit.geometry import crops
 from handlit.reading import wrong_kind
 
@@ -47,7 +48,7 @@ def read_bytes(path: Path | str) -> np.ndarray:
         InputError: It is larger than `MAX_BYTES`.
     """
     try:
-        with open(path, "rb", buffering=0) as file:
+        with open_regular(path) as file:
             if os.fstat(file.fileno()).st_size > MAX_BYTES:
                 raise InputError(f"image {path} has more than {MAX_BYTES >> 20} MB: it is no image")
             return np.frombuffer(file.read(), dtype=np.uint8)

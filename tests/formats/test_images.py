@@ -1,5 +1,6 @@
 """Decoding: what is damaged is refused by name, and a reduced size moves nothing."""
 
+import os
 import resource
 import struct
 import subprocess
@@ -95,6 +96,9 @@ def test_scans_in_what_is_no_pixel_do_not_count() -> None:
 def test_what_is_no_picture_or_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.jpg is missing"):
         read_bytes(tmp_path / "nowhere.jpg")
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(OSError, match=r"not a file: '.*pipe\.jpg'"):
+        read_image(tmp_path / "pipe.jpg")
     (tmp_path / "text.jpg").write_text("not a picture")
     with pytest.raises(InputError, match=r"text\.jpg \(13 bytes\) cannot be decoded"):
         read_image(tmp_path / "text.jpg")
