@@ -15,8 +15,13 @@ from handlit.skeleton import NUM_JOINTS
 
 #: Least presence of a hand.
 MINIMUM_PRESENCE = 0.5
-#: Margins round the image, in shares of its longer side, with which palms are looked for until a hand is sure.
-MARGINS = (0.0, 0.5)
+#: Where palms are looked for, one after the other: in how many overlapping parts of the image on a side, for hands too
+#: small to be seen in the whole, and with which margin, for hands that fill it (`PalmDetector`).
+SEARCHES = ((1, 0.0), (1, 0.5), (2, 0.0), (3, 0.0))
+#: Side of a part, in sides of the image divided by the number of parts.
+OVERLAP = 1.2
+#: Size of a hand, in longer sides of what is looked at, from which on palms are hardly overlooked.
+WELL_SEEN = 0.3
 #: Regions of a given box that are looked at a second time.
 SECOND_LOOKS = 8
 
@@ -67,27 +72,40 @@ class HandDetector:
         return [self._in_box(image, box) for box in boxes]
 
     def find(
-        self, image: np.ndarray, known: Sequence[DetectedHand] = (), margins: Sequence[float] = MARGINS
+        self, image: np.ndarray, known: Sequence[DetectedHand] = (), searches: Sequence[tuple[int, float]] = SEARCHES
     ) -> list[DetectedHand]:
         """The hands of an image by its palms, the likeliest first.
+
+        A search is the last one if it leaves hands that are sure and so large that no other of their size was
+        overlooked.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             known: Hands of the image that are not to be found again.
-            margins: As `MARGINS`.
+            searches: As `SEARCHES`.
         """
         hands: list[DetectedHand] = []
-        for margin in margins:
-            palms = [palm for palm in self.palms(image, margin) if not any(palm.belongs_to(hand) for hand in known)]
-            for palm in palms:
+        for parts, margin in searches:
+            hands += self._search(image, parts, margin, known)
+            sizes = [hand.size for hand in hands if hand.presence >= SURE]
+            if sizes and min(sizes) >= WELL_SEEN * max(image.shape) * (OVERLAP / parts if parts > 1 else 1):
+                break
+        found = distinct(sorted(hands, key=lambda hand: -hand.presence), known)
+        return [hand for hand in found if not any(hand.is_part_of(other) for other in (*known, *found))]
+
+    def _search(
+        self, image: np.ndarray, parts: int, margin: float, known: Sequence[DetectedHand]
+    ) -> list[DetectedHand]:
+        hands: list[DetectedHand] = []
+        for area in areas(image.shape[1], image.shape[0], parts):
+            for palm in self.palms(image, area, margin):
+                if any(palm.belongs_to(hand) for hand in (*known, *hands)):
+                    continue
                 first = self.joints(image, palm_region(palm.box, palm.wrist, palm.knuckle))
                 hand = first and self.follow(image, first)
                 if first and hand and hand.presence >= MINIMUM_PRESENCE:
                     hands.append(hand.compared([first]))
-            if any(hand.presence >= SURE for hand in hands):
-                break
-        found = distinct(sorted(hands, key=lambda hand: -hand.presence), known)
-        return [hand for hand in found if not any(hand.is_part_of(other) for other in (*known, *found))]
+        return hands
 
     def follow(self, image: np.ndarray, hand: DetectedHand) -> DetectedHand | None:
         """The hand where it was seen before, in this image or the last one; None where the network gives no numbers."""
@@ -108,6 +126,16 @@ class HandDetector:
         ]
         best = again[int(np.argmax(support))]
         return best.compared([look for look in again if look is not best])
+
+
+def areas(width: int, height: int, parts: int) -> list[tuple[int, int, int, int]]:
+    """Overlapping parts of an image, `parts` on a side: x0, y0, x1, y1 of each, pixels from edge to edge."""
+    spans = []
+    for side in (width, height):
+        length = side if parts == 1 else max(1, round(OVERLAP * side / parts))
+        starts = np.linspace(0, side - length, parts).round().astype(int).tolist()
+        spans.append([(start, start + length) for start in starts])
+    return [(x0, y0, x1, y1) for y0, y1 in spans[1] for x0, x1 in spans[0]]
 
 
 def no_hand(box: np.ndarray) -> DetectedHand:

@@ -69,15 +69,20 @@ class PalmDetector:
         self.minimum_score = minimum_score
         self.overlap = overlap
 
-    def __call__(self, image: np.ndarray, margin: float = 0.0) -> list[Palm]:
+    def __call__(
+        self, image: np.ndarray, area: tuple[int, int, int, int] | None = None, margin: float = 0.0
+    ) -> list[Palm]:
         """Palms of an image, the likeliest first.
 
         Args:
             image: (H, W, 3) uint8 RGB.
-            margin: Repeat the outermost pixels so far around the image, in shares of its longer side: palms of hands
-                that fill an image are found then.
+            area: x0, y0, x1, y1, the part of the image to look at, pixels from edge to edge; all of it by default.
+            margin: Repeat the outermost pixels so far around the area, in shares of its longer side: palms of hands
+                that fill it are found then.
         """
-        boxed, transform = letterbox(image, margin)
+        x0, y0, x1, y1 = area or (0, 0, image.shape[1], image.shape[0])
+        boxed, transform = letterbox(image[y0:y1, x0:x1], margin)
+        transform[:, 2] += x0, y0
         numbers, logits = self.engine(boxed.astype(np.float32) / 255)
         scores, points = decode(numbers, logits, self.minimum_score)
         # the network's numbers count from the outer edge of the first pixel, ours from its centre

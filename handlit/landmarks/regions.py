@@ -106,9 +106,12 @@ def cut_out(image: np.ndarray, region: Region, size: int) -> np.ndarray:
     shrinkage = int(region.side / size)
     if shrinkage > 1:
         height, width = image.shape[:2]
-        reach = region.side  # more than half of the diagonal
+        # beyond half of the diagonal
+        reach = 0.75 * region.side
         low = np.clip(np.floor(region.centre - reach), 0, [width - 1, height - 1]).astype(int)
-        high = np.clip(np.ceil(region.centre + reach) + 1, low + 1, [width, height]).astype(int)
+        # whole steps, whose average takes a third of the time, but where the image ends
+        steps = np.ceil((region.centre + reach - low).clip(min=1) / shrinkage)
+        high = np.minimum(low + steps * shrinkage, [width, height]).astype(int)
         part = image[low[1] : high[1], low[0] : high[0]]
         small = [max(1, round(side / shrinkage)) for side in (part.shape[1], part.shape[0])]
         image = cv2.resize(part, small, interpolation=cv2.INTER_AREA)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from handlit.errors import check_number
-from handlit.landmarks.detector import MARGINS, MINIMUM_PRESENCE, HandDetector, check_image
+from handlit.landmarks.detector import MINIMUM_PRESENCE, SEARCHES, HandDetector, check_image
 from handlit.landmarks.hand import DetectedHand, distinct
 
 #: Weight of a frame in a track's mean handedness.
@@ -79,10 +79,10 @@ class HandTracker:
         self._follow(image)
         if self._is_search_due():
             seen = [track.hand for track in self._tracks if not track.missing]
-            # one margin in a frame, in turn, is enough but where nothing is known
+            # one search of the whole image in a frame, in turn, is enough but where nothing is known
             thorough = not seen and self._frames % self.every == 0
-            margins = MARGINS if thorough else [MARGINS[self._frames % len(MARGINS)]]
-            self._take(self.detector.find(image, seen, margins))
+            searches = SEARCHES[:3] if thorough else [SEARCHES[self._frames % 2]]
+            self._take(self.detector.find(image, seen, searches))
         self._tracks = [track for track in self._tracks if track.missing <= self.patience]
         self._frames += 1
         return [track.hand for track in self._tracks if not track.missing]

@@ -5,6 +5,7 @@ import pytest
 
 from handlit.errors import InputError
 from handlit.landmarks import HandDetector, HandTracker, model_files
+from handlit.landmarks.detector import areas
 from handlit.landmarks.hand import DetectedHand
 from tests.landmarks.painted import ENGINES, joint_engine, paint, pairs, palm_engine, turned_hand
 
@@ -63,13 +64,37 @@ def test_a_hand_that_fills_the_image_is_found_with_a_margin() -> None:
     assert hand.right
 
 
+def test_small_hands_are_found_in_parts_of_the_image(detector: HandDetector) -> None:
+    # 7 pixels of the palm network's input; the painted one sees palms of 12
+    small = [turned_hand((200 + 400 * place, 500 - 150 * place), 35, 40 * place) for place in range(2)]
+    larger = turned_hand((500, 300), 55, 30)
+    hands = sorted(detector(paint(small, (1000, 700))), key=lambda hand: float(hand.box[0]))
+    for hand, joints in zip(hands, small, strict=True):
+        assert_is(hand, joints, 1.5)
+    (hand,) = detector(paint([larger], (1000, 700)))
+    assert_is(hand, larger, 1.5)
+
+
+@pytest.mark.parametrize("size", [(640, 480), (101, 77), (1, 1), (2, 900)])
+@pytest.mark.parametrize("parts", [1, 2, 3])
+def test_parts_of_an_image_cover_it(size: tuple[int, int], parts: int) -> None:
+    seen = np.zeros(size[::-1], int)
+    for x0, y0, x1, y1 in areas(*size, parts):
+        assert 0 <= x0 < x1 <= size[0]
+        assert 0 <= y0 < y1 <= size[1]
+        seen[y0:y1, x0:x1] += 1
+    assert seen.min() >= 1
+    # neighbours overlap
+    assert parts == 1 or (seen > 1).any()
+
+
 def test_a_palm_that_is_found_twice_is_one_hand(detector: HandDetector) -> None:
     def twice(image: np.ndarray) -> list[np.ndarray]:
         numbers, logits = palm_engine(image)
         best = int(logits[:, 0].argmax())
         # far enough to be another palm, near enough to show the same hand
         numbers[best + 10] = numbers[best]
-        logits[best + 10] = 3.0
+        logits[best + 10] = min(3.0, logits[best, 0])
         return [numbers, logits]
 
     joints = turned_hand((100, 150), 40)
@@ -185,7 +210,11 @@ def test_wild_numbers_of_the_engine_end_in_no_trace(power: int) -> None:
         return [rng.normal(0, 10.0**power, shape) for shape in shapes]
 
     detector = HandDetector(
-        engines=(lambda image: wild((2016, 18), (2016, 1)), lambda image: wild((63,), (1,), (1,), (63,)))
+        # a few palms in each part of the image
+        engines=(
+            lambda image: [*wild((2016, 18)), rng.normal(-3, 1, (2016, 1))],
+            lambda image: wild((63,), (1,), (1,), (63,)),
+        )
     )
     image = rng.integers(0, 256, (40, 50, 3)).astype(np.uint8)
     follow = HandTracker(detector)

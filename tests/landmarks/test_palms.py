@@ -106,7 +106,7 @@ def test_letterbox_says_where_its_pixels_come_from(size: tuple[int, int], margin
 @pytest.mark.parametrize("margin", [0.0, 0.25])
 def test_palms_are_found_where_they_are_painted(margin: float) -> None:
     hands = [turned_hand((90, 150), 40, 20), turned_hand((220, 90), 50, -110)]
-    palms = PalmDetector(palm_engine)(paint(hands), margin)
+    palms = PalmDetector(palm_engine)(paint(hands), margin=margin)
     assert len(palms) == 2
     for joints in hands:
         palm = min(palms, key=lambda palm: float(np.linalg.norm(palm.wrist - joints[0])))
@@ -114,6 +114,13 @@ def test_palms_are_found_where_they_are_painted(margin: float) -> None:
         np.testing.assert_allclose(palm.knuckle, joints[KNUCKLE], atol=1.5)
         np.testing.assert_allclose(palm.box[:2] + palm.box[2:], joints[0] + joints[KNUCKLE], atol=3)
         assert palm.score == pytest.approx(1 / (1 + math.exp(-4)))
+
+
+def test_palms_of_an_area_lie_where_they_are_in_the_image() -> None:
+    hands = [turned_hand((90, 150), 30, 20), turned_hand((240, 90), 30, -110)]
+    (palm,) = PalmDetector(palm_engine)(paint(hands), (170, 20, 320, 200), 0.1)
+    np.testing.assert_allclose(palm.wrist, hands[1][0], atol=1)
+    np.testing.assert_allclose(palm.knuckle, hands[1][KNUCKLE], atol=1)
 
 
 def test_an_image_without_palms() -> None:
