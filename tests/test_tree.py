@@ -70,6 +70,7 @@ TESTED_IN = {
     "metrics/hypothesis_measures.py": "metrics/test_hypotheses.py",
     "metrics/measure.py": "metrics/test_registry.py",
     "metrics/published_measures.py": "metrics/test_hypotheses.py",
+    "models/lifter.py": "methods/test_lift.py",
     "models/mhentropy.py": "methods/test_mhentropy.py",
     "models/published/amvur": "models/published/test_amvur.py",
     "models/published/amvur_weights.py": "models/published/test_importing.py",

@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 
 from handlit.cli import run_trainer
+from handlit.methods.lift import Lift
 from handlit.reconstruct.cropped import CroppedHands
 from handlit.reconstruct.reconstructor import HandPredictor, LiftedHands
 from handlit.run_folder import RunFolder
@@ -30,4 +31,4 @@ def load_method(run: str | Path) -> HandPredictor:
     with torch.random.fork_rng(devices=[]):
         parts = run_trainer(["predict", f"--config={files.config}", *weights], load_only=True)
     method = parts.trained_method().eval()
-    return LiftedHands(method) if hasattr(method, "lift") else CroppedHands(method, parts.datamodule.crop)
+    return LiftedHands(method.lifter) if isinstance(method, Lift) else CroppedHands(method, parts.datamodule.crop)

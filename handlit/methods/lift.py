@@ -1,15 +1,14 @@
 """Lift: 2D joints to a distribution over hands, learned from hands that are never rendered."""
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import roma
 import torch
 from torch import Tensor
 
 from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates, to_place
-from handlit.errors import InputError, check_choice, check_number
-from handlit.geometry.viewing_ray import view_hand
+from handlit.errors import check_choice, check_number
 from handlit.hand.joint_angles import JointAngles
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -18,24 +17,9 @@ from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.metrics.functional import MILLIMETRES_PER_METRE
 from handlit.models.lift import LiftNetwork
-from handlit.models.lift_weights import SHIPPED, SHIPPED_SHA256, read_lift
-from handlit.program import program
+from handlit.models.lifter import DetectedJoints, Lifter, shipped_lifter
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction
-
-
-class DetectedJoints(NamedTuple):
-    """What the method sees of right hands.
-
-    Attributes:
-        joints_2d: (B, 21, 2) pixels.
-        confidence: (B, 21) in [0, 1]; 0 for a joint that was not found.
-        intrinsics: (B, 3, 3) of the same pixels, without skew.
-    """
-
-    joints_2d: Tensor
-    confidence: Tensor
-    intrinsics: Tensor
 
 
 @dataclass
@@ -102,6 +86,11 @@ class Lift(LearnedMethod[LiftedHands]):
         """Hand layer that turns parameters into hands."""
         return self._hand
 
+    @property
+    def lifter(self) -> Lifter:
+        """What predicts."""
+        return Lifter(self.network, self._hand, self._angles)
+
     def observe(self, batch: HandBatch) -> DetectedJoints:
         """Detected joints, or the 2D labels where there are none."""
         seen = batch.visible | ~batch.valid["visible"][:, None]
@@ -111,13 +100,7 @@ class Lift(LearnedMethod[LiftedHands]):
 
     def infer(self, observed: DetectedJoints) -> LiftedHands:
         """Distribution over hands for their 2D joints."""
-        joints_2d, confidence, intrinsics = observed
-        known = (confidence > 0) & joints_2d.isfinite().all(-1)
-        view = view_hand(joints_2d, known, intrinsics)
-        output = self.network(view, confidence)
-        return LiftedHands(
-            output.rotation, output.hands, output.camera, output.definition, self.hand, self._angles, view
-        )
+        return self.lifter.infer(observed)
 
     def losses(self, output: LiftedHands, batch: HandBatch) -> Losses:
         """Weighted sum of the terms of `LiftWeights`; hands that lack a label are ignored."""
@@ -150,40 +133,11 @@ class Lift(LearnedMethod[LiftedHands]):
 
     def predict(self, output: LiftedHands) -> HandPrediction:
         """The centre of the distribution; scales are those of its draws."""
-        centre = output.centre()
-        assert centre.vertices_root is not None
-        assert centre.pose is not None
-        assert centre.betas is not None
-        assert centre.root_cam is not None
-        vertex_scale, joint_scale = output.scales()
-        root = centre.root_cam[:, 0]
-        focal = output.view.intrinsics[:, (0, 1), (0, 1)].prod(1).sqrt()
-        return HandPrediction(
-            vertices_root=centre.vertices_root[:, 0],
-            joints_root=centre.joints_root[:, 0],
-            joints_2d=centre.joints_2d[:, 0],
-            vertex_scale=vertex_scale,
-            joint_scale=joint_scale,
-            camera=torch.cat([(focal / root[:, 2])[:, None], centre.joints_2d[:, 0, 0]], 1),
-            distribution=output,
-            pose=centre.pose[:, 0],
-            betas=centre.betas[:, 0],
-            root_cam=root,
-        )
+        return self.lifter.predict(output)
 
-    @torch.no_grad()
     def lift(self, joints_2d: Tensor, confidence: Tensor, intrinsics: Tensor) -> HandPrediction:
-        """Hands of detected joints; right hands only.
-
-        Args:
-            joints_2d: (B, 21, 2) pixels.
-            confidence: (B, 21) in [0, 1], 0 for a joint that was not found.
-            intrinsics: (B, 3, 3) of the same pixels.
-
-        Returns:
-            The prediction, in the axes of the camera and the pixels of the joints.
-        """
-        return self(DetectedJoints(joints_2d, confidence, intrinsics))
+        """Hands of detected joints; right hands only. Arguments and result as for `models.lifter.Lifter.lift`."""
+        return self.lifter.lift(joints_2d, confidence, intrinsics)
 
     def _true_hand(self, batch: HandBatch) -> LiftedHand:
         """The parameters that the labels state."""
@@ -206,17 +160,5 @@ class Lift(LearnedMethod[LiftedHands]):
 
 
 def shipped_lift(mano_path: str | None = None) -> Lift:
-    """The method with the package's own weights, for evaluation; they are of the stand-in hand.
-
-    Args:
-        mano_path: Must be None: a MANO hand has other shape coefficients.
-
-    Raises:
-        InputError: A MANO file is given, or the weights are damaged.
-    """
-    if mano_path is not None:
-        raise InputError(
-            "the package's weights are of the stand-in hand; train them for yours: "
-            f"{program()} fit --config experiment/lift --mano_path {mano_path}, and give that run"
-        )
-    return Lift(read_lift(SHIPPED, SHIPPED_SHA256)).eval()
+    """The method with the package's own weights, for evaluation; arguments and errors as for `shipped_lifter`."""
+    return Lift(shipped_lifter(mano_path).network).eval()

@@ -12,7 +12,9 @@ from torch import Tensor
 from handlit.errors import InputError, check_number
 from handlit.formats.images import read_image
 from handlit.geometry.crops import assumed_intrinsics, check_in_image
+from handlit.hand.layer import HandLayer
 from handlit.landmarks import DetectedHand, HandDetector
+from handlit.models.lifter import shipped_lifter
 from handlit.reconstruct.hand import MethodFrame, ReconstructedHand, hand_of, image_frame
 from handlit.types import HandPrediction
 
@@ -51,14 +53,23 @@ class HandPredictor(Protocol):
         """
 
 
+class JointLifter(Protocol):
+    """What lifts detected joints, see `models.lifter.Lifter`: of the method `Lift`, or with the package's weights."""
+
+    hand: HandLayer
+
+    def lift(self, joints_2d: Tensor, confidence: Tensor, intrinsics: Tensor) -> HandPrediction:
+        """Hands (B) of joints (B, 21, 2), their confidences (B, 21) and cameras (B, 3, 3)."""
+
+
 class LiftedHands:
     """Predicts hands from their detected joints alone.
 
     Args:
-        lift: The method `Lift`.
+        lift: What lifts joints.
     """
 
-    def __init__(self, lift: Any) -> None:
+    def __init__(self, lift: JointLifter) -> None:
         self.lift = lift
         self.faces: np.ndarray = lift.hand.faces.cpu().numpy()
 
@@ -100,9 +111,7 @@ class Reconstructor:
         # before what takes long
         self.detector: Detector = detector or HandDetector(threads)
         if method is None:
-            from handlit.methods.lift import shipped_lift
-
-            method = LiftedHands(shipped_lift(mano_path))
+            method = LiftedHands(shipped_lifter(None if mano_path is None else str(mano_path)))
         elif mano_path is not None:
             raise InputError("a given method has its own hand model: leave mano_path out")
         self.method = method

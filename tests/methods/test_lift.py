@@ -13,9 +13,10 @@ from handlit.errors import InputError
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.standin import load_standin
-from handlit.methods.lift import DetectedJoints, Lift, LiftWeights, shipped_lift
+from handlit.methods.lift import Lift, LiftWeights, shipped_lift
 from handlit.models.lift import LiftNetwork
 from handlit.models.lift_weights import read_lift
+from handlit.models.lifter import DetectedJoints
 from handlit.types import HandBatch
 from tests.models.test_lift import SMALL
 
