@@ -85,10 +85,15 @@ class HandDetector:
             searches: As `SEARCHES`.
         """
         hands: list[DetectedHand] = []
+        sure: list[DetectedHand] = []
         for parts, margin in searches:
-            hands += self._search(image, parts, margin, known)
-            sizes = [hand.size for hand in hands if hand.presence >= SURE]
-            if sizes and min(sizes) >= WELL_SEEN * max(image.shape) * (OVERLAP / parts if parts > 1 else 1):
+            # a margin is for hands that fill the image
+            if margin and sure:
+                continue
+            hands += self._search(image, parts, margin, [*known, *sure])
+            sure = [hand for hand in hands if hand.presence >= SURE]
+            side = max(image.shape[:2]) * (OVERLAP / parts if parts > 1 else 1)
+            if sure and min(hand.size for hand in sure) >= WELL_SEEN * side:
                 break
         found = distinct(sorted(hands, key=lambda hand: -hand.presence), known)
         return [hand for hand in found if not any(hand.is_part_of(other) for other in (*known, *found))]
