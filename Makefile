@@ -7,6 +7,8 @@ WORKERS ?= 2
 # for each target of make fuzz
 SECONDS ?= 60
 RUN := runs/quickstart
+# what hands of photographs need beside requirements.txt; bounds as in pyproject.toml
+DEMO := "ai-edge-litert>=2.1,<3" "av>=14.2,<19"
 DATA := $(RUN)/data
 
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
@@ -14,7 +16,7 @@ PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 .PHONY: help quickstart test lint coverage fuzz constraints clean
 
 help:
-	@echo "make quickstart   synthesise data, train, predict and score a small AMVUR on the CPU"
+	@echo "make quickstart   hands of ten photographs; synthesise data, train, predict and score a small AMVUR on the CPU"
 	@echo "make test         linter, type checker and the default test suite"
 	@echo "make lint         linter and type checker only"
 	@echo "make coverage     the default test suite, and which lines and branches of handlit/ it reaches"
@@ -37,6 +39,10 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 
 quickstart: $(VENV)/installed
 	rm -rf $(RUN)
+	@echo "ten photographs of hands in 3D, before anything is trained"
+	@{ $(VENV)/bin/python -m pip install --quiet $(DEMO) && $(VENV)/bin/python main.py fetch-detector && \
+		$(VENV)/bin/python main.py demo examples/real_hands --out $(RUN)/real_hands --viewer; } || \
+		echo "the photographs are left out for the reason above (docs/demo.md); the rest needs neither detector nor network"
 	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 5600 --evaluation 300 --seed 0
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart_mean_hand.yaml
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart.yaml
@@ -46,6 +52,7 @@ quickstart: $(VENV)/installed
 	@echo "submission: $(RUN)/amvur/pred.zip"
 	@echo "report:     $(RUN)/scores/report.html"
 	@echo "picture:    $(RUN)/amvur/predictions.png"
+	@test ! -f $(RUN)/real_hands/sheet.jpg || echo "photographs: $(RUN)/real_hands/sheet.jpg, viewer.html"
 
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .

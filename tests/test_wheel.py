@@ -66,7 +66,7 @@ def test_the_sdist_holds_what_building_and_testing_need(sdist: Path) -> None:
     top = {"Makefile", "main.py", "requirements-dev.txt", "constraints.txt", "CITATION.cff", "CHANGELOG.md"}
     tree = {
         path.relative_to(ROOT).as_posix()
-        for folder in ("configs", "docs", "handlit", "scripts", "tests")
+        for folder in ("configs", "docs", "examples", "handlit", "scripts", "tests")
         for path in (ROOT / folder).rglob("*")
         if path.is_file() and path.parent.name != "__pycache__"
     }

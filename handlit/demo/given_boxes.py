@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from handlit.errors import InputError
-from handlit.formats.folder import EXAMPLE
 from handlit.geometry.crops import check_box, check_in_image
 from handlit.landmarks import DetectedHand
 from handlit.reading import read_json, shown
+
+_EXAMPLE = '{"image.jpg": [{"box": [x0, y0, x1, y1], "hand": "right"}]}'
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ def read_boxes(path: Path) -> dict[str, list[GivenHand]]:
         FileNotFoundError: There is no such file.
         InputError: It is no such list.
     """
-    images = read_json(path, f"a list such as {EXAMPLE}")
+    images = read_json(path, f"a list such as {_EXAMPLE}")
     if not isinstance(images, dict) or not all(isinstance(hands, list) for hands in images.values()):
-        raise InputError(f"{path} must map names of images to their hands, as in {EXAMPLE}")
+        raise InputError(f"{path} must map names of images to their hands, as in {_EXAMPLE}")
     return {
         name: [_given(hand, f"{path}: {shown(name, 200)}, hand {number}") for number, hand in enumerate(hands)]
         for name, hands in images.items()
