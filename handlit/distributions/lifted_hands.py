@@ -136,9 +136,9 @@ class LiftedHands:
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
         """Draw hands, see `types.HandDistribution`. At temperature 0 there is no density, and no log_prob."""
         shape, like = (count, len(self.view.size)), self.view.size
-        options = {"dtype": like.dtype, "device": like.device}
         sizes = ((3,), (NUM_COORDINATES,), (3,), (21, 3))
-        noise = Noise(torch.rand(shape, **options), *(torch.randn(*shape, *size, **options) for size in sizes))
+        normal = (like.new_empty(*shape, *size).normal_() for size in sizes)
+        noise = Noise(like.new_empty(shape).uniform_(), *normal)
         return self.tempered(temperature).push(noise, vertices)
 
     def centre(self) -> Hypotheses:

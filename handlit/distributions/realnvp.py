@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from typing_extensions import override
 
-from handlit.distributions.flow import ConditionalFlow, ConditionedMLP, Coupling
+from handlit.distributions.flow import Condition, ConditionalFlow, ConditionedMLP, Coupling
 
 
 class AffineCoupling(Coupling):
@@ -31,7 +31,7 @@ class AffineCoupling(Coupling):
         self.shift = ConditionedMLP(self.num_kept, condition_features, hidden, self.num_moved)
 
     @override
-    def project(self, condition: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+    def project(self, condition: Condition) -> tuple[list[Tensor], list[Tensor]]:
         """What the condition adds inside the networks of scale and of shift."""
         return self.log_scale.project(condition), self.shift.project(condition)
 

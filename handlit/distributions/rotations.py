@@ -55,8 +55,8 @@ class RotationMixture(Distribution):
     def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Rotations (\\*sample_shape, B, 3, 3)."""
         shape = (*sample_shape, *self.batch_shape)
-        options = {"dtype": self.logits.dtype, "device": self.logits.device}
-        return self.push(torch.rand(shape, **options), torch.randn(*shape, 3, **options))
+        share, noise = self.logits.new_empty(shape).uniform_(), self.logits.new_empty(*shape, 3).normal_()
+        return self.push(share, noise)
 
     def push(self, share: Tensor, noise: Tensor) -> Tensor:
         """Rotations of given random numbers, without gradients.

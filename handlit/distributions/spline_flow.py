@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from typing_extensions import override
 
-from handlit.distributions.flow import ConditionalFlow, ConditionedMLP, Coupling
+from handlit.distributions.flow import Condition, ConditionalFlow, ConditionedMLP, Coupling
 
 if TYPE_CHECKING:
     from zuko.transforms import MonotonicRQSTransform
@@ -56,7 +56,7 @@ class SplineCoupling(Coupling):
         self.knots = ConditionedMLP(self.num_kept, condition_features, hidden, self.num_moved * (3 * bins - 1))
 
     @override
-    def project(self, condition: Tensor) -> list[Tensor]:
+    def project(self, condition: Condition) -> list[Tensor]:
         return self.knots.project(condition)
 
     @override

@@ -115,6 +115,7 @@ class Lift(LearnedMethod[LiftedHands]):
         place = output.place(model).log_prob(to_place(root, view)).sum(1)
 
         estimate = output.at(output.rotation.means[torch.arange(len(batch)), self._likely(output, rotation)])
+        assert estimate.root_cam is not None
         error = (view.to_view(estimate.joints_root[:, 0]) - joints).norm(dim=-1)
         shown = view.to_view(estimate.joints_root[:, 0]) + view.to_view(estimate.root_cam)
         distance = (view.project(shown) - view.project(joints + root[:, None])).norm(dim=-1)

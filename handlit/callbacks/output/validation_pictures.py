@@ -157,13 +157,14 @@ def _predictions(
 ) -> Iterator[tuple[HandBatch, HandPrediction]]:
     """Predictions for validation images that are spread evenly, in batches of the loader's size."""
     loader: Any = trainer.val_dataloaders
+    method: Any = pl_module
     chosen = spread_evenly(count, len(loader.dataset))
     for first in range(0, len(chosen), loader.batch_size):
         batch = loader.collate_fn([loader.dataset[index] for index in chosen[first : first + loader.batch_size]])
         # where the data module computes labels of the whole batch
         batch = trainer.strategy.batch_to_device(batch)
         with trainer.precision_plugin.forward_context():
-            prediction = pl_module(pl_module.observe(batch))
+            prediction = pl_module(method.observe(batch))
         yield batch, prediction
 
 

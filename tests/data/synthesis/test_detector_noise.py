@@ -95,4 +95,4 @@ def test_hidden_joints_are_those_behind_a_bone_one_by_one() -> None:
 @pytest.mark.parametrize("setting", ["scale", "outliers", "swapped", "incomplete", "silent", "most_missing"])
 def test_impossible_noise_is_refused(setting: str) -> None:
     with pytest.raises(InputError, match=setting):
-        DetectorNoise(**{setting: -1})  # type: ignore[arg-type]
+        DetectorNoise(**{setting: -1})
