@@ -61,6 +61,7 @@ TESTED_IN = {
     "hand/asset.py": "hand/test_mano.py",
     "hand/skinning.py": "hand/test_layer.py",
     "hand/unpickle.py": "hand/test_mano.py",
+    "methods/lift_graph.py": "methods/test_graph.py",
     "methods/method.py": "methods/test_amvur.py",
     "methods/published/amvur.py": "models/published/test_importing.py",
     "methods/published/mhentropy.py": "models/published/test_mhentropy_weights.py",

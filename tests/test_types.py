@@ -14,8 +14,8 @@ def test_samples_and_batches_have_the_same_labels() -> None:
     required = [item.name for item in fields(HandSample) if item.default is not None]
     assert [item.name for item in fields(HandBatch)] == [*required, *optional, "valid"]
     stored = {item.name for item in fields(FrameTable)}
-    # of a file each, and one that the table names after what it is of
-    assert set(optional) - stored == {"hand_mask", "object_mask", "confidence"}
+    # of a file each; made of what the table names otherwise; known of hands that are made alone
+    assert set(optional) - stored == {"hand_mask", "object_mask", "confidence", "detected", "ratios"}
 
 
 def test_unknown_labels_become_zeros_of_the_stated_shape() -> None:

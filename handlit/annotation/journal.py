@@ -53,6 +53,8 @@ class Journal:
             try:
                 entry = json.loads(line)
             except ValueError:
+                entry = None
+            if not isinstance(entry, dict):
                 break
             if "settings" in entry and entry["settings"] != settings:
                 self.close()

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import roma
@@ -98,6 +99,16 @@ class Noise(NamedTuple):
     definition: Tensor
 
 
+@lru_cache(maxsize=1)
+@torch.inference_mode(False)
+def _scale_noise() -> Noise:
+    """The numbers (`NUM_SCALE_DRAWS`, 1, ...) that scales are estimated from, always the same."""
+    generator, count = torch.Generator().manual_seed(0), NUM_SCALE_DRAWS
+    share = ((torch.arange(count) + 0.5) / count)[:, None]
+    sizes = ((3,), (NUM_COORDINATES,), (3,), (21, 3))
+    return Noise(share, *(torch.randn(count, 1, *size, generator=generator) for size in sizes))
+
+
 @dataclass(frozen=True)
 class LiftedHands:
     """Hands that explain 2D joints, one distribution for each item of a batch.
@@ -155,11 +166,8 @@ class LiftedHands:
 
         Estimated from `NUM_SCALE_DRAWS` draws.
         """
-        generator, count, like = torch.Generator().manual_seed(0), NUM_SCALE_DRAWS, self.view.size
-        share = ((torch.arange(count) + 0.5) / count)[:, None]
-        sizes = ((3,), (NUM_COORDINATES,), (3,), (21, 3))
-        noise = [torch.randn(count, 1, *size, generator=generator) for size in sizes]
-        numbers = (x.to(like).expand(count, len(like), *x.shape[2:]) for x in (share, *noise))
+        like = self.view.size
+        numbers = (x.to(like).expand(-1, like.shape[0], *x.shape[2:]) for x in _scale_noise())
         hands = self.push(Noise(*numbers), vertices=True)
         assert hands.vertices_root is not None
         return hands.vertices_root.std(1), hands.joints_root.std(1)

@@ -50,7 +50,7 @@ class RotationMixture(Distribution):
     def centre(self) -> Tensor:
         """(B, 3, 3) mean of the component with the highest density at its mean."""
         height = self.logits - self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
-        return self.means[torch.arange(len(height), device=height.device), height.argmax(1)]
+        return self.means[torch.arange(height.shape[0], device=height.device), height.argmax(1)]
 
     def sample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         """Rotations (\\*sample_shape, B, 3, 3)."""
@@ -73,7 +73,7 @@ class RotationMixture(Distribution):
         with torch.no_grad():
             ends = self.logits.softmax(-1).cumsum(-1)[..., :-1]
             chosen = (share[..., None] >= ends).sum(-1)
-            row = torch.arange(len(self.logits), device=chosen.device)
+            row = torch.arange(self.logits.shape[0], device=chosen.device)
             tangent = (self.scale_tril[row, chosen] @ (self.temperature * noise)[..., None])[..., 0]
             return self.means[row, chosen] @ roma.rotvec_to_rotmat(tangent)
 

@@ -69,6 +69,16 @@ class HandGraph(nn.Module, ABC):
         """Inputs to trace and to check the graph with: always the same ones, of these sizes."""
 
 
+def ports_of(prediction: HandPrediction) -> tuple[Port, ...]:
+    """Those of `PREDICTED` that a prediction has."""
+    return tuple(port for port in PREDICTED if getattr(prediction, port.name) is not None)
+
+
+def tensors_of(prediction: HandPrediction) -> tuple[Tensor, ...]:
+    """What a prediction has, in the order of `ports_of`."""
+    return tuple(getattr(prediction, port.name) for port in ports_of(prediction))
+
+
 class PointGraph(HandGraph):
     """Image to the point estimate and its scales.
 
@@ -86,17 +96,11 @@ class PointGraph(HandGraph):
         meaning = "RGB crop of a right hand, 0 to 255; a left hand is mirrored in x before, and the answer after"
         self.inputs = (Port("image", (BATCH, 3, image_size, image_size), meaning),)
         with torch.no_grad():
-            prediction = method(self.example(1, 1)[0])
-        self._predicted = tuple(port for port in PREDICTED if getattr(prediction, port.name) is not None)
-        self.outputs = self._predicted
+            self.outputs = ports_of(method(self.example(1, 1)[0]))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The image (B, 3, H, W) uint8 to `outputs`."""
-        return self.predicted(self.method(inputs[0]))
-
-    def predicted(self, prediction: HandPrediction) -> tuple[Tensor, ...]:
-        """What a prediction holds, in the order of `PREDICTED`."""
-        return tuple(getattr(prediction, port.name) for port in self._predicted)
+        return tensors_of(self.method(inputs[0]))
 
     def example(self, batch: int, hypotheses: int) -> tuple[Tensor, ...]:
         """Noise as images."""
@@ -121,7 +125,7 @@ class GaussianGraph(PointGraph):
     def __init__(self, method: nn.Module, image_size: int, joint_matrix: Tensor) -> None:
         super().__init__(method, image_size)
         self.joint_matrix = joint_matrix
-        self.outputs = (*self._predicted, Port("joint_matrix", (21, 778), "joints = joint_matrix @ vertices"))
+        self.outputs = (*self.outputs, Port("joint_matrix", (21, 778), "joints = joint_matrix @ vertices"))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The image (B, 3, H, W) uint8 to `outputs`."""

@@ -6,6 +6,7 @@ from typing import Any
 import roma
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates, to_place
 from handlit.errors import check_choice, check_number
@@ -14,6 +15,7 @@ from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.reduction import masked_mean
 from handlit.methods.learned import LearnedMethod
+from handlit.methods.lift_graph import LiftGraph
 from handlit.methods.method import Losses
 from handlit.metrics.functional import MILLIMETRES_PER_METRE
 from handlit.models.lift import LiftNetwork
@@ -135,6 +137,11 @@ class Lift(LearnedMethod[LiftedHands]):
     def predict(self, output: LiftedHands) -> HandPrediction:
         """The centre of the distribution; scales are those of its draws."""
         return self.lifter.predict(output)
+
+    @override
+    def graph(self) -> LiftGraph:
+        """2D joints, their confidences and the camera in; the point estimate and hypotheses of noise out."""
+        return LiftGraph(self)
 
     def lift(self, joints_2d: Tensor, confidence: Tensor, intrinsics: Tensor) -> HandPrediction:
         """Hands of detected joints; right hands only. Arguments and result as for `models.lifter.Lifter.lift`."""

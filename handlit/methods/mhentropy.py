@@ -16,7 +16,7 @@ from handlit.geometry.cameras import crop_to_normalised
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.soft_uniform import laplace_log_likelihood, soft_ball, soft_box
-from handlit.methods.graph import BATCH, DRAWN, HYPOTHESES, PointGraph, Port
+from handlit.methods.graph import BATCH, DRAWN, HYPOTHESES, PointGraph, Port, tensors_of
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.models.mhentropy import MHEntropyNetwork
@@ -198,7 +198,7 @@ class MHEntropyGraph(PointGraph):
         hands = self.method.infer(image)
         drawn = hands.of_noise(noise)
         assert drawn.log_prob is not None
-        return (*self.predicted(self.method.predict(hands)), drawn.joints_root, drawn.joints_2d, drawn.log_prob)
+        return (*tensors_of(self.method.predict(hands)), drawn.joints_root, drawn.joints_2d, drawn.log_prob)
 
     @override
     def example(self, batch: int, hypotheses: int) -> tuple[Tensor, ...]:

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from handlit import __version__
-from handlit.errors import InputError
-from handlit.files import whole
+from handlit.errors import InputError, one_line
+from handlit.files import check_writable, whole
 from handlit.methods.graph import BATCH, HYPOTHESES, HandGraph, Port
 from handlit.methods.method import HandMethod
 from handlit.skeleton import JOINTS
@@ -41,12 +41,30 @@ def export_onnx(method: HandMethod[Any], path: Path, hand_model: str) -> dict[st
         Largest absolute difference from torch of each output.
 
     Raises:
-        InputError: A package of the extra is missing, or the file's numbers are not those of torch; nothing is written.
+        InputError: A package of the extra is missing, torch cannot export the method, or the file's numbers are not
+            torch's; nothing is written.
     """
     _check_packages()
+    check_writable(path, is_file=True)
     graph = method.cpu().eval().graph().eval()
-    with _quiet(), torch.no_grad():
-        program: Any = torch.onnx.export(
+    with _quiet():
+        program = _exported(graph)
+    program.model.producer_name, program.model.producer_version = "handlit", __version__
+    program.model.metadata_props.update(_metadata(method, graph, hand_model))
+    with whole(path) as temporary:
+        program.save(temporary)
+        return _check(graph, temporary, path)
+
+
+@torch.no_grad()
+def _exported(graph: HandGraph) -> Any:
+    """The graph as torch's exporter has it.
+
+    Raises:
+        InputError: It computes what the exporter does not know.
+    """
+    try:
+        return torch.onnx.export(
             graph,
             graph.example(*_TRACED),
             dynamo=True,
@@ -58,11 +76,8 @@ def export_onnx(method: HandMethod[Any], path: Path, hand_model: str) -> dict[st
             optimize=False,
             verbose=False,
         )
-    program.model.producer_name, program.model.producer_version = "handlit", __version__
-    program.model.metadata_props.update(_metadata(method, graph, hand_model))
-    with whole(path) as temporary:
-        program.save(temporary)
-        return _check(graph, temporary, path)
+    except torch.onnx.OnnxExporterError as error:
+        raise InputError(f"torch {torch.__version__} cannot export this method: {one_line(error)}") from error
 
 
 def _check_packages() -> None:

@@ -213,6 +213,9 @@ def test_joints_may_be_trusted_in_part(tmp_path: Path) -> None:
     # confidence is of the given 2D joints; those that follow from 3D are certain
     assert batch.valid["confidence"][rows].tolist() == [True, False, False]
     torch.testing.assert_close(batch.confidence[rows[0]], torch.tensor(confidence))
+    assert batch.valid["detected"][rows].tolist() == [True, False, True]
+    detected = torch.cat([batch.joints_2d, batch.confidence[..., None]], 2)
+    torch.testing.assert_close(batch.detected[rows[0]], detected[rows[0]])
     # a joint of which nothing is known does not stretch the box
     zoom = batch.crop_transform[rows, 0, 0].tolist()
     assert zoom[0] == pytest.approx(zoom[1], rel=0.2)

@@ -11,13 +11,16 @@ from handlit.hand.asset import HandAsset
 from handlit.methods.amvur import AMVUR
 from handlit.methods.deterministic import Deterministic
 from handlit.methods.graph import PREDICTED, HandGraph
+from handlit.methods.lift import Lift
 from handlit.methods.mean_hand import MeanHand
 from handlit.methods.mhentropy import MHEntropy
 from handlit.models.amvur import AMVURNetwork
 from handlit.models.backbones import Backbone
+from handlit.models.lift import LiftNetwork
 from handlit.models.mhentropy import MHEntropyNetwork
 from handlit.skeleton import TipConvention
 from handlit.types import HandPrediction
+from tests.models.test_lift import SMALL
 
 SIZE = 32
 
@@ -66,6 +69,27 @@ def test_tensors_are_as_stated_and_those_of_the_prediction(name: str) -> None:
         assert (port.name in outputs) == (expected is not None)
         if expected is not None:
             torch.testing.assert_close(outputs[port.name], expected)
+
+
+def test_lift_draws_what_its_distribution_draws() -> None:
+    torch.manual_seed(0)
+    method = Lift(LiftNetwork(**SMALL)).eval()
+    graph = method.graph()
+    inputs = graph.example(3, 400)
+    with torch.no_grad():
+        outputs = dict(zip((port.name for port in graph.outputs), graph(*inputs), strict=True))
+        prediction = method.lift(*inputs[:3])
+        drawn = prediction.distribution.hypotheses(400)
+    for port in graph.outputs:
+        assert outputs[port.name].shape == tuple({"batch": 3, "hypotheses": 400}.get(str(n), n) for n in port.shape)
+    torch.testing.assert_close(outputs["joints_root"], prediction.joints_root)
+    torch.testing.assert_close(outputs["vertex_scale"], prediction.vertex_scale)
+    found, expected = outputs["hypotheses_joints_root"], drawn.joints_root
+    # means of 400 draws differ by their standard errors
+    error = expected.std(1) * (2 / 400) ** 0.5
+    assert ((found.mean(1) - expected.mean(1)).abs() <= 6 * error + 1e-6).all()
+    assert (found.std(1) - expected.std(1)).norm() < 0.15 * expected.std(1).norm()
+    assert not torch.equal(outputs["hypotheses_joints_2d"][:, 0], outputs["hypotheses_joints_2d"][:, 1])
 
 
 @pytest.mark.parametrize("name", ["AMVUR", "Deterministic", "MeanHand"])

@@ -174,13 +174,15 @@ class HandDataset(Dataset[HandSample | None]):
             points = self._row(name, index)
             if points is not None:
                 labels[name] = points @ crop.scene.T
-        if "joints_cam" in labels:
-            labels["joints_2d"] = crop.project(labels["joints_cam"])
-        elif (joints_2d := self._row("joints_2d", index)) is not None:
+        joints_2d, confidence = self._row("joints_2d", index), self._row("joints_2d_confidence", index)
+        if joints_2d is not None:
             labels["joints_2d"] = crops.apply(crop.transform, joints_2d)
-            confidence = self._row("joints_2d_confidence", index)
             if confidence is not None:
                 labels["confidence"] = confidence
+                labels["detected"] = np.concatenate([labels["joints_2d"], confidence[:, None]], axis=1)
+        if "joints_cam" in labels:
+            labels["joints_2d"] = crop.project(labels["joints_cam"])
+            labels.pop("confidence", None)
         pose = self._row("pose", index)
         if pose is not None:
             labels["pose"] = moved_pose(pose, crop.scene)
