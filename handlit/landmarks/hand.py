@@ -15,7 +15,7 @@ DOUBT = 0.08
 SURE = 0.95
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DetectedHand:
     """A hand that was found in an image.
 

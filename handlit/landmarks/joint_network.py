@@ -10,7 +10,8 @@ from handlit.skeleton import NUM_JOINTS
 
 #: Side of the network's input, pixels.
 SIZE = 224
-#: Share of the presence that is the confidence of a joint beyond the border of the image or of the region.
+#: Share of the presence that is the confidence of a joint beyond the border of the image or of the region: chosen, not
+#: measured.
 OUTSIDE = 0.3
 
 

