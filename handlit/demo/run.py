@@ -86,7 +86,10 @@ class Demo:
             row = bar.add_task("files", total=len(waiting))
             for each in waiting:
                 try:
-                    self._do_image(each, records) if each.kind == "image" else self._do_video(each, records, bar)
+                    if each.kind == "image":
+                        self._do_image(each, records)
+                    else:
+                        self._do_video(each, records, bar)
                 except _UnreadableError as error:
                     self.skipped[each.name] = describe(error.reason)
                 bar.advance(row)

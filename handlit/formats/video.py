@@ -217,14 +217,16 @@ class VideoWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Finish the file; without a frame there is none."""
+        failure: Exception | None = None
         try:
             if self._stream is not None:
                 self._container.mux(self._stream.encode())
             self._container.close()
-            failure = None if self._stream is not None else InputError("no frame was written")
+            if self._stream is None:
+                failure = InputError("no frame was written")
         except Exception as reason:
             failure = reason
-        self._whole.__exit__(failure and type(failure), failure, None)
+        self._whole.__exit__(None if failure is None else type(failure), failure, None)
         if failure is not None and self._stream is not None:
             raise failure
 

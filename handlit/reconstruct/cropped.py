@@ -1,7 +1,7 @@
 """A method that looks at a crop around each hand; the detector gives the box."""
 
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -25,7 +25,7 @@ class CroppedHands:
         crop: The rule it was trained with.
     """
 
-    def __init__(self, method: HandMethod, crop: CropRule) -> None:
+    def __init__(self, method: HandMethod[Any], crop: CropRule) -> None:
         self.method = method.eval()
         self.faces = method.hand.faces.cpu().numpy()
         self._place = REFERENCE_CROPS.get(crop) or partial(place_crop, cast(SquareRule, crop))

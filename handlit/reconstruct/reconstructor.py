@@ -116,8 +116,9 @@ class Reconstructor:
             raise InputError("a given method has its own hand model: leave mano_path out")
         self.method = method
 
+    # a text is a file's name, not a list of one-letter ones
     @overload
-    def __call__(
+    def __call__(  # type: ignore[overload-overlap]
         self, images: Image, boxes: Any = None, focal_px: float | None = None, fov_deg: float | None = None
     ) -> list[ReconstructedHand]: ...
 

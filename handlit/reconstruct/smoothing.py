@@ -144,11 +144,6 @@ def _with_numbers(hand: ReconstructedHand, numbers: np.ndarray) -> Reconstructed
     values = numbers.astype(np.float32)
     joints, vertices = np.split(values[_POINTS].reshape(-1, 3), [NUM_JOINTS])
     nearer = np.exp(values[_DEPTH]) / hand.root_cam[2]
-    rest = {"pose": hand.pose, "betas": hand.betas}
-    if hand.pose is not None:
-        rest["pose"] = _within_half_a_turn(values[_POSE])
-    if hand.betas is not None:
-        rest["betas"] = values[-len(hand.betas) :]
     return replace(
         hand,
         joints_root=joints,
@@ -156,7 +151,8 @@ def _with_numbers(hand: ReconstructedHand, numbers: np.ndarray) -> Reconstructed
         # along the line of sight of the wrist
         root_cam=hand.root_cam * nearer,
         camera=hand.camera * np.array([1 / nearer, 1, 1], np.float32),
-        **rest,
+        pose=None if hand.pose is None else _within_half_a_turn(values[_POSE]),
+        betas=None if hand.betas is None else values[-len(hand.betas) :],
     )
 
 
