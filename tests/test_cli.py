@@ -231,6 +231,12 @@ def test_names_that_are_no_text_are_refused(capsys: pytest.CaptureFixture[str]) 
     assert message == "error: '\\udcff.json' is no text in UTF-8: rename the file\n"
 
 
+def test_a_message_is_one_line_whatever_a_file_is_called(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    message = refused(["score", str(tmp_path / "a\nb.json"), str(tmp_path)], capsys)
+    assert message.startswith("error: ")
+    assert message.count("\n") == 1
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp932"])
 def test_characters_that_the_console_lacks_are_substituted(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for command in ("--help", "score --explain", "test --explain", "compare --explain", "doctor", "fit --help", "x−y"):

@@ -4,6 +4,7 @@ import codecs
 import io
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -50,7 +51,8 @@ def main(args: Sequence[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from error
     except (InputError, OSError, FloatingPointError) as error:
-        print(f"error: {describe(error)}", file=sys.stderr)
+        # names of files may hold line ends
+        print("error:", re.sub(r"\s*[\r\n]\s*", " ", describe(error)), file=sys.stderr)
         raise SystemExit(getattr(error, "exit_code", 2)) from error
 
 

@@ -62,7 +62,8 @@ def _judge(local: LocalSweep) -> None:
         raise SystemExit(os.EX_TEMPFAIL)
     if trials and all(trial.status == "failed" for trial in trials):
         raise InputError(
-            f"all {len(trials)} trials failed, the last with: {trials[-1].error}\nlogs: {local.folder}/trials/*/log.txt"
+            f"all {len(trials)} trials failed, the last with: {trials[-1].error} "
+            f"(logs: {local.folder}/trials/*/log.txt)"
         )
 
 

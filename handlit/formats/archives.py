@@ -58,6 +58,19 @@ def list_members(path: Path) -> list[str]:
         ) from error
 
 
+def is_stored(path: Path) -> bool:
+    """Whether a zip archive holds its files as they are, as `torch.save` writes it; True for another kind of file.
+
+    Anything else may unpack to any size. Damage raises one of `DAMAGE`.
+    """
+    if not zipfile.is_zipfile(path):
+        return True
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+    packed = any(info.compress_type for info in members)
+    return not packed and sum(info.file_size for info in members) <= path.stat().st_size
+
+
 def _directory_size(path: Path) -> int:
     """Bytes of an archive's list of files; 0 where it has none."""
     with path.open("rb") as file:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from handlit.errors import InputError, one_line
+from handlit.formats.archives import is_stored
 
 #: Names under which training scripts wrap a state_dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")
@@ -30,6 +31,8 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"weight file {path} does not exist")
     try:
+        if not is_stored(Path(path)):
+            raise ValueError("it is a packed archive, which torch does not write")
         content = torch.load(path, map_location="cpu", weights_only=True)
     # a stranger's file fails in every way
     except Exception as error:
@@ -41,7 +44,10 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     for name in WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
-    if not isinstance(content, Mapping) or not content or not all(isinstance(v, Tensor) for v in content.values()):
+    is_flat = isinstance(content, Mapping) and all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    )
+    if not is_flat or not content:
         found = [str(key) for key in content][:5] if isinstance(content, Mapping) else type(content).__name__
         raise InputError(f"{path} holds no state_dict: expected a dictionary of tensors, found {found}")
     weights: dict[str, Tensor] = dict(content)

@@ -92,8 +92,8 @@ class LocalSweep:
                     failures = failures + 1 if ended.status == "failed" else 0
                     if failures >= _FAILURES_IN_A_ROW:
                         raise InputError(
-                            f"{failures} trials in a row failed, the last with: {ended.error}\n"
-                            f"logs: {self.folder}/trials/*/log.txt"
+                            f"{failures} trials in a row failed, the last with: {ended.error} "
+                            f"(logs: {self.folder}/trials/*/log.txt)"
                         )
                 self._fill(running, waiting)
                 time.sleep(_POLL_SECONDS)

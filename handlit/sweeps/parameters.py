@@ -13,6 +13,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 
 from handlit.errors import InputError
 
+#: Of a range of multiples of q.
+MAX_STEPS = 10**9
 #: The keys of each distribution, those with a default in the second part.
 _DISTRIBUTIONS: dict[str, tuple[set[str], dict[str, float]]] = {
     "constant": ({"value"}, {}),
@@ -169,6 +171,8 @@ def _bounded(where: str, name: str, numbers: Mapping[str, float]) -> Parameter:
         return Parameter(IntDistribution(int(low), int(high)))
     if name == "q_uniform":
         q = numbers["q"]
+        if not (high - low) / q <= MAX_STEPS:
+            raise InputError(f"{where}: from min to max there are more than {MAX_STEPS} steps of q")
         if any(not math.isclose(bound / q, round(bound / q), abs_tol=1e-9) for bound in (low, high)):
             raise InputError(f"{where}: min and max must be multiples of q")
         if all(isinstance(number, int) for number in (low, high, q)):

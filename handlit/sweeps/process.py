@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from handlit.errors import InputError
 from handlit.sweeps.trial import Trial
 
 #: Time that a trial has after SIGTERM, for its checkpoint.
@@ -73,19 +74,28 @@ def start(trial: Trial, command: Sequence[str], log: Path, variables: Mapping[st
         log: File that its output is appended to.
         variables: Added to the environment.
         lock: Descriptor that it keeps open: a trial that outlives its sweep keeps the folder locked.
+
+    Raises:
+        InputError: The command holds a zero character.
+        OSError: It cannot be started.
     """
     environment = {name: text for name, text in os.environ.items() if name not in _OF_A_RUN}
     output = log.open("ab")
-    process = subprocess.Popen(
-        command,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**environment, **variables},
-        # a session of its own: Ctrl-C reaches the sweep alone, which then stops the trial
-        start_new_session=True,
-        pass_fds=(lock,),
-        preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-    )
+    try:
+        process = subprocess.Popen(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**environment, **variables},
+            # a session of its own: Ctrl-C reaches the sweep alone, which then stops the trial
+            start_new_session=True,
+            pass_fds=(lock,),
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+        )
+    # a word of it holds what no command line can
+    except ValueError as error:
+        output.close()
+        raise InputError(f"the command of trial {trial.number} cannot be started: {error}") from error
     return RunningTrial(trial, process, output, time.monotonic())
 
 

@@ -1,3 +1,4 @@
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,15 @@ def test_pickled_module_and_other_files_are_refused(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "text.bin")
     with pytest.raises(FileNotFoundError):
         read_state_dict(tmp_path / "nowhere.bin")
+
+
+def test_archives_that_unpack_to_gigabytes_are_not_unpacked(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.bin"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(10_000_000))
+        archive.writestr("archive/version", b"3")
+    with pytest.raises(InputError, match="it is a packed archive, which torch does not write"):
+        read_state_dict(path)
+    torch.save({1: torch.ones(2)}, path)
+    with pytest.raises(InputError, match="expected a dictionary of tensors"):
+        read_state_dict(path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from handlit.errors import InputError
 from tests.sweeps.programs import run_sweep, write_sweep
 
 _MEETS = """
@@ -61,3 +62,9 @@ def test_a_trial_that_does_not_end_is_killed(tmp_path: Path, monkeypatch: pytest
     assert [trial.status for trial in sweep.trials] == ["finished", "stopped"]
     # the trial alone received SIGTERM: its worker was alive until both were killed
     assert (sweep.trial_folder(sweep.trials[1]) / "worker").read_text() == "None"
+
+
+def test_a_command_that_no_process_can_have_is_named(tmp_path: Path) -> None:
+    path = write_sweep(tmp_path, {"x": {"values": ["a\0b"]}})
+    with pytest.raises(InputError, match="the command of trial 1 cannot be started: embedded null"):
+        run_sweep(path, 1)

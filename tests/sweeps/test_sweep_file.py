@@ -42,6 +42,11 @@ def test_nested_parameters_have_names_with_dots(tmp_path: Path) -> None:
         ({"x": {"min": 2.0, "max": 1.0}}, {"method": "random"}, "less than max"),
         ({"x": {"distribution": "normal"}}, {}, "no grid"),
         ({"x": {"distribution": "normal", "sigma": 0}}, {"method": "random"}, "sigma must be positive"),
+        (
+            {"x": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 1e-300}},
+            {"method": "random"},
+            "more than 1000000000 steps of q",
+        ),
         ({"x": {"values": [1, 2], "probabilities": [0.5]}}, {"method": "random"}, "one number of 0 or more for each"),
         ({"x": {"parameters": {"y": 3}}}, {}, "x.y must have value"),
         (GRID, {"metod": "grid"}, "metod"),

@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from handlit.errors import InputError, one_line
 from handlit.files import whole
+from handlit.formats.archives import is_stored
 from handlit.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -42,17 +43,15 @@ def damage(path: Path) -> str | None:
     A file that has not changed since the last call is not read again: HRNet-W64's has 2.4 GB.
     """
     status = path.stat()
-    return _damage(path, status.st_size, status.st_mtime_ns)
+    return _damage(path, (status.st_size, status.st_mtime_ns))
 
 
 @lru_cache(maxsize=8)
-def _damage(path: Path, size: int, changed_ns: int) -> str | None:
+def _damage(path: Path, state: tuple[int, int]) -> str | None:
     try:
+        if not is_stored(path):
+            return "it is a zip archive of something else"
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            # as torch writes them; anything else may unpack to any size
-            if any(info.compress_type for info in members) or sum(info.file_size for info in members) > size:
-                return "it is a zip archive of something else"
             member = archive.testzip()
     # the standard library raises all sorts for damaged archives
     except Exception as error:

@@ -48,6 +48,11 @@ def test_tables_that_do_not_fit_are_named(tmp_path: Path) -> None:
         np.savez(path, **arrays)
         with pytest.raises(InputError, match=r"hypotheses\.npz is not a table of hypotheses"):
             load_run(path)
+    for numbers in (np.full(2, np.nan), np.array([1, 1e30])):
+        unlikely: dict[str, Any] = {**good, "error": numbers}
+        np.savez(path, **unlikely)
+        with pytest.raises(InputError, match="holds no numbers, or such that no test gives"):
+            load_run(path)
     unsettled: dict[str, Any] = {**good, "settings": np.array("{")}
     np.savez(path, **unsettled)
     with pytest.raises(InputError, match=r"hypotheses\.npz: settings is not valid JSON"):
