@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from handlit.cli.verb_parser import VerbParser
+from handlit.errors import InputError
 from handlit.files import check_writable, named_path, write_text
 from handlit.scoring.hypotheses.run import HypothesisRun, check_same_images, load_run
 from handlit.scoring.hypotheses.summary import Summary, comparison_table
@@ -23,7 +24,10 @@ def compare(arguments: list[str]) -> None:
     runs = [_load(argument) for argument in options.runs]
     check_same_images(runs)
     summaries = [Summary(run) for run in runs]
-    print_table(comparison_table(summaries), Console())
+    table = comparison_table(summaries)
+    if not table.rows:
+        raise InputError(f"{summaries[0].run.label} has no number of any measure: run the test again")
+    print_table(table, Console())
     write_text(options.out, render_comparison(summaries))
     print(f"page: {options.out}")
 

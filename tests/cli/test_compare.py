@@ -57,6 +57,12 @@ def test_wrong_input_is_named(folders: list[Path], tmp_path: Path, capsys: pytes
     save_run(RunFolder(empty).hypothesis_table, other)
     message = refused(["compare", str(folders[0]), str(empty), *out], capsys)
     assert "method a (40 images) and other (39 images)" in message
+    unknown = {name: np.full_like(column, np.nan) for name, column in other.columns.items() if column.dtype.kind == "f"}
+    save_run(
+        RunFolder(empty).hypothesis_table,
+        replace(other, columns={**other.columns, **unknown, "count": other.columns["visible"]}),
+    )
+    assert "run the test again" in refused(["compare", str(empty), *out], capsys)
     # before anything is read
     message = refused(["compare", str(tmp_path / "gone"), "--out", str(empty)], capsys)
     assert message.startswith(f"error: {empty}: is a directory")

@@ -74,7 +74,7 @@ def load_run(path: Path) -> HypothesisRun:
     wrong = [name for name, column in columns.items() if column.shape not in shapes or column.dtype.kind not in "biuf"]
     if wrong or "visible" not in columns or not isinstance(settings, dict):
         raise InputError(f"{path} is not a table of hypotheses (wrong: {shown(wrong)}): run the test again")
-    numbers = [column[np.isfinite(column)] for name, column in columns.items() if name != "visible"]
+    numbers = [column[np.isfinite(column)].astype(np.float64) for name, column in columns.items() if name != "visible"]
     if not any(column.size for column in numbers) or any((np.abs(column) > MAX_VALUE).any() for column in numbers):
         raise InputError(f"{path} holds no numbers, or such that no test gives: run the test again")
     version, label = settings.pop("format", None), str(settings.pop("label", ""))
