@@ -87,9 +87,6 @@ class HandDetector:
         hands: list[DetectedHand] = []
         sure: list[DetectedHand] = []
         for parts, margin in searches:
-            # a margin is for hands that fill the image
-            if margin and sure:
-                continue
             hands += self._search(image, parts, margin, [*known, *sure])
             sure = [hand for hand in hands if hand.presence >= SURE]
             side = max(image.shape[:2]) * (OVERLAP / parts if parts > 1 else 1)
