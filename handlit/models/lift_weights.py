@@ -18,7 +18,7 @@ from handlit.models.lift import LiftNetwork
 
 #: The package's own weights, and what they hash to.
 SHIPPED = Path(__file__).with_name("lift.safetensors")
-SHIPPED_SHA256 = ""
+SHIPPED_SHA256 = "dcdf9059ee821a49569ad86c631b6f646a608f6ad3a9a207e1a6073e952a885d"
 #: A network of the largest settings that are tried has a tenth of this.
 _MAX_BYTES = 200_000_000
 

@@ -7,7 +7,7 @@ import torch
 from handlit.errors import InputError
 from handlit.files import sha256
 from handlit.models.lift import LiftNetwork
-from handlit.models.lift_weights import read_lift, write_lift
+from handlit.models.lift_weights import SHIPPED, SHIPPED_SHA256, read_lift, write_lift
 from tests.models.test_lift import SMALL
 
 
@@ -49,3 +49,10 @@ def test_what_holds_no_lifting_network_is_refused(tmp_path: Path) -> None:
     safetensors.torch.save_file({"a": torch.zeros(3)}, path, {"network": '{"width": 1e9}'})
     with pytest.raises(InputError, match="holds no weights of a lifting network"):
         read_lift(path)
+
+
+def test_the_package_s_weights_are_whole_and_small() -> None:
+    network = read_lift(SHIPPED, SHIPPED_SHA256)
+    assert SHIPPED.stat().st_size <= 5_000_000
+    assert network.settings == LiftNetwork().settings
+    assert all(value.isfinite().all() for value in network.state_dict().values())
