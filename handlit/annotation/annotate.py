@@ -151,13 +151,13 @@ def _entry(hand: FoundHand, view: _View, split: FolderSplit, reasons: list[str])
     """A hand as the list has it; None with a reason for one that is no sensible label."""
     entry = {
         "hand": "right" if hand.right else "left",
-        "box": hand.box.round(2).tolist(),
-        "joints_2d": hand.joints_2d.round(2).tolist(),
-        "joints_2d_confidence": hand.confidence.round(3).tolist(),
+        "box": _rounded(hand.box, 2),
+        "joints_2d": _rounded(hand.joints_2d, 2),
+        "joints_2d_confidence": _rounded(hand.confidence, 3),
         "split": split,
     }
     if isinstance(hand, ReconstructedHand):
-        entry["joints_lifted"] = hand.joints_root.astype(np.float64).round(5).tolist()
+        entry["joints_lifted"] = _rounded(hand.joints_root, 5)
     height, width = view.image.shape[:2]
     try:
         check_hand(entry, (width, height), view.name)
@@ -165,6 +165,11 @@ def _entry(hand: FoundHand, view: _View, split: FolderSplit, reasons: list[str])
         reasons.append(str(error))
         return None
     return entry
+
+
+def _rounded(values: np.ndarray, digits: int) -> list[Any]:
+    rounded: list[Any] = values.astype(np.float64).round(digits).tolist()
+    return rounded
 
 
 def _keep(view: _View, path: Path) -> None:
