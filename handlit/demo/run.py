@@ -191,9 +191,10 @@ class _Drawing:
 
     def add(self, frame: Frame, hands: list[ReconstructedHand]) -> None:
         """Draw the hands of the next frame; waits where too many frames do."""
+        # taken in any case, or it would fill the memory
+        sound = self._video.take_sound()
         if self._writer is None:
             return
-        sound = self._video.take_sound()
         self._waiting.append(self._pool.submit(self._draw, frame, hands, sound))
         if len(self._waiting) > _WAITING:
             self._waiting.popleft().result()

@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
@@ -146,13 +147,15 @@ class Webcam:
         self.damage: str | None = None
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames as they come, until the camera ends."""
+        """Frames as they come, with the time at which they came, until the camera ends."""
+        start = monotonic()
         while True:
             read, image = self._capture.read()
             if not read:
                 self.damage = "the webcam gives no more images"
                 return
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), None)
+            time = Fraction(round(1e6 * (monotonic() - start)), 10**6)
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), time)
 
     def take_sound(self) -> list[Any]:
         """None."""

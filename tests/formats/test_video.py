@@ -143,3 +143,35 @@ def test_what_is_no_video_is_one_line(tmp_path: Path) -> None:
 def test_a_missing_webcam_is_one_line() -> None:
     with pytest.raises(InputError, match="webcam:97 gives no image"):
         Webcam(97)
+
+
+def test_a_webcam_s_frames_come_with_their_times_until_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Capture:
+        """What OpenCV gives of a camera: four images, the first of which shows that it works."""
+
+        left = 4
+
+        def __init__(self, number: int) -> None:
+            assert number == 1
+
+        def isOpened(self) -> bool:
+            return True
+
+        def get(self, what: int) -> float:
+            return 15.0
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            return (True, picture(0)[..., ::-1].copy()) if self.left >= 0 else (False, None)
+
+        def release(self) -> None:
+            self.left = 0
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    camera = Webcam(1)
+    frames = list(camera)
+    assert camera.rate == 15
+    assert [frame.image.tolist() for frame in frames] == [picture(0).tolist()] * 3
+    assert [frame.time for frame in frames] == sorted(frame.time for frame in frames)
+    assert camera.damage == "the webcam gives no more images"
+    camera.close()
