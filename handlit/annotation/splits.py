@@ -44,5 +44,6 @@ def deal(people: Iterable[str], val: float, test: float) -> dict[str, FolderSpli
     num_test = max(round(test * len(order)), 1 if test and len(order) > 2 else 0)
     if num_val + num_test >= len(order):
         raise InputError(f"--val {val} and --test {test} leave none of {len(order)} files or people to train on")
-    names: list[FolderSplit] = ["val"] * num_val + ["test"] * num_test
+    held_out: tuple[FolderSplit, FolderSplit] = ("val", "test")
+    names = [split for split, number in zip(held_out, (num_val, num_test), strict=True) for _ in range(number)]
     return {person: names[place] if place < len(names) else "train" for place, person in enumerate(order)}

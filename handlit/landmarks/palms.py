@@ -110,10 +110,11 @@ def letterbox(image: np.ndarray, margin: float = 0.0) -> tuple[np.ndarray, np.nd
     inner = cv2.resize(image, small, interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     frame = round(margin * max(small))
     left, top = ((SIZE - side) // 2 for side in small)
-    around = [min(frame, free) for free in (top, SIZE - small[1] - top, left, SIZE - small[0] - left)]
-    inner = cv2.copyMakeBorder(inner, *around, cv2.BORDER_REPLICATE)
-    rest = (top - around[0], SIZE - small[1] - top - around[1], left - around[2], SIZE - small[0] - left - around[3])
-    boxed: np.ndarray = cv2.copyMakeBorder(inner, *rest, cv2.BORDER_CONSTANT, value=0)
+    free = (top, SIZE - small[1] - top, left, SIZE - small[0] - left)
+    above, below, before, behind = (min(frame, side) for side in free)
+    inner = cv2.copyMakeBorder(inner, above, below, before, behind, cv2.BORDER_REPLICATE)
+    above, below, before, behind = (side - min(frame, side) for side in free)
+    boxed: np.ndarray = cv2.copyMakeBorder(inner, above, below, before, behind, cv2.BORDER_CONSTANT, value=0)
     shift = np.array([[1.0, 0.0, -left], [0.0, 1.0, -top]])
     return boxed, crops.compose(enlargement(width / small[0], height / small[1]), shift)
 

@@ -105,7 +105,8 @@ def detect_all(folder: Path, limit: int | None = None) -> Detections:
             rows.append((digit, hands[0].right, points, hands[0].confidence, camera))
     if not rows:
         raise InputError(f"{folder} holds no photographs DIGIT/*.jpg with hands")
-    return Detections(*(np.stack(column) for column in zip(*rows, strict=True)), np.array(missed))
+    digits, right, points_2d, confidence, intrinsics = (np.stack(column) for column in zip(*rows, strict=True))
+    return Detections(digits, right, points_2d, confidence, intrinsics, np.array(missed))
 
 
 def lift_all(lifter: Lifter, found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -97,7 +97,7 @@ def test_images_become_lines_drawings_meshes_and_numbers(scene: Scene) -> None:
     stems = [file_stem(f"{name}#{number}") for name in ("a.png", "b/c.png", "deep.png") for number in (0, 1)]
     for folder, suffix in (("meshes", "glb"), ("numbers", "npz")):
         assert {path.name for path in (scene.out / folder).iterdir()} == {f"{stem}.{suffix}" for stem in stems}
-    mesh = trimesh.load(scene.out / "meshes" / "a.png_0.glb", force="mesh")
+    mesh: Any = trimesh.load(scene.out / "meshes" / "a.png_0.glb", force="mesh")
     assert mesh.vertices.shape == (778, 3)
     numbers = np.load(scene.out / "numbers" / "a.png_1.npz")
     assert numbers["hand"] == "left"

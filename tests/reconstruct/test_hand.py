@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def test_a_mesh_stands_upright_and_its_faces_point_outwards(
     hand: ReconstructedHand, tmp_path: Path, suffix: str
 ) -> None:
     hand.save(tmp_path / f"hand.{suffix}")
-    mesh = trimesh.load(tmp_path / f"hand.{suffix}", force="mesh", process=False)
+    mesh: Any = trimesh.load(tmp_path / f"hand.{suffix}", force="mesh", process=False)
     assert mesh.vertices * [1, -1, -1] == pytest.approx(hand.vertices, abs=1e-5)
     assert mesh.faces.tolist() == hand.faces.tolist()
     # of a mesh that is open at the wrist alone the signed volume is above 0
