@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import torch
+
 from handlit.cli.verb_parser import VerbParser
 from handlit.demo.given_boxes import read_boxes
 from handlit.demo.records import Records
@@ -26,6 +28,9 @@ def demo(arguments: list[str]) -> None:
         raise InputError("--viewer shows what --lines_only leaves out: give one of them")
     camera_of((1, 1), options.focal_px, options.fov_deg)
     media = find_media(options.inputs, leave_out=options.out)
+    check_number("--threads", options.threads, least=1, whole=True)
+    # hands are small: more threads wait for each other longer than they compute
+    torch.set_num_threads(options.threads)
     boxes = {} if options.boxes is None else read_boxes(options.boxes)
     detector = HandDetector(options.threads)
     names = ("ckpt_path", "mano_path", "focal_px", "fov_deg", "hands", "smoothing", "max_frames")
@@ -70,7 +75,7 @@ def _parser() -> VerbParser:
     parser.add_argument("--viewer", action="store_true", help="one HTML file with the hands in 3D")
     parser.add_argument("--lines_only", action="store_true", help="hands.jsonl alone: no drawings, meshes and numbers")
     parser.add_argument("--max_frames", type=int, metavar="N", help="of each video")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the detector")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of the networks")
     return parser
 
 
