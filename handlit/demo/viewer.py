@@ -33,6 +33,8 @@ def write_viewer(path: Path, numbers: Sequence[Path]) -> int:
     """
     import trimesh
     from trimesh.viewer.notebook import scene_to_html
+    from trimesh.visual import TextureVisuals
+    from trimesh.visual.material import PBRMaterial
 
     shown = list(numbers[:MAX_HANDS])
     if not shown:
@@ -45,6 +47,12 @@ def write_viewer(path: Path, numbers: Sequence[Path]) -> int:
         centre = torch.tensor([_DISTANCE_M * (place % columns), _DISTANCE_M * (place // columns), 0.0])
         middle = (vertices.amin(0) + vertices.amax(0)) / 2
         mesh = upright_mesh(vertices - middle + centre, faces, scale_colours(scale))
+        colours = mesh.visual.vertex_colors
+        # without a material viewers take metal, which is nearly black
+        mesh.visual = TextureVisuals(material=PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True))
+        mesh.visual.vertex_attributes["color"] = colours
         scene.add_geometry(mesh, node_name=file.stem)
+    # far enough for windows that are narrow
+    scene.set_camera(angles=(0, 0, 0), distance=1.3 * float(max(scene.extents)))
     write_text(path, scene_to_html(scene))
     return len(shown)
