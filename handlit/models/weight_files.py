@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from handlit.errors import InputError, one_line
-from handlit.formats.archives import is_stored
+from handlit.formats.archives import check_torch_file
 
 #: Names under which training scripts wrap a state_dict.
 WRAPPERS = ("state_dict", "model_state_dict", "model", "encoderRGB")
@@ -31,8 +31,7 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"weight file {path} does not exist")
     try:
-        if not is_stored(Path(path)):
-            raise ValueError("it is a packed archive, which torch does not write")
+        check_torch_file(Path(path))
         content = torch.load(path, map_location="cpu", weights_only=True)
     # a stranger's file fails in every way
     except Exception as error:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from handlit.errors import InputError, one_line
 from handlit.files import whole
-from handlit.formats.archives import is_stored
+from handlit.formats.archives import check_torch_file
 from handlit.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -49,8 +49,7 @@ def damage(path: Path) -> str | None:
 @lru_cache(maxsize=8)
 def _damage(path: Path, state: tuple[int, int]) -> str | None:
     try:
-        if not is_stored(path):
-            return "it is a zip archive of something else"
+        check_torch_file(path)
         with zipfile.ZipFile(path) as archive:
             member = archive.testzip()
     # the standard library raises all sorts for damaged archives
