@@ -1,0 +1,1 @@
+"""Photographs and videos to drawings, meshes and numbers of their hands: what `python main.py demo` does."""
