@@ -186,8 +186,7 @@ class LiftedHands:
 
     def model_joints(self, hand: LiftedHand, rotation: Tensor) -> Tensor:
         """Joints (..., B, 21, 3) of the hand model, wrist at the origin, in the virtual camera's axes, metres."""
-        matrices = self.angles.matrices(hand.free)
-        joints = self.hand.joints_only(matrices, hand.betas, rotation, ratios=hand.ratios)
+        joints = self.hand.joints_only(self.angles.matrices(hand.free), hand.betas, rotation, ratios=hand.ratios)
         return joints - joints[..., :1, :]
 
     def place(self, joints: Tensor) -> Gaussian:
@@ -216,14 +215,18 @@ class LiftedHands:
 
         Without noise, and at temperature 0, both are at their centres. Also the log-density (S, B) of these draws.
         """
-        hand = from_coordinates(coordinates)
-        joints, mesh = self.model_joints(hand, rotation), None
+        hand, mesh = from_coordinates(coordinates), None
+        fingers = self.angles.matrices(hand.free)
+        if vertices:
+            posed = self.hand(fingers, hand.betas, rotation, ratios=hand.ratios)
+            joints = posed.joints - posed.joints[..., :1, :]
+            mesh = self.view.to_camera(posed.vertices - posed.joints[..., :1, :]).transpose(0, 1)
+        else:
+            joints = self.hand.joints_only(fingers, hand.betas, rotation, ratios=hand.ratios)
+            joints = joints - joints[..., :1, :]
         place = self.place(joints)
         where = place.push(self.temperature * noise.place) if noise else place.mean
         root = from_place(where, self.view)
-        if vertices:
-            posed = self.hand(self.angles.matrices(hand.free), hand.betas, rotation, ratios=hand.ratios)
-            mesh = self.view.to_camera(posed.vertices - posed.joints[..., :1, :]).transpose(0, 1)
         defined = self.defined(joints, root)
         joints = defined.push(self.temperature * noise.definition) if noise else defined.mean
         joints = torch.cat([torch.zeros_like(joints[..., :1, :]), joints[..., 1:, :]], -2)
@@ -232,13 +235,12 @@ class LiftedHands:
             of_joints = defined.log_prob(joints, self.temperature)[..., 1:, :].sum((-1, -2))
             log_prob = place.log_prob(where, self.temperature).sum(-1) + of_joints
         in_camera, root = self.view.to_camera(joints), self.view.to_camera(root[..., None, :])
-        fingers = roma.rotmat_to_rotvec(self.angles.matrices(hand.free)).flatten(-2)
-        orient = roma.rotmat_to_rotvec(self.view.rotation @ rotation)
+        turned = torch.cat([(self.view.rotation @ rotation)[..., None, :, :], fingers], -3)
         drawn = Hypotheses(
             joints_root=in_camera.transpose(0, 1),
             joints_2d=project(in_camera + root, self.view.intrinsics).transpose(0, 1),
             vertices_root=mesh,
-            pose=torch.cat([orient, fingers], -1).transpose(0, 1),
+            pose=roma.rotmat_to_rotvec(turned).flatten(-2).transpose(0, 1),
             betas=hand.betas.transpose(0, 1),
             root_cam=root[..., 0, :].transpose(0, 1),
         )
