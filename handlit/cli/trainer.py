@@ -156,6 +156,10 @@ class HandlitCLI(LightningCLI):
             check_number("seed_everything", settings.seed_everything, least=0, most=2**32 - 1, whole=True)
         if settings.trainer.gradient_clip_val is not None:
             check_number("trainer.gradient_clip_val", settings.trainer.gradient_clip_val, least=0)
+        # Lightning divides by both
+        for name in ("val_check_interval", "check_val_every_n_epoch"):
+            if (interval := settings.trainer[name]) == 0:
+                check_number(f"trainer.{name}", interval, above=0)
 
     @override
     def _parse_ckpt_path(self) -> None:

@@ -53,6 +53,8 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
         ("--trainer.max_time abc", "abc"),
         ("--trainer.devices 99", "trainer.devices must be a number, at most"),
         ("--trainer.gradient_clip_val .nan", "trainer.gradient_clip_val must be a number, at least 0, got nan"),
+        ("--trainer.val_check_interval 0", "trainer.val_check_interval must be a number, above 0, got 0"),
+        ("--trainer.check_val_every_n_epoch 0", "trainer.check_val_every_n_epoch must be a number, above 0, got 0"),
         ("--seed_everything -5", "seed_everything must be a whole number, at least 0 and at most 4294967295, got -5"),
     ],
 )
