@@ -10,6 +10,9 @@ from handlit.reading import decode_text, read_bytes
 
 #: Far more than any configuration has: bytes of a file, values with every alias written out, levels.
 MAX_BYTES, MAX_VALUES, MAX_DEPTH = 4 << 20, 100_000, 50
+#: Names of values, each of which is compared with all before it; letters of a text without quotes, which may be a
+#: number of many parts.
+MAX_ANCHORS, MAX_PLAIN = 1000, 10_000
 _EXPECTED = "a YAML file of settings"
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -40,7 +43,7 @@ def check_size(text: str) -> None:
         YAMLError: It does, or it is no YAML.
     """
     sizes: dict[str, int] = {}
-    values, open_nodes = 0, list[tuple[str | None, int]]()
+    values, anchors, open_nodes = 0, 0, list[tuple[str | None, int]]()
     for event in yaml.parse(text, Loader=_Loader):
         anchor = getattr(event, "anchor", None)
         if isinstance(event, yaml.AliasEvent):
@@ -58,6 +61,11 @@ def check_size(text: str) -> None:
             values += 1
             if anchor is not None:
                 sizes[anchor] = 1
+            if event.implicit[0] and len(event.value) > MAX_PLAIN:
+                raise yaml.YAMLError(f"a value without quotes has more than {MAX_PLAIN:,} characters")
+        anchors += anchor is not None and not isinstance(event, yaml.AliasEvent)
+        if anchors > MAX_ANCHORS:
+            raise yaml.YAMLError(f"it names more than {MAX_ANCHORS:,} values (&)")
         if len(open_nodes) > MAX_DEPTH:
             raise yaml.YAMLError(f"values are nested more than {MAX_DEPTH} levels deep")
         if values > MAX_VALUES:

@@ -1,5 +1,6 @@
 """YAML that is small as a file and large in memory is refused at once."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -71,3 +72,19 @@ def test_files_within_files_are_bounded(tmp_path: Path, capsys: pytest.CaptureFi
     assert "aliases written out" in capsys.readouterr().err
     (tmp_path / "file.yaml").write_text("[1, 2]")
     assert "holds no settings by name" in refused(["fit", "--config", str(tmp_path / "file.yaml")], capsys)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("".join(f"k{i}: &a{i} 1\n" for i in range(40_000)), "names more than 1,000 values"),
+        ("a: " + "1:" * 100_000 + "1\n", "a value without quotes has more than 10,000 characters"),
+    ],
+)
+def test_what_takes_the_square_of_its_length_is_refused(tmp_path: Path, content: str, message: str) -> None:
+    path = tmp_path / "file.yaml"
+    path.write_text(content)
+    start = time.process_time()
+    with pytest.raises(InputError, match=message):
+        load_yaml(path)
+    assert time.process_time() - start < 3
