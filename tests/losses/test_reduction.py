@@ -49,7 +49,7 @@ def test_mean_of_points_by_weights_against_numpy() -> None:
     generator = torch.Generator().manual_seed(0)
     values, weight = torch.randn(5, 7, 2, generator=generator), torch.rand(5, 7, generator=generator)
     weight[:, 2], weight[4] = 0, 0
-    expected = [np.average(value.mean(1), weights=own) for value, own in zip(values, weight[:4], strict=False)]
+    expected = [np.average(value.mean(1), weights=own) for value, own in zip(values[:4], weight[:4], strict=True)]
     values[weight == 0] = float("nan")
     mean = mean_of_points(values, weight)
     np.testing.assert_allclose(mean, [*expected, 0], rtol=1e-5)
