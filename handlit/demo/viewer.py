@@ -9,7 +9,7 @@ import torch
 
 from handlit.errors import InputError
 from handlit.files import write_text
-from handlit.formats.hand_files import upright_mesh
+from handlit.formats.hand_files import give_material, upright_mesh
 from handlit.render.overlays import scale_colours
 
 #: Hands in a viewer; more would be too small to see.
@@ -33,8 +33,6 @@ def write_viewer(path: Path, numbers: Sequence[Path]) -> int:
     """
     import trimesh
     from trimesh.viewer.notebook import scene_to_html
-    from trimesh.visual import TextureVisuals
-    from trimesh.visual.material import PBRMaterial
 
     shown = list(numbers[:MAX_HANDS])
     if not shown:
@@ -46,11 +44,9 @@ def write_viewer(path: Path, numbers: Sequence[Path]) -> int:
             vertices, faces, scale = (torch.from_numpy(hand[name]) for name in ("vertices", "faces", "vertex_scale"))
         centre = torch.tensor([_DISTANCE_M * (place % columns), _DISTANCE_M * (place // columns), 0.0])
         middle = (vertices.amin(0) + vertices.amax(0)) / 2
+        # trimesh's page shows colours as they are in the file
         mesh = upright_mesh(vertices - middle + centre, faces, scale_colours(scale))
-        colours = mesh.visual.vertex_colors
-        # without a material viewers take metal, which is nearly black
-        mesh.visual = TextureVisuals(material=PBRMaterial(metallicFactor=0.0, roughnessFactor=1.0, doubleSided=True))
-        mesh.visual.vertex_attributes["color"] = colours
+        give_material(mesh)
         scene.add_geometry(mesh, node_name=file.stem)
     # far enough for windows that are narrow
     scene.set_camera(angles=(0, 0, 0), distance=1.3 * float(max(scene.extents)))
