@@ -9,7 +9,7 @@ import torch
 from handlit.formats.images import enlargement
 from handlit.geometry import crops
 from handlit.reconstruct import ReconstructedHand
-from handlit.render.figures import BACKGROUND, add_colour_bar, side_view
+from handlit.render.figures import ABOVE_BAR, BACKGROUND, add_colour_bar, side_view
 from handlit.render.overlays import draw_mesh, draw_skeleton, scale_colours
 
 #: Columns of the rows that `hand_row` draws.
@@ -57,7 +57,7 @@ def frame_with_views(image: np.ndarray, hands: Sequence[ReconstructedHand]) -> n
         hands: Of the frame; the two of the lowest track numbers are shown from the side and from above.
 
     Returns:
-        (H, W + H // 2, 3) uint8 RGB.
+        (H, W + H // 2, 3) uint8 RGB, with a bar of the scale's colours below the views.
     """
     height = image.shape[0]
     drawn = image
@@ -67,12 +67,13 @@ def frame_with_views(image: np.ndarray, hands: Sequence[ReconstructedHand]) -> n
         drawn = draw_mesh(drawn, torch.from_numpy(hand.vertices_cam), torch.from_numpy(hand.faces), intrinsics)
     for hand in hands:
         drawn = draw_skeleton(drawn, hand.joints_2d)
-    panel = np.full((height, height // 2, 3), BACKGROUND, np.uint8)
+    panel = add_colour_bar(np.full((height, height // 2, 3), BACKGROUND, np.uint8))
     shown = sorted(hands, key=lambda hand: hand.track or 0)[:_MAX_VIEWS]
-    cell = height // 2 // max(1, len(shown))
+    room = round(ABOVE_BAR * height) // 2
+    cell = min(room, height // 2 // max(1, len(shown)))
     for column, hand in enumerate(shown):
         for row, above in enumerate((False, True)):
-            top = row * (height // 2) + (height // 2 - cell) // 2
+            top = row * room + (room - cell) // 2
             panel[top : top + cell, column * cell : (column + 1) * cell] = _view(hand, cell, above)
     return np.concatenate([drawn, panel], axis=1)
 

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from handlit.render.overlays import SCALE_RANGE_M, SEEN, viridis
 
+#: Part of an image's height that a colour bar leaves as it is.
+ABOVE_BAR = 0.88
 #: Grey level of empty regions, and RGB of text.
 BACKGROUND = 245
 INK = (40, 40, 40)
@@ -29,7 +31,7 @@ def add_colour_bar(image: np.ndarray, range_m: float = SCALE_RANGE_M) -> np.ndar
     font, thick = height / 560, max(1, round(height / 400))
     top, bottom = round(0.90 * height), round(0.93 * height)
     left, right = round(0.1 * width), round(0.9 * width)
-    cv2.rectangle(canvas, (0, round(0.88 * height)), (width, height), (BACKGROUND,) * 3, -1)
+    cv2.rectangle(canvas, (0, round(ABOVE_BAR * height)), (width, height), (BACKGROUND,) * 3, -1)
     shades = (viridis(torch.linspace(0, 1, right - left)) * 255).round().byte().numpy()
     canvas[top:bottom, left:right] = shades
     for share in (0.0, 0.5, 1.0):

@@ -12,8 +12,8 @@ from handlit.skeleton import BONES, FINGERS
 #: RGB of each finger, thumb to pinky.
 FINGER_COLOURS = ((230, 85, 60), (240, 180, 40), (90, 180, 80), (60, 140, 220), (160, 100, 210))
 SKIN = (0.88, 0.67, 0.56)
-#: Standard deviation that the scale map shows in its brightest colour, metres.
-SCALE_RANGE_M = 0.03
+#: Standard deviation that the scale map shows in its brightest colour, metres: hands lifted from joints say 5 to 40 mm.
+SCALE_RANGE_M = 0.05
 #: RGB of bones that are seen in the image and of hidden ones, as in MHEntropy's figures (ICCV 2023).
 SEEN, HIDDEN = (45, 95, 235), (25, 165, 70)
 

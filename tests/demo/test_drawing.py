@@ -56,6 +56,7 @@ def test_a_frame_keeps_its_place_and_gets_two_views_of_each_hand() -> None:
     for drawn, cells in ((one, 1), (two, 2)):
         changed = np.abs(drawn[:, :240].astype(int) - FLAT).max(axis=2) > 10
         assert 0.05 < changed.mean() < 0.5
-        panel = drawn[:, 240:].max(axis=2) < 200
+        assert np.ptp(drawn[164, 250:320], axis=0).min() > 100
+        panel = drawn[:158, 240:].max(axis=2) < 200
         for half in np.array_split(panel, 2):
             assert all(part.any() for part in np.array_split(half, cells, axis=1))

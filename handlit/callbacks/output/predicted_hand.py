@@ -9,11 +9,11 @@ from handlit.files import file_stem
 from handlit.geometry.cameras import fit_root, project
 from handlit.geometry.mirroring import mirrored_points, mirrored_rotation_vectors
 from handlit.render.figures import BACKGROUND, side_view
-from handlit.render.overlays import draw_mesh, draw_skeleton, scale_colours
+from handlit.render.overlays import SCALE_RANGE_M, draw_mesh, draw_skeleton, scale_colours
 from handlit.types import HandBatch, HandPrediction
 
 #: Columns of a contact sheet of hands, and the side of its cells, pixels.
-TITLES = ("crop", "2D joints", "mesh", "mesh, from the side", "scale (yellow: 30 mm)")
+TITLES = ("crop", "2D joints", "mesh", "mesh, from the side", f"scale (yellow: {1000 * SCALE_RANGE_M:g} mm)")
 CELL = 224
 
 CONVENTIONS = (
