@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handlit.distributions.importance import log_weights
 from handlit.errors import InputError, check_number
 from handlit.formats.hand_files import MeshFormat, write_mesh, write_numbers
 from handlit.geometry import crops
@@ -83,6 +84,7 @@ class HandHypotheses:
         pose: (S, 48), radians, if the method draws poses.
         betas: (S, 10), if the method has them.
         log_prob: (S,) log-density, nats, in the method's own space, if it has one.
+        weights: (S,) importance of each, sum 1: how well it explains the detected joints, or equal.
     """
 
     joints_root: np.ndarray
@@ -91,6 +93,7 @@ class HandHypotheses:
     pose: np.ndarray | None
     betas: np.ndarray | None
     log_prob: np.ndarray | None
+    weights: np.ndarray
 
     def __len__(self) -> int:
         return len(self.joints_root)
@@ -99,6 +102,11 @@ class HandHypotheses:
     def joints_mm(self) -> np.ndarray:
         """(S, 21, 3) millimetres, wrist at the origin."""
         return 1000 * self.joints_root
+
+    @property
+    def effective_size(self) -> float:
+        """How many equally weighted hands the weighted ones are worth, from 1 to S (Kish, 1965)."""
+        return float(1 / (self.weights**2).sum())
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,13 +187,17 @@ class ReconstructedHand:
         """(778, 3) in the camera frame, metres."""
         return self.vertices + self.root_cam
 
-    def hypotheses(self, count: int, temperature: float = 1.0, seed: int = 0) -> HandHypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, seed: int = 0, reweighted: bool = False
+    ) -> HandHypotheses:
         """Draw hands that explain the image; the global random numbers are left as they are.
 
         Args:
             count: S, at least 1.
             temperature: Factor on the spread of what is drawn.
             seed: Of the random numbers: the same one draws the same hands.
+            reweighted: Weigh them by how well they explain the detected joints, see `distributions.importance`. For a
+                method that looks at pixels; hands lifted from these joints know them already.
 
         Raises:
             InputError: A number is out of its range.
@@ -196,13 +208,19 @@ class ReconstructedHand:
             torch.manual_seed(seed)
             drawn = self._draw(count, temperature)
         assert drawn.vertices_root is not None
+        joints_2d = self._frame.to_image(_array(drawn.joints_2d[0]))
+        weights = np.full(count, 1 / count, np.float32)
+        if reweighted:
+            given = (joints_2d, self.joints_2d, self.confidence)
+            weights = _array(log_weights(*(torch.from_numpy(values)[None] for values in given))[0].exp())
         return HandHypotheses(
             self._frame.point(drawn.joints_root[0]),
             self._frame.point(drawn.vertices_root[0]),
-            self._frame.to_image(_array(drawn.joints_2d[0])),
+            joints_2d,
             self._frame.pose(None if drawn.pose is None else drawn.pose[0]),
             None if drawn.betas is None else _array(drawn.betas[0]),
             None if drawn.log_prob is None else _array(drawn.log_prob[0]),
+            weights,
         )
 
     def save(self, path: str | Path) -> None:

@@ -1,14 +1,17 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import trimesh
 
 from handlit.errors import InputError
 from handlit.reconstruct import ReconstructedHand, Reconstructor
 from handlit.reconstruct.hand import MethodFrame
 from handlit.reconstruct.reconstructor import LiftedHands
+from handlit.types import Hypotheses
 from tests.reconstruct.fakes import FakeDetector, FakeLift, detected_hand, picture
 
 
@@ -28,7 +31,6 @@ def test_a_mesh_stands_upright_and_its_faces_point_outwards(
     assert mesh.faces.tolist() == hand.faces.tolist()
     # of a mesh that is open at the wrist alone the signed volume is above 0
     assert mesh.volume > 1e-5
-    assert len(np.unique(mesh.visual.vertex_colors, axis=0)) >= 1
 
 
 def test_numbers_are_read_again(hand: ReconstructedHand, tmp_path: Path) -> None:
@@ -51,3 +53,23 @@ def test_pixels_of_a_crop_go_back_to_the_image() -> None:
     frame = MethodFrame(np.array([[-0.5, 0, 100], [0, 0.5, -20]]), np.eye(3))
     assert frame.mirrored
     assert frame.to_image(np.array([[100.0, -20], [90, 0]])) == pytest.approx(np.array([[0, 0], [20, 40]]))
+
+
+def test_hypotheses_are_weighed_by_the_detected_joints(hand: ReconstructedHand) -> None:
+    to_method = hand._frame.transform
+    # the first is where the joints are, the others are a third of the box beside them
+    aside = np.array([0.0, 1, 1, -1])[:, None, None] * [np.ptp(hand.joints_2d) / 3, 0]
+    points = (hand.joints_2d + aside) @ to_method[:, :2].T + to_method[:, 2]
+
+    def draw(count: int, temperature: float) -> Hypotheses:
+        nothing = torch.zeros(1, count, 778, 3)
+        return Hypotheses(nothing[:, :, :21], torch.from_numpy(points)[None], nothing)
+
+    drawn = replace(hand, _draw=draw).hypotheses(4, reweighted=True)
+    assert drawn.weights == pytest.approx([1, 0, 0, 0], abs=1e-3)
+    assert drawn.effective_size == pytest.approx(1, abs=1e-2)
+    plain = hand.hypotheses(4)
+    assert plain.weights.tolist() == [0.25] * 4
+    assert plain.effective_size == 4
+    # the same hands either way
+    assert hand.hypotheses(4, reweighted=True).joints_root.tolist() == plain.joints_root.tolist()
