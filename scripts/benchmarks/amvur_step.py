@@ -47,11 +47,12 @@ PHOTOMETRIC = 1e-3
 
 
 def build(args: argparse.Namespace) -> AMVUR:
-    """AMVUR with a texture branch, in training mode."""
+    """AMVUR with a texture branch, the published one unless ``args.texture`` holds other sizes, in training mode."""
 
     def network(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
         backbone = Backbone(args.backbone, maps=True)
-        return AMVURNetwork(asset, tips, backbone, hidden=args.hidden, texture=TextureDecoder)
+        texture = partial(TextureDecoder, **vars(args).get("texture", {}))
+        return AMVURNetwork(asset, tips, backbone, hidden=args.hidden, texture=texture)
 
     return AMVUR(network, image_size=args.size, photometric=PHOTOMETRIC).to(args.device).train()
 

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--size", type=int, default=96, help="pixels")
     parser.add_argument("--frames", type=int, default=300)
-    parser.add_argument("--workers", type=int, default=1, help="loader processes")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1], help="loader processes; several numbers in turn")
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--compile", action="store_true")
@@ -50,13 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     device = prepare(args)
     with tempfile.TemporaryDirectory() as folder:
         root, packed = Path(folder) / "data", Path(folder) / "packed"
-        synthesise(root, "ho3d_v3", args.frames, 0, workers=args.workers)
+        synthesise(root, "ho3d_v3", args.frames, 0, workers=max(args.workers))
         pack(HO3D(str(root), val_fraction=0.0), packed, ("fit",))
-        options = {"image_size": args.size, "batch_size": args.batch, "num_workers": args.workers}
-        modules: dict[str, HandDataModule] = {
-            "original files": HO3D(str(root), val_fraction=0.0, **options),
-            "packed": PackedData(str(packed), **options),
-        }
+        modules: dict[str, HandDataModule] = {}
+        for workers in args.workers:
+            options = {"image_size": args.size, "batch_size": args.batch, "num_workers": workers}
+            by = f", {workers} workers" if len(args.workers) > 1 else ""
+            modules[f"original files{by}"] = HO3D(str(root), val_fraction=0.0, **options)
+            modules[f"packed{by}"] = PackedData(str(packed), **options)
         method = amvur(args.backbone, args.size, args.full).to(device).train()
         if args.compile:
             method.network.compile()
