@@ -32,6 +32,10 @@ class RunFolder:
         #: Numbers of the last test, and the hypotheses that it measured.
         self.test_numbers = self.path / "test.json"
         self.hypothesis_table = self.path / "hypotheses.npz"
+        #: The same of a calibrated method, and what it is calibrated by.
+        self.calibrated_test_numbers = self.path / "test_calibrated.json"
+        self.calibrated_hypothesis_table = self.path / "hypotheses_calibrated.npz"
+        self.calibration = self.path / "calibration.json"
         #: Predictions of the evaluation split.
         self.submission = self.path / "pred.zip"
         self.checkpoints = self.path / "checkpoints"

@@ -30,6 +30,7 @@ FLOORS = {
     "metrics": 4,
     "landmarks": 4,
     "scoring": 5,
+    "calibration": 5,
     "data": 6,
     "methods": 6,
     "callbacks": 6,

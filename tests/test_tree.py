@@ -9,6 +9,8 @@ PACKAGE, TESTS = Path(handlit.__file__).parent, Path(__file__).parent
 TESTED_IN = {
     # the commands: each is a line of arguments and the function that a room of its own tests
     "cli/annotate.py": "annotation/test_annotate.py",
+    "callbacks/output/validation_errors.py": "cli/test_calibrate.py",
+    "calibration/report.py": "cli/test_calibrate.py",
     "callbacks/output/weights_file.py": "methods/test_lift.py",
     "cli/fetch_detector.py": "landmarks/test_model_files.py",
     "cli/import_weights.py": "models/published/test_importing.py",

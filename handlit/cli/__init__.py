@@ -163,6 +163,7 @@ VERBS = {
     "verify-data": "what of a dataset is there, missing, unreadable or in the wrong axes",
     "pack": "pack a dataset once for fast loading and streaming",
     "import-weights": "released AMVUR, MHEntropy and HRNet weights to handlit's files, with an account of every key",
+    "calibrate": "fit on the validation split how far a method's spread is to be trusted: calibration.json",
     "annotate": "photographs and videos to a folder of own data, with a detector's 2D joints",
     "export": "a trained method as an ONNX file, checked against torch",
     "score": "official metrics of anyone's pred.json or pred.zip, locally: table, scores.txt, report",

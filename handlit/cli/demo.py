@@ -26,6 +26,8 @@ def demo(arguments: list[str]) -> None:
         check_number("--max_frames", options.max_frames, least=1, whole=True)
     if options.viewer and options.lines_only:
         raise InputError("--viewer shows what --lines_only leaves out: give one of them")
+    if options.calibrated and options.ckpt_path is None:
+        raise InputError("--calibrated needs the run that was calibrated: --ckpt_path RUN")
     camera_of((1, 1), options.focal_px, options.fov_deg)
     media = find_media(options.inputs, leave_out=options.out)
     check_number("--threads", options.threads, least=1, whole=True)
@@ -35,10 +37,13 @@ def demo(arguments: list[str]) -> None:
     detector = HandDetector(options.threads)
     names = ("ckpt_path", "mano_path", "focal_px", "fov_deg", "hands", "smoothing", "max_frames")
     digest = None if options.boxes is None else sha256(options.boxes)
-    records = Records(options.out, {**{name: getattr(options, name) for name in names}, "boxes": digest})
+    settings = {**{name: getattr(options, name) for name in names}, "boxes": digest}
+    # folders that were begun without the option can be resumed
+    settings["calibrated"] = options.calibrated or None
+    records = Records(options.out, settings)
     task = Demo(
         options.out,
-        Reconstructor(_method(options.ckpt_path), options.mano_path, detector=detector),
+        Reconstructor(_method(options.ckpt_path, options.calibrated), options.mano_path, detector=detector),
         lambda: HandTracker(detector, hands=options.hands),
         focal_px=options.focal_px,
         fov_deg=options.fov_deg,
@@ -64,6 +69,7 @@ def _parser() -> VerbParser:
     parser.add_argument("inputs", nargs="+", metavar="INPUT", help="images, videos, folders of them, or webcam:0")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, or to resume")
     parser.add_argument("--ckpt_path", metavar="RUN", help="run of another method; the detector then only gives boxes")
+    parser.add_argument("--calibrated", action="store_true", help="with the spread that `calibrate` found for RUN")
     parser.add_argument("--mano_path", help="MANO file or folder; the stand-in hand without it")
     parser.add_argument("--fov_deg", type=float, help="field of view across the longer side, degrees; 60 is assumed")
     parser.add_argument("--focal_px", type=float, help="focal length, pixels, in place of it")
@@ -79,10 +85,10 @@ def _parser() -> VerbParser:
     return parser
 
 
-def _method(run: str | None) -> HandPredictor | None:
+def _method(run: str | None, calibrated: bool) -> HandPredictor | None:
     if run is None:
         return None
     # brings Lightning along
     from handlit.cli.run_method import load_method
 
-    return load_method(run)
+    return load_method(run, calibrated)

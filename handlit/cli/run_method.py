@@ -11,15 +11,16 @@ from handlit.reconstruct.reconstructor import HandPredictor, LiftedHands
 from handlit.run_folder import RunFolder
 
 
-def load_method(run: str | Path) -> HandPredictor:
+def load_method(run: str | Path, calibrated: bool = False) -> HandPredictor:
     """The method of a finished run with its best weights, for `handlit.Reconstructor`.
 
     Args:
         run: The run's folder, its ``config.yaml``, or one of its checkpoints.
+        calibrated: With the spread that ``calibrate`` found for it.
 
     Raises:
-        FileNotFoundError: There is no run, or it has no checkpoint.
-        InputError: Configuration or checkpoint are damaged, or do not fit each other.
+        FileNotFoundError: There is no run, or it has no checkpoint, or no calibration.
+        InputError: Configuration, checkpoint or calibration are damaged, or do not fit each other.
     """
     path = Path(run)
     is_checkpoint = path.is_file() and path.suffix not in (".yaml", ".yml")
@@ -27,8 +28,11 @@ def load_method(run: str | Path) -> HandPredictor:
     files = RunFolder.of_checkpoint(path) if is_checkpoint else RunFolder(folder)
     if not files.config.is_file():
         raise FileNotFoundError(f"{files.config} is missing: give a run's folder, or a checkpoint inside it")
-    weights = [f"--ckpt_path={path}"] if is_checkpoint else []
+    options = [f"--ckpt_path={path}"] if is_checkpoint else []
+    options += ["--calibrated"] if calibrated else []
     with torch.random.fork_rng(devices=[]):
-        parts = run_trainer(["predict", f"--config={files.config}", *weights], load_only=True)
+        parts = run_trainer(["predict", f"--config={files.config}", *options], load_only=True)
     method = parts.trained_method().eval()
-    return LiftedHands(method.lifter) if isinstance(method, Lift) else CroppedHands(method, parts.datamodule.crop)
+    if isinstance(method, Lift):
+        return LiftedHands(method.lifter, method.calibration)
+    return CroppedHands(method, parts.datamodule.crop)

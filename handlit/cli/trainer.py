@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI, SaveCon
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from typing_extensions import override
 
+from handlit.calibration.file import Origin, read_calibration
 from handlit.callbacks import HypothesisEvaluation, LastCheckpoint, ModelSize, RunProgress, ValidationPictures
 from handlit.callbacks.running.checkpoint_files import (
     DurableCheckpoints,
@@ -46,6 +47,9 @@ SHARED_SETTINGS = {
     "image_size": "the side of the data's crops",
     "tips": "the vertices that are finger tips in the data's labels",
 }
+
+#: Commands that a calibration is used by.
+CALIBRATED = ("test", "predict")
 
 #: On CPUs, where every device is a process.
 MAX_CPU_PROCESSES = max(8, os.cpu_count() or 1)
@@ -134,6 +138,11 @@ class HandlitCLI(LightningCLI):
             action="store_true",
             help="fit: resume from the run's last checkpoint; start where there is none",
         )
+        parser.add_argument(
+            "--calibrated",
+            action="store_true",
+            help="test, predict: with the spread that `calibrate` found for the run",
+        )
         parser.add_argument("--mano_path", type=str | None, help="MANO file or folder; the stand-in hand without it")
         parser.add_lightning_class_args(HypothesisEvaluation, "hypotheses")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoints")
@@ -209,6 +218,8 @@ class HandlitCLI(LightningCLI):
         config.weights_only = True
         if config.ckpt_path is not None:
             check_file(Path(config.ckpt_path))
+        if config.calibrated and self.subcommand not in CALIBRATED:
+            raise InputError(f"--calibrated is for {' and '.join(CALIBRATED)}: {self.subcommand} has no use for it")
         if self.subcommand == "fit":
             # left open, the logger would decide where checkpoints go
             stated = [path for file in config.config or [] if (path := stated_run_dir(Path(str(file)))) is not None]
@@ -223,12 +234,33 @@ class HandlitCLI(LightningCLI):
             config.ckpt_path = str(best_checkpoint(run))
             check_file(Path(config.ckpt_path))
 
+    def origin(self) -> Origin:
+        """What a calibration of this command's method is of."""
+        settings = self.config[str(self.subcommand)]
+        checkpoint = self.config_init[str(self.subcommand)].ckpt_path
+        return Origin(type(self.model).__name__, Path(checkpoint), settings.model.as_dict())
+
+    def calibration_file(self) -> Path:
+        """Where that calibration lies: in the run of the checkpoint."""
+        return RunFolder.of_checkpoint(self.origin().checkpoint).calibration
+
+    def calibrate(self) -> None:
+        """Give the method its calibration where that is asked for.
+
+        Raises:
+            FileNotFoundError: There is none.
+            InputError: It is damaged, or of other weights or settings.
+        """
+        if self.config[str(self.subcommand)].calibrated:
+            self.model.calibration = read_calibration(self.calibration_file(), self.origin())
+
     @override
     def _run_subcommand(self, subcommand: str) -> None:
         run = RunFolder(self.trainer.default_root_dir)
         # validation writes nothing; of several processes the first holds the lock for all
         locked = subcommand != "validate" and self.trainer.is_global_zero
         with run_lock(run, subcommand) if locked else nullcontext():
+            self.calibrate()
             try:
                 super()._run_subcommand(subcommand)
             except (InputError, MisconfigurationException, torch.OutOfMemoryError):
@@ -268,7 +300,8 @@ class HandlitCLI(LightningCLI):
         """Keep the numbers of the last test in the run folder."""
         if self.trainer.is_global_zero:
             numbers = {name: value.item() for name, value in self.trainer.callback_metrics.items()}
-            path = RunFolder(self.trainer.default_root_dir).test_numbers
+            run = RunFolder(self.trainer.default_root_dir)
+            path = run.calibrated_test_numbers if self.config.test.calibrated else run.test_numbers
             write_text(path, json.dumps(numbers, indent=1))
             print(f"numbers of the test: {path}")
 
@@ -306,6 +339,7 @@ class LoadingCLI(HandlitCLI):
         checkpoint = read_checkpoint(Path(self.config_init[str(self.subcommand)].ckpt_path))
         check_checkpoint(checkpoint, type(method).__name__, method.state_dict(), resumes=False)
         method.load_state_dict(checkpoint["state_dict"])
+        self.calibrate()
         return method
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from typing_extensions import override
 
+from handlit.distributions.calibrated_hands import HandCalibration
 from handlit.errors import InputError, check_number
 from handlit.hand.layer import HandLayer
 from handlit.losses.reduction import mean_over_processes
@@ -57,6 +58,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
     Attributes:
         fixed_settings: Of the settings that the command line shares between data and method (``mano_path``, ``tips``
             and ``image_size``), those that this method fixes, and that its constructor therefore lacks.
+        calibration: What becomes of the spread of every prediction; None for the method's own.
     """
 
     fixed_settings: ClassVar[frozenset[str]] = frozenset()
@@ -73,6 +75,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         )
         self.loss_means = nn.ModuleDict({stage: nn.ModuleDict() for stage in ("val", "test")})
         self._watch = LossWatch()
+        self.calibration: HandCalibration | None = None
 
     @property
     @abstractmethod
@@ -113,7 +116,7 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         Raises:
             InputError: The crops have another size.
         """
-        return self.predict(self._infer(observed))
+        return self._prediction(self._infer(observed))
 
     @override
     def on_train_batch_start(self, batch: HandBatch, batch_idx: int) -> None:
@@ -156,8 +159,9 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             self._watch.check()
 
     @override
-    def validation_step(self, batch: HandBatch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
+    def validation_step(self, batch: HandBatch, batch_idx: int) -> HandPrediction:  # type: ignore[override]
+        """As `test_step`, of a validation batch."""
+        return self._evaluate("val", batch)
 
     @override
     def test_step(self, batch: HandBatch, batch_idx: int) -> HandPrediction:  # type: ignore[override]
@@ -210,10 +214,14 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
             )
         return self.infer(observed)
 
+    def _prediction(self, output: OutputT) -> HandPrediction:
+        prediction = self.predict(output)
+        return prediction if self.calibration is None else self.calibration.apply(prediction)
+
     def _evaluate(self, stage: str, batch: HandBatch) -> HandPrediction:
         output = self._infer(self.observe(batch))
         self._log_losses(stage, self.losses(output, batch), len(batch))
-        prediction = self.predict(output)
+        prediction = self._prediction(output)
         joints = batch.joints_cam - batch.joints_cam[:, :1]
         vertices = batch.vertices_cam - batch.root_cam[:, None]
         vertices_valid = batch.valid["vertices_cam"] & batch.valid["root_cam"]

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from handlit.distributions.calibrated_hands import HandCalibration
 from handlit.errors import InputError, check_number
 from handlit.formats.images import read_image
 from handlit.geometry.crops import assumed_intrinsics, check_in_image
@@ -67,10 +68,12 @@ class LiftedHands:
 
     Args:
         lift: What lifts joints.
+        calibration: What becomes of the spread of its hands; None for their own.
     """
 
-    def __init__(self, lift: JointLifter) -> None:
+    def __init__(self, lift: JointLifter, calibration: HandCalibration | None = None) -> None:
         self.lift = lift
+        self.calibration = calibration
         self.faces: np.ndarray = lift.hand.faces.cpu().numpy()
 
     def __call__(
@@ -83,7 +86,8 @@ class LiftedHands:
             torch.from_numpy(values.astype(np.float32))[None]
             for values in (joints_2d, hand.confidence, frame.intrinsics)
         )
-        return self.lift.lift(joints, confidence, camera), frame
+        prediction = self.lift.lift(joints, confidence, camera)
+        return prediction if self.calibration is None else self.calibration.apply(prediction), frame
 
 
 class Reconstructor:

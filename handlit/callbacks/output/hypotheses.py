@@ -28,7 +28,8 @@ class HypothesisEvaluation(pl.Callback):
         num_hypotheses: Drawn for each image; 0 leaves the evaluation out.
         temperature: Factor on the spread of what is drawn. MHEntropy's published numbers are of 0.8; calibration is a
             question about 1.
-        label: Name of the run in comparisons; the method's name by default.
+        label: Name of the run in comparisons; the method's name by default. That of a calibrated one gets
+            ``+calibrated``, and a table of its own, ``hypotheses_calibrated.npz``.
     """
 
     def __init__(self, num_hypotheses: int = 200, temperature: float = 1.0, label: str | None = None) -> None:
@@ -76,15 +77,18 @@ class HypothesisEvaluation(pl.Callback):
             "hypotheses": self.num_hypotheses,
             "temperature": self.temperature,
         }
+        label, path = self.label or type(pl_module).__name__, run_folder(trainer).hypothesis_table
+        if getattr(pl_module, "calibration", None) is not None:
+            settings["calibrated"] = "yes"
+            label, path = f"{label}+calibrated", run_folder(trainer).calibrated_hypothesis_table
         names = np.array([keys[index] for index in columns["index"].tolist()])
-        run = HypothesisRun(self.label or type(pl_module).__name__, names, columns, settings)
+        run = HypothesisRun(label, names, columns, settings)
         summary = Summary(run)
         for record in measures(Measure):
             if record.logged and "all" in summary[record.key]:
                 value = summary[record.key]["all"].value
                 pl_module.log(f"test/{record.key}", value, rank_zero_only=False, sync_dist=False)
         if trainer.is_global_zero:
-            path = run_folder(trainer).hypothesis_table
             save_run(path, run)
             print_table(summary_table(summary), Console())
             print(f"{path}: every number of every image; compare runs with `{program()} compare RUN RUN`")

@@ -169,9 +169,16 @@ def make_card(
         # the loop shows every image once, and the point estimate is what is written
         test_time_augmentation="none",
         num_hypotheses=1,
+        calibration=_calibration(pl_module, Path(str(checkpoint))) if is_file else None,
         code_version=code_version(),
         prediction_sha256=sha256(prediction),
     )
+
+
+def _calibration(pl_module: pl.LightningModule, checkpoint: Path) -> str | None:
+    """Checksum of the calibration that a method's scales are by."""
+    calibrated = getattr(pl_module, "calibration", None) is not None
+    return sha256(RunFolder.of_checkpoint(checkpoint).calibration) if calibrated else None
 
 
 def _training_data(checkpoint: Path) -> str | None:

@@ -32,6 +32,7 @@ class ResultCard:
         crop: Rule and size of the crops.
         test_time_augmentation: What was averaged over; "none" for a single pass.
         num_hypotheses: Hypotheses that the written prediction was made from; 1 for a point estimate.
+        calibration: Hash of the ``calibration.json`` that the stated scales are by.
         code_version: Version of the code that predicted.
         prediction_sha256: Hash of the prediction file that the card belongs to.
     """
@@ -46,6 +47,7 @@ class ResultCard:
     crop: str | None = None
     test_time_augmentation: str | None = None
     num_hypotheses: int | None = None
+    calibration: str | None = None
     code_version: str | None = None
     prediction_sha256: str | None = None
 
