@@ -39,7 +39,7 @@ def facts_of(setting: Setting, folder: Path, run: Run) -> dict[str, str]:
     outcome = run(piece, setting, ANSWER_S, folder / "logs" / "machine.txt")
     if outcome.status != "measured":
         raise InputError(outcome.message if outcome.status == "not here" else f"the device's driver: {outcome.message}")
-    return dict(note.split(": ", 1) for note in outcome.notes)  # type: ignore[misc]
+    return dict(note.split(": ", 1) for note in outcome.notes)
 
 
 def distinct(names: Sequence[str]) -> list[str]:

@@ -37,7 +37,7 @@ def images() -> Tensor:
     return torch.randint(0, 256, (8, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def backbone() -> nn.Module:
+def backbone() -> Backbone:
     torch.manual_seed(0)
     return Backbone("resnet10t").train()
 
@@ -49,7 +49,7 @@ def half(rank: int, store: str, out: str) -> None:
     # NCCL wants a GPU for each process
     backend = "nccl" if torch.cuda.device_count() > 1 else "gloo"
     dist.init_process_group(backend, f"file://{store}", rank=rank, world_size=2)
-    network = nn.SyncBatchNorm.convert_sync_batchnorm(backbone()).cuda(number)
+    network: Backbone = nn.SyncBatchNorm.convert_sync_batchnorm(backbone()).cuda(number)
     part = images()[4 * rank : 4 * rank + 4].cuda(number)
     network(network.normalise(part)).pooled.square().mean().backward()
     torch.save({name: value.cpu() for name, value in network.named_buffers()}, f"{out}.{rank}")

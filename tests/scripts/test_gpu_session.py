@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -115,8 +116,8 @@ def greedy(setting: Setting, emit: Emit) -> None:
 
 # in real processes
 def test_a_piece_that_fails_crashes_or_hangs_harms_no_other(tmp_path: Path) -> None:
-    def run(work: object, limit_s: float = 120) -> Outcome:
-        return run_piece(Piece("x", "", partial(work), limit_s), CPU, limit_s, tmp_path / "log.txt")  # type: ignore[call-overload]
+    def run(work: Callable[[Setting, Emit], None], limit_s: float = 120) -> Outcome:
+        return run_piece(Piece("x", "", partial(work), limit_s), CPU, limit_s, tmp_path / "log.txt")
 
     failed = run(fail)
     assert (failed.status, failed.message) == ("failed", "ValueError: of no use at all")
