@@ -68,7 +68,8 @@ def write_calibration(
     """
     used = bool(calibration.turn.added or calibration.rest.added)
     errors = {name: _rounded(part) if used else [] for name, part in calibration.errors._asdict().items()}
-    millimetres = (radii * MILLIMETRES_PER_METRE).double().numpy().round(2)
+    # up, so that they hold what they promise; but for float32's last digits
+    millimetres = np.ceil(100 * MILLIMETRES_PER_METRE * radii.double().numpy() - 1e-3) / 100
     content = {
         "format": FORMAT,
         "of": origin.record(),

@@ -108,14 +108,15 @@ def _fit_part(true: Tensor, drawn: Tensor, relative: Tensor) -> tuple[Widening, 
     added = power[:, None] * errors[_others(*drawn.shape[:2])] * _signs(*drawn.shape[:2])[..., None, None]
     score = EnergyScore(true, drawn, added)
     if bool(drawn.abs().amax() < _NO_SPREAD):
-        own: float = 1.0
-        both: Sequence[float] = (own, *_minimise(lambda more: float(score(own, more).mean()), _RANGES[1:]))
+        own = 1.0
+        both = own
+        (more,) = _minimise(lambda more: float(score(own, more).mean()), _RANGES[1:])
     else:
         (own,) = _minimise(lambda factor: float(score(factor, 0.0).mean()), _RANGES[:1])
-        both = _minimise(lambda factor, more: float(score(factor, more).mean()), _RANGES)
-    gain = (score(own, 0.0) - score(*both)).mean(-1)
+        both, more = _minimise(lambda factor, more: float(score(factor, more).mean()), _RANGES)
+    gain = (score(own, 0.0) - score(both, more)).mean(-1)
     clear = float(gain.mean()) > _CLEAR * float(gain.std()) / math.sqrt(len(gain))
-    widening = Widening(*both, exponent) if clear else Widening(own)
+    widening = Widening(both, more, exponent) if clear else Widening(own)
     return widening, errors, widening.own * drawn + widening.added * added
 
 

@@ -20,6 +20,8 @@ def export(arguments: list[str]) -> None:
         raise InputError(f"--out must name a file that ends in .onnx, got {options.out}")
     loaded = run_trainer(["predict", "--config", options.config, *settings], load_only=True)
 
+    if loaded.config.predict.calibrated:
+        raise InputError("the file holds the method's own spread: leave --calibrated out")
     from handlit.methods.onnx_export import export_onnx
 
     mano = loaded.config.predict.mano_path

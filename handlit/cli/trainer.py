@@ -161,6 +161,8 @@ class HandlitCLI(LightningCLI):
         with trusted:
             self.config = parser.parse_args(args)
         settings = self.config[str(self.config.subcommand)]
+        if settings.calibrated and args[0] not in CALIBRATED:
+            raise InputError(f"--calibrated is for {' and '.join(CALIBRATED)}: {args[0]} has no use for it")
         if not isinstance(settings.seed_everything, bool):
             check_number("seed_everything", settings.seed_everything, least=0, most=2**32 - 1, whole=True)
         if settings.trainer.gradient_clip_val is not None:
@@ -218,8 +220,6 @@ class HandlitCLI(LightningCLI):
         config.weights_only = True
         if config.ckpt_path is not None:
             check_file(Path(config.ckpt_path))
-        if config.calibrated and self.subcommand not in CALIBRATED:
-            raise InputError(f"--calibrated is for {' and '.join(CALIBRATED)}: {self.subcommand} has no use for it")
         if self.subcommand == "fit":
             # left open, the logger would decide where checkpoints go
             stated = [path for file in config.config or [] if (path := stated_run_dir(Path(str(file)))) is not None]

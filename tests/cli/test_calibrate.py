@@ -92,6 +92,9 @@ def test_that_of_another_run_and_of_other_weights_is_refused(
     copy.calibration.unlink()
     _refused(["test", "--config", str(copy.config), "--calibrated"], "calibration.json is missing", capsys)
     _refused(["fit", "--config", str(copy.config), "--calibrated"], "fit has no use for it", capsys)
+    _refused(["calibrate", "--config", str(run.config), "--calibrated"], "validate has no use for it", capsys)
+    export = ["export", "--config", str(run.config), "--out", str(tmp_path / "a.onnx"), "--calibrated"]
+    _refused(export, "leave --calibrated out", capsys)
 
 
 def test_few_validation_images_are_refused(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,7 +121,7 @@ def test_a_joints_factor_is_its_own(prediction: HandPrediction) -> None:
     turn = roma.rotvec_to_rotmat(differences(own.joints_root, prediction.joints_root[:, None]).turn)
     rest = calibrated.joints_root @ turn - prediction.joints_root[:, None]
     torch.testing.assert_close(rest, own_rest * factors[:, None], rtol=0, atol=1e-6)
-    moved = (calibrated.vertices_root - own.vertices_root).norm(dim=-1)  # type: ignore[operator]
+    moved = (calibrated.vertices_root - own.vertices_root).norm(dim=-1)
     nearest = torch.cdist(prediction.vertices_root, prediction.joints_root).argmin(-1)
     by_joint = torch.stack([moved[0, :, nearest[0] == joint].mean() for joint in (8, 4, 17)])
     assert by_joint[0] > 20 * by_joint[1:].max()
