@@ -5,7 +5,7 @@ pixels; for one that was given these very joints, as `Lift` is, they count twice
 
 References:
     Hogg, Bovy and Lang, arXiv 1008.4686, section 3: the likelihood, a mixture with outliers. Kish, "Survey Sampling",
-    1965, section 11.7: the effective sample size. Smith and Gelfand, doi:10.1080/00031305.1992.10475856: resampling.
+    1965: the effective sample size. Smith and Gelfand, doi:10.1080/00031305.1992.10475856: resampling.
 """
 
 import math
