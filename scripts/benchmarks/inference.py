@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from handlit.methods.amvur import AMVUR
+from handlit.methods.deterministic import Deterministic
 from handlit.methods.method import HandMethod
 from handlit.methods.mhentropy import MHEntropy
 from handlit.models.amvur import AMVURNetwork
@@ -26,8 +27,9 @@ from scripts.benchmarks.measure import Figure, alone, in_turns, medians, parser_
 def build(name: str, args: argparse.Namespace) -> HandMethod[Any]:
     """A method for evaluation."""
     method: HandMethod[Any]
-    if name == "AMVUR":
-        method = AMVUR(lambda asset, tips: AMVURNetwork(asset, tips, Backbone(args.amvur)), image_size=args.size or 224)
+    if name in ("AMVUR", "Deterministic"):
+        kind = AMVUR if name == "AMVUR" else Deterministic
+        method = kind(lambda asset, tips: AMVURNetwork(asset, tips, Backbone(args.amvur)), image_size=args.size or 224)
     else:
         method = MHEntropy(MHEntropyNetwork(Backbone(args.mhentropy)), image_size=args.size or 256)
     return method.to(args.device).eval()

@@ -11,7 +11,7 @@ papers takes minutes.
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from handlit.cli import run_trainer
 from handlit.methods.graph import HandGraph
 from handlit.methods.onnx_export import export_onnx
 from scripts.benchmarks.inference import build
-from scripts.benchmarks.measure import Figure, medians, parser_of, prepare
+from scripts.benchmarks.measure import Figure, Seconds, medians, parser_of, prepare
 
 
 def session_of(graph_file: Path, threads: int) -> Any:
@@ -46,14 +46,16 @@ def run_onnx(session: Any, feed: dict[str, Any]) -> object:
     return session.run(None, feed)
 
 
-def processor_seconds(work: Callable[[], object], repeats: int) -> list[float]:
-    """Processor time of each call, after one that warms up."""
-    seconds = []
-    for _ in range(1 + repeats):
-        start = time.process_time()
-        work()
-        seconds.append(time.process_time() - start)
-    return seconds[1:]
+def processor_seconds(contestants: Mapping[str, Callable[[], object]], rounds: int) -> Seconds:
+    """Processor time of each contestant in each round; they take turns, and the first round only warms up."""
+    seconds: Seconds = {label: [] for label in contestants}
+    for number in range(1 + rounds):
+        for label, work in contestants.items():
+            start = time.process_time()
+            work()
+            if number:
+                seconds[label].append(time.process_time() - start)
+    return seconds
 
 
 def compare(name: str, graph: HandGraph, file: Path, args: argparse.Namespace) -> Iterator[Figure]:
@@ -63,8 +65,7 @@ def compare(name: str, graph: HandGraph, file: Path, args: argparse.Namespace) -
         inputs = graph.example(batch, args.hypotheses)
         feed = {port.name: value.numpy() for port, value in zip(graph.inputs, inputs, strict=True)}
         contestants = {"torch": partial(run_torch, graph, inputs), "ONNX": partial(run_onnx, session, feed)}
-        seconds = {label: processor_seconds(work, args.repeats) for label, work in contestants.items()}
-        for label, median in medians(seconds).items():
+        for label, median in medians(processor_seconds(contestants, args.repeats)).items():
             yield Figure(f"{name}, batch {batch}, {label}", 1000 * median, "ms")
 
 
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Figure]:
     parser = parser_of(__doc__)
     parser.add_argument("--amvur", default="hrnet_w64", help="AMVUR's backbone")
     parser.add_argument("--mhentropy", default="resnet50", help="MHEntropy's backbone")
-    parser.add_argument("--methods", nargs="+", default=["AMVUR", "MHEntropy"])
+    parser.add_argument("--methods", nargs="+", default=["AMVUR", "Deterministic", "MHEntropy"])
     parser.add_argument("--run", nargs=2, metavar=("CONFIG", "FILE"), help="a run and its file, in place of --methods")
     parser.add_argument("--size", type=int, default=0, help="pixels; each method's own by default")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
