@@ -10,6 +10,7 @@ References:
 
 import math
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -100,5 +101,6 @@ class ReweightedHands:
             pool.log_prob = pool.log_prob + weight + math.log(POOL * count)
         rows = torch.arange(len(weight), device=weight.device)[:, None]
         chosen = torch.multinomial(weight.exp(), count, replacement=True)
-        values = {item.name: getattr(pool, item.name) for item in fields(pool)}
-        return Hypotheses(**{name: None if value is None else value[rows, chosen] for name, value in values.items()})
+        values: dict[str, Any] = {item.name: getattr(pool, item.name) for item in fields(pool)}
+        kept = {name: None if value is None else value[rows, chosen] for name, value in values.items()}
+        return Hypotheses(**kept)

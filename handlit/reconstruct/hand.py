@@ -211,8 +211,10 @@ class ReconstructedHand:
         joints_2d = self._frame.to_image(_array(drawn.joints_2d[0]))
         weights = np.full(count, 1 / count, np.float32)
         if reweighted:
-            given = (joints_2d, self.joints_2d, self.confidence)
-            weights = _array(log_weights(*(torch.from_numpy(values)[None] for values in given))[0].exp())
+            points, given, trust = (
+                torch.from_numpy(values)[None] for values in (joints_2d, self.joints_2d, self.confidence)
+            )
+            weights = _array(log_weights(points, given, trust)[0].exp())
         return HandHypotheses(
             self._frame.point(drawn.joints_root[0]),
             self._frame.point(drawn.vertices_root[0]),

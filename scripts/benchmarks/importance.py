@@ -90,7 +90,9 @@ def figure_row(method: HandMethod[Any], predictions: Sequence[HandPrediction], b
 @torch.no_grad()
 def contest(method: HandMethod[Any], data: Any, args: argparse.Namespace) -> Contest:
     """Draw and measure."""
-    tables, keys, sizes, rows = [HypothesisTable(), HypothesisTable()], {}, [], []
+    tables, sizes = [HypothesisTable(), HypothesisTable()], []
+    keys: dict[int, str] = {}
+    rows: list[list[Any]] = []
     for loaded in data.test_dataloader():
         batch = data.on_after_batch_transfer(loaded, 0)
         prediction = method(method.observe(batch))

@@ -42,9 +42,9 @@ class Known:
 
     def __call__(self, batch: HandBatch) -> HandPrediction:
         joints, vertices = (points - batch.root_cam[:, None] for points in (batch.joints_cam, batch.vertices_cam))
-        scales = [torch.full_like(points, 0.01) for points in (vertices, joints)]
+        scale, joint_scale = (torch.full_like(points, 0.01) for points in (vertices, joints))
         camera = torch.ones(len(batch), 3)
-        return HandPrediction(vertices, joints, batch.joints_2d, *scales, camera, Shifted(batch))
+        return HandPrediction(vertices, joints, batch.joints_2d, scale, joint_scale, camera, Shifted(batch))
 
 
 class Frames:
