@@ -101,6 +101,6 @@ class ReweightedHands:
             pool.log_prob = pool.log_prob + weight + math.log(POOL * count)
         rows = torch.arange(len(weight), device=weight.device)[:, None]
         chosen = torch.multinomial(weight.exp(), count, replacement=True)
-        values: dict[str, Any] = {item.name: getattr(pool, item.name) for item in fields(pool)}
-        kept = {name: None if value is None else value[rows, chosen] for name, value in values.items()}
+        values = {item.name: getattr(pool, item.name) for item in fields(pool)}
+        kept: dict[str, Any] = {name: None if value is None else value[rows, chosen] for name, value in values.items()}
         return Hypotheses(**kept)
