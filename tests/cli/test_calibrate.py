@@ -117,7 +117,7 @@ def test_hypotheses_that_are_not_finite_are_named(prediction: Any) -> None:  # n
             drawn.joints_root[1, 3, 4] = torch.nan
             return drawn
 
-    spoilt = replace(prediction, distribution=Spoilt(prediction, None))  # type: ignore[arg-type]
+    spoilt = replace(prediction, distribution=Spoilt(prediction, None))
     labels = SimpleNamespace(key=["a/0", "b/0"], valid={"joints_cam": torch.ones(2, dtype=torch.bool)})
     with pytest.raises(InputError, match="hypotheses of validation image b/0 hold NaN or infinity"):
         ValidationErrors().on_validation_batch_end(None, None, spoilt, labels, 0)  # type: ignore[arg-type]
