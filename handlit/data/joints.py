@@ -120,7 +120,21 @@ class SyntheticJoints(HandDataModule):
 
     def _make(self, count: int, index: Tensor, seed: int) -> HandBatch:
         generator = torch.Generator().manual_seed(seed)
-        hands = draw_hands(self.population, self._natural, count, generator)
+        return self.batch_of(draw_hands(self.population, self._natural, count, generator), index, seed, generator)
+
+    def batch_of(self, hands: Hands, index: Tensor, seed: int, generator: torch.Generator) -> HandBatch:
+        """Let the detector look at hands.
+
+        Args:
+            hands: N of them.
+            index: (N,) their numbers.
+            seed: What they are of; part of their keys.
+            generator: On the CPU, of the detector's noise.
+
+        Returns:
+            Batch with the hands' labels, in crops around what was found.
+        """
+        count = len(index)
         joints_cam, intrinsics = place(hands, self.hand, self._angles)
         joints_2d = project(joints_cam, intrinsics)
         detected = detect(joints_2d, joints_cam, self.noise, generator)

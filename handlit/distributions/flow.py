@@ -141,38 +141,6 @@ class Shuffle(nn.Module):
         return y[..., self.order.argsort()], y.new_zeros(())
 
 
-class ConditionedAffine(nn.Module):
-    """``y = x exp(s) + t`` for all coordinates, with s and t from the condition alone.
-
-    Args:
-        features: Number of coordinates.
-        condition_features: Width of the condition.
-        hidden: Width inside its network.
-    """
-
-    def __init__(self, features: int, condition_features: int, hidden: int) -> None:
-        super().__init__()
-        self.inner = nn.Linear(condition_features, hidden)
-        self.out = nn.Linear(hidden, 2 * features)
-
-    def project(self, condition: Condition) -> Sequence[Tensor]:
-        """Log-scale and shift, (..., B, D) each; a log-scale is within +-3."""
-        log_scale, shift = self.out(F.leaky_relu(project_condition(self.inner, condition), _NEGATIVE_SLOPE)).chunk(
-            2, -1
-        )
-        return 3 * (log_scale / 3).tanh(), shift
-
-    def forward(self, x: Tensor, projected: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Coordinates (..., B, D) one step away from the base; also the log-determinant (..., B) of the step."""
-        log_scale, shift = projected
-        return x * log_scale.exp() + shift, log_scale.sum(-1)
-
-    def inverse(self, y: Tensor, projected: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Undo `forward`."""
-        log_scale, shift = projected
-        return (y - shift) * (-log_scale).exp(), -log_scale.sum(-1)
-
-
 class ConditionalFlow(nn.Module):
     """Image feature to a distribution over vectors.
 
@@ -181,7 +149,7 @@ class ConditionalFlow(nn.Module):
         couplings: In the order from the base to the data; also other steps with the same functions.
     """
 
-    def __init__(self, features: int, couplings: Iterable[Coupling | Shuffle | ConditionedAffine]) -> None:
+    def __init__(self, features: int, couplings: Iterable[Coupling | Shuffle]) -> None:
         super().__init__()
         self.features = features
         self.couplings = nn.ModuleList(couplings)
@@ -202,9 +170,13 @@ class ConditionalFlow(nn.Module):
         with torch.autocast(parts[0].device.type, enabled=False):
             parts = tuple(part.to(next(self.parameters()).dtype) for part in parts)
             whole = parts if len(parts) > 1 else parts[0]
-            projected = [coupling.project(whole) for coupling in self.couplings]  # type: ignore[operator]
+            projected = self.project(whole)
         batch = torch.broadcast_shapes(*(part.shape[:-1] for part in parts))
         return FlowDistribution(self, projected, parts[0].expand(*batch, -1))
+
+    def project(self, condition: Condition) -> list[Projected]:
+        """What the condition adds inside each coupling."""
+        return [coupling.project(condition) for coupling in self.couplings]  # type: ignore[operator]
 
 
 class FlowDistribution(Distribution):

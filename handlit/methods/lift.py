@@ -1,53 +1,26 @@
 """Lift: 2D joints to a distribution over hands, learned from hands that are never rendered."""
 
-from dataclasses import dataclass
 from typing import Any
 
-import roma
 import torch
 from torch import Tensor
 from typing_extensions import override
 
-from handlit.distributions.lifted_hands import LiftedHand, LiftedHands, to_coordinates, to_place
-from handlit.errors import check_choice, check_number
+from handlit.distributions.lifted_hands import LiftedHands
+from handlit.errors import check_choice
+from handlit.hand.chains import FingerChains
 from handlit.hand.joint_angles import JointAngles
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.reduction import masked_mean
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.lift_graph import LiftGraph
+from handlit.methods.lift_terms import LiftWeights, fully_labelled, lift_terms
 from handlit.methods.method import Losses
-from handlit.metrics.functional import MILLIMETRES_PER_METRE
 from handlit.models.lift import LiftNetwork
 from handlit.models.lifter import DetectedJoints, Lifter, shipped_lifter
 from handlit.skeleton import TipConvention
 from handlit.types import HandBatch, HandPrediction
-
-
-@dataclass
-class LiftWeights:
-    """Weights of the loss terms.
-
-    Attributes:
-        rotation: Negative log-likelihood of the global rotation, per nat.
-        hand: The same of joint angles, shape and proportions.
-        place: The same of where the hand is.
-        definition: The same of the joints beside the hand model's.
-        joints: Mean distance of the point estimate's joints from the true ones, per millimetre, wrist at the origin, in
-            the orientation of the mixture that is most likely the true one.
-        reprojection: Mean distance of its projection from the true 2D joints, per hundredth of the joints' box.
-    """
-
-    rotation: float = 1.0
-    hand: float = 1.0
-    place: float = 1.0
-    definition: float = 1.0
-    joints: float = 1.0
-    reprojection: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name, weight in vars(self).items():
-            check_number(name, weight, least=0)
 
 
 class Lift(LearnedMethod[LiftedHands]):
@@ -80,7 +53,7 @@ class Lift(LearnedMethod[LiftedHands]):
         check_choice("tips", tips, TipConvention)
         self.network = network
         self._hand = HandLayer(load_hand(mano_path), pose_space="matrix", tips=tips)
-        self._angles = JointAngles()
+        self._angles, self._chains = JointAngles(), FingerChains(self._hand)
         self.weights = weights or LiftWeights()
 
     @property
@@ -91,7 +64,7 @@ class Lift(LearnedMethod[LiftedHands]):
     @property
     def lifter(self) -> Lifter:
         """What predicts."""
-        return Lifter(self.network, self._hand, self._angles)
+        return Lifter(self.network, self._hand, self._chains, self._angles)
 
     def observe(self, batch: HandBatch) -> DetectedJoints:
         """Detected joints, or the 2D labels where there are none."""
@@ -106,32 +79,9 @@ class Lift(LearnedMethod[LiftedHands]):
 
     def losses(self, output: LiftedHands, batch: HandBatch) -> Losses:
         """Weighted sum of the terms of `LiftWeights`; hands that lack a label are ignored."""
-        weights, view = self.weights, output.view
-        labelled = batch.valid["pose"] & batch.valid["betas"] & batch.valid["root_cam"] & batch.valid["joints_cam"]
-        rotation = view.rotation.mT @ roma.rotvec_to_rotmat(batch.pose[:, :3])
-        joints = view.to_view(batch.joints_cam - batch.root_cam[:, None])
-        hand, root = self._true_hand(batch), self._true_root(output, batch)
-        with torch.no_grad():
-            model = output.model_joints(hand, rotation)
-        definition = output.defined(model, root).log_prob(joints)[:, 1:].sum((1, 2))
-        place = output.place(model).log_prob(to_place(root, view)).sum(1)
-
-        estimate = output.at(output.rotation.means[torch.arange(len(batch)), self._likely(output, rotation)])
-        assert estimate.root_cam is not None
-        error = (view.to_view(estimate.joints_root[:, 0]) - joints).norm(dim=-1)
-        shown = view.to_view(estimate.joints_root[:, 0]) + view.to_view(estimate.root_cam)
-        distance = (view.project(shown) - view.project(joints + root[:, None])).norm(dim=-1)
-        terms = {
-            "rotation": -output.rotation.log_prob(rotation),
-            "hand": -output.flow(rotation).log_prob(to_coordinates(hand)),
-            "place": -place,
-            "definition": -definition,
-            "joints": MILLIMETRES_PER_METRE * error.mean(1),
-            # a hand that is far off learns from its joints in space
-            "reprojection": 100 * distance.clamp(max=0.5).mean(1),
-        }
-        means = {name: masked_mean(term, labelled) for name, term in terms.items()}
-        total = torch.stack([getattr(weights, name) * mean for name, mean in means.items()]).sum()
+        labelled = fully_labelled(batch)
+        means = {name: masked_mean(term, labelled) for name, term in lift_terms(output, batch).items()}
+        total = torch.stack([getattr(self.weights, name) * mean for name, mean in means.items()]).sum()
         return Losses(total, means)
 
     def predict(self, output: LiftedHands) -> HandPrediction:
@@ -146,25 +96,6 @@ class Lift(LearnedMethod[LiftedHands]):
     def lift(self, joints_2d: Tensor, confidence: Tensor, intrinsics: Tensor) -> HandPrediction:
         """Hands of detected joints; right hands only. Arguments and result as for `models.lifter.Lifter.lift`."""
         return self.lifter.lift(joints_2d, confidence, intrinsics)
-
-    def _true_hand(self, batch: HandBatch) -> LiftedHand:
-        """The parameters that the labels state."""
-        fingers = roma.rotvec_to_rotmat(batch.pose[:, 3:].unflatten(1, (15, 3)))
-        ratios = torch.where(batch.valid["ratios"][:, None], batch.ratios, 1.0)
-        return LiftedHand(self._angles.free(fingers), batch.betas, ratios)
-
-    @staticmethod
-    def _true_root(output: LiftedHands, batch: HandBatch) -> Tensor:
-        """The wrist in the virtual camera's frame; a hand without labels stands somewhere in front of the camera."""
-        placed = batch.valid["root_cam"] & (batch.root_cam[:, 2] > 0)
-        root = torch.where(placed[:, None], batch.root_cam, batch.root_cam.new_tensor([0.0, 0.0, 1.0]))
-        return output.view.to_view(root[:, None])[:, 0]
-
-    @staticmethod
-    @torch.no_grad()
-    def _likely(output: LiftedHands, rotation: Tensor) -> Tensor:
-        """(B,) component of the mixture that most likely drew a rotation (B, 3, 3)."""
-        return (output.rotation.logits.log_softmax(-1) + output.rotation.component_log_prob(rotation)).argmax(-1)
 
 
 def shipped_lift(mano_path: str | None = None) -> Lift:

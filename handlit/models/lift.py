@@ -1,13 +1,15 @@
 """The network that lifts 2D joints to a distribution over hands.
 
-Four distributions in a row, each conditioned on the ones before: the global rotation (a mixture on SO(3)), the hand (a
-flow over joint angles, shape and proportions), its place and what is left between the model's joints and the labels'
-(Gaussians).
+A feature of what was seen, and a small network for each step in which `distributions.lifted_hands` draws a hand: a
+mixture on SO(3) for the global rotation, flows for shape and proportions and for the joint angles, Gaussians for the
+place and for what is left between the model's joints and the labels'. Each is conditioned on the feature and on what
+the steps before leave unexplained.
 
 References:
     Kolotouros et al., "Probabilistic Modeling for Human Mesh Recovery", ICCV 2021, https://arxiv.org/abs/2108.11944
     (a conditional flow over model parameters whose centre is trained as a point estimate);
-    Sengupta et al., "HuManiFlow", CVPR 2023, https://arxiv.org/abs/2305.06968 (rotation first, the rest given it).
+    Sengupta et al., "HuManiFlow", CVPR 2023, https://arxiv.org/abs/2305.06968 (each joint's rotation given those of
+    its parents).
 """
 
 from dataclasses import dataclass
@@ -16,15 +18,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from handlit.distributions.flow import (
-    ConditionalFlow,
-    ConditionedAffine,
-    ConditionedMLP,
-    FlowDistribution,
-    Shuffle,
-)
-from handlit.distributions.lifted_hands import NUM_COORDINATES, Gaussian
-from handlit.distributions.realnvp import AffineCoupling
+from handlit.distributions.flow import ConditionedMLP, FlowDistribution
+from handlit.distributions.joint_flow import JointFlow
+from handlit.distributions.lifted_hands import BENDS, NUM_BUILD, NUM_UNEXPLAINED, Gaussian
 from handlit.distributions.rotations import RotationMixture
 from handlit.errors import check_number
 from handlit.geometry.viewing_ray import HandView
@@ -32,6 +28,8 @@ from handlit.hand.kinematics import columns_to_matrix
 from handlit.skeleton import NUM_JOINTS
 
 _INPUTS = 2 * NUM_JOINTS + NUM_JOINTS + 1
+#: Numbers of `turn_back`.
+_TURNED = 3 * NUM_JOINTS + 9
 
 
 class _Residual(nn.Module):
@@ -48,7 +46,7 @@ class _Residual(nn.Module):
 
 @dataclass(frozen=True)
 class LiftOutput:
-    """Distributions for a batch of hands, in the frame and units of a `HandView`; see `LiftedHands`.
+    """Distributions for a batch of hands, in the frame and units of a `HandView`: `lifted_hands.LiftSteps`.
 
     Attributes:
         view: The joints that were seen, and from where.
@@ -64,28 +62,57 @@ class LiftOutput:
     rotation: RotationMixture
     network: "LiftNetwork"
 
-    def hands(self, rotation: Tensor) -> FlowDistribution:
-        """Distribution over the (..., B, 57) coordinates of hands of these rotations (..., B, 3, 3)."""
-        flat = torch.cat([self.view.points, torch.zeros_like(self.view.points[..., :1])], -1)
-        # what was seen, in the hand's own axes: how far fingers bend is to be read there
-        turned = torch.cat([(flat @ rotation).flatten(-2), rotation.flatten(-2)], -1)
-        network = self.network
-        context = network.context(turned, network.context.project(self.feature))
-        return network.flow((self.feature, F.silu(context)))
+    def build(self, rotation: Tensor) -> FlowDistribution:
+        """`LiftSteps.build`."""
+        return self.network.build(self.feature, turn_back(self.view, rotation))
 
-    def camera(self, gap: Tensor) -> Gaussian:
-        """`LiftedHands.camera`."""
-        mean, log_scale = self._beside(self.network.place, gap).chunk(2, -1)
-        return Gaussian(0.02 * mean, 3 * (log_scale / 3).tanh() + _LOG_PLACE)
+    def bend(self, step: int, unexplained: Tensor) -> FlowDistribution:
+        """`LiftSteps.bend`."""
+        inputs = torch.cat([unexplained, self.confidence.expand(*unexplained.shape[:-1], -1)], -1)
+        return self.network.bends[step](self.feature, inputs)
+
+    def place(self, gap: Tensor) -> FlowDistribution:
+        """`LiftSteps.place`."""
+        return self.network.place(self.feature, self._gaps(gap))
 
     def definition(self, gap: Tensor) -> Gaussian:
-        """`LiftedHands.definition`."""
-        mean, log_scale = self._beside(self.network.offset, gap).unflatten(-1, (NUM_JOINTS, 6)).chunk(2, -1)
+        """`LiftSteps.definition`."""
+        offset = self.network.offset
+        values = offset(self._gaps(gap), offset.project(self.feature))
+        mean, log_scale = values.unflatten(-1, (NUM_JOINTS, 6)).chunk(2, -1)
         return Gaussian(0.003 * mean, 3 * (log_scale / 3).tanh() + _LOG_DEFINITION)
 
-    def _beside(self, network: ConditionedMLP, gap: Tensor) -> Tensor:
-        inputs = torch.cat([10 * gap.flatten(-2), self.confidence.expand(*gap.shape[:-1])], -1)
-        return network(inputs, network.project(self.feature))
+    def _gaps(self, gap: Tensor) -> Tensor:
+        return torch.cat([10 * gap.flatten(-2), self.confidence.expand(*gap.shape[:-2], -1)], -1)
+
+
+def turn_back(view: HandView, rotation: Tensor) -> Tensor:
+    """What was seen in the axes of a hand of rotation (..., B, 3, 3), and that rotation: (..., B, 72)."""
+    flat = torch.cat([view.points, torch.zeros_like(view.points[..., :1])], -1)
+    return torch.cat([2 * (flat @ rotation).flatten(-2), rotation.flatten(-2)], -1)
+
+
+class _Step(nn.Module):
+    """Flow over some coordinates of a hand, given the feature and inputs of its own.
+
+    Args:
+        coordinates: Number of them.
+        inputs: Number of inputs.
+        features: C, width of the feature.
+        hidden: Width inside the networks.
+        context: Width of what the inputs add to the condition.
+        couplings: Of the flow.
+    """
+
+    def __init__(self, coordinates: int, inputs: int, features: int, hidden: int, context: int, couplings: int) -> None:
+        super().__init__()
+        self.context = ConditionedMLP(inputs, features, (2 * context,), context)
+        self.flow = JointFlow(coordinates, features + context, hidden, couplings)
+
+    def forward(self, feature: Tensor, inputs: Tensor) -> FlowDistribution:
+        """Distribution of batch shape (..., B) for features (B, C) and inputs (..., B, n)."""
+        context = self.context(inputs, self.context.project(feature))
+        return self.flow((feature, F.silu(context)))
 
 
 class LiftNetwork(nn.Module):
@@ -95,9 +122,9 @@ class LiftNetwork(nn.Module):
         width: Of the encoder.
         blocks: Residual blocks of the encoder.
         features: C, width of the condition.
-        hidden: Width inside the flow's networks.
-        context: Width of what a drawn rotation adds to the condition.
-        couplings: Of the flow.
+        hidden: Width inside the steps' networks.
+        context: Width of what earlier steps add to the condition.
+        couplings: Of the flow of each step.
         components: Orientations of the mixture.
 
     Attributes:
@@ -108,12 +135,12 @@ class LiftNetwork(nn.Module):
 
     def __init__(
         self,
-        width: int = 384,
+        width: int = 416,
         blocks: int = 3,
         features: int = 128,
-        hidden: int = 128,
+        hidden: int = 112,
         context: int = 64,
-        couplings: int = 8,
+        couplings: int = 2,
         components: int = 6,
     ) -> None:
         super().__init__()
@@ -128,42 +155,41 @@ class LiftNetwork(nn.Module):
         self.inner = nn.Linear(_INPUTS, width)
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(blocks)), nn.LayerNorm(width))
         self.feature = nn.Linear(width, features)
-        self.orientation = nn.Sequential(
-            nn.Linear(width, width // 2), nn.SiLU(), nn.Linear(width // 2, components * 13)
-        )
-        self.context = ConditionedMLP(3 * NUM_JOINTS + 9, features, (hidden,), context)
-        condition = features + context
-        steps: list[AffineCoupling | Shuffle | ConditionedAffine] = []
-        for i in range(couplings):
-            coupling = AffineCoupling(NUM_COORDINATES, condition, (hidden, hidden), freeze_first=bool(i % 2))
-            steps += [coupling, Shuffle(NUM_COORDINATES, i)] if i % 2 else [coupling]
-        self.flow = ConditionalFlow(
-            NUM_COORDINATES, [*steps, ConditionedAffine(NUM_COORDINATES, condition, 2 * hidden)]
-        )
-        self.place = ConditionedMLP(3 * NUM_JOINTS, features, (hidden,), 6)
-        self.offset = ConditionedMLP(3 * NUM_JOINTS, features, (hidden,), 6 * NUM_JOINTS)
+        self.orientation = nn.Sequential(nn.Linear(width, width // 2), nn.SiLU(), nn.Linear(width // 2, components * 6))
+        self.refined = ConditionedMLP(_TURNED, features, (2 * context, 2 * context), 13)
+        sizes = (features, hidden, context, couplings)
+        self.build = _Step(NUM_BUILD, _TURNED, *sizes)
+        self.bends = nn.ModuleList(_Step(len(places), NUM_UNEXPLAINED + NUM_JOINTS, *sizes) for places in BENDS)
+        self.place = _Step(3, 3 * NUM_JOINTS, *sizes)
+        self.offset = ConditionedMLP(3 * NUM_JOINTS, features, (2 * context,), 6 * NUM_JOINTS)
 
-    def forward(self, view: HandView, confidence: Tensor) -> LiftOutput:
+    def forward(self, view: HandView, confidence: Tensor, beside: Tensor | None = None) -> LiftOutput:
         """Predict distributions; float32 under autocast too.
 
         Args:
             view: Joints as a virtual camera sees them.
             confidence: (B, 21) in [0, 1]; taken as 0 where the view knows no joint.
+            beside: (B, width) what else is known, added to what the encoder reads; None for nothing.
         """
         with torch.autocast(view.points.device.type, enabled=False):
             confidence = torch.where(view.known, confidence, 0.0)
             inputs = torch.cat([2 * view.points.flatten(1), 2 * confidence - 1, view.size.log()[:, None] + 1.3], 1)
-            hidden = self.blocks(self.inner(inputs))
-            return LiftOutput(view, confidence, self.feature(hidden), self._rotation(hidden), self)
+            hidden = self.inner(inputs)
+            hidden = self.blocks(hidden if beside is None else hidden + beside)
+            feature = self.feature(hidden)
+            return LiftOutput(view, confidence, feature, self._rotation(hidden, feature, view), self)
 
-    def _rotation(self, hidden: Tensor) -> RotationMixture:
-        values = self.orientation(hidden).unflatten(1, (-1, 13))
+    def _rotation(self, hidden: Tensor, feature: Tensor, view: HandView) -> RotationMixture:
+        """A guess for each component, and what it should have been, read off what was seen in the guess's axes."""
+        guess = columns_to_matrix(self.orientation(hidden).unflatten(1, (-1, 6)) + self.start).transpose(0, 1)
+        values = self.refined(turn_back(view, guess), self.refined.project(feature)).transpose(0, 1)
         logits, columns, log_scale, below = values.split((1, 6, 3, 3), -1)
+        turn = columns_to_matrix(0.3 * columns + columns.new_tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]))
         scale = torch.diag_embed((3 * (log_scale / 3).tanh() - 1).exp())
         row, column = torch.tril_indices(3, 3, -1, device=scale.device)
         scale[..., row, column] = 0.3 * below
-        return RotationMixture(logits[..., 0], columns_to_matrix(columns + self.start), scale)
+        return RotationMixture(logits[..., 0], guess.transpose(0, 1) @ turn, scale)
 
 
-#: Spreads that the network starts from: of places, shares of the box; of joint definitions, metres.
-_LOG_PLACE, _LOG_DEFINITION = -4.0, -6.0
+#: Log spread of joint definitions that the network starts from, metres.
+_LOG_DEFINITION = -6.0

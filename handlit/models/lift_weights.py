@@ -18,7 +18,7 @@ from handlit.models.lift import LiftNetwork
 
 #: The package's own weights, and what they hash to.
 SHIPPED = Path(__file__).with_name("lift.safetensors")
-SHIPPED_SHA256 = "dcdf9059ee821a49569ad86c631b6f646a608f6ad3a9a207e1a6073e952a885d"
+SHIPPED_SHA256 = "262fe0789979b35367010346de74573826cf07e69b585597d780091cbe3a60b0"
 #: A network of the largest settings that are tried has a tenth of this.
 _MAX_BYTES = 200_000_000
 

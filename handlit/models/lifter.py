@@ -8,6 +8,7 @@ from torch import Tensor
 from handlit.distributions.lifted_hands import LiftedHands
 from handlit.errors import InputError
 from handlit.geometry.viewing_ray import view_hand
+from handlit.hand.chains import FingerChains
 from handlit.hand.joint_angles import JointAngles
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -37,23 +38,30 @@ class Lifter:
     Args:
         network: The network.
         hand: Layer with ``pose_space="matrix"``.
-        angles: Between joint angles and rotations.
+        chains: Of that hand; made here by default.
+        angles: Between joint angles and rotations; made here by default.
     """
 
-    def __init__(self, network: LiftNetwork, hand: HandLayer, angles: JointAngles) -> None:
+    def __init__(
+        self,
+        network: LiftNetwork,
+        hand: HandLayer,
+        chains: FingerChains | None = None,
+        angles: JointAngles | None = None,
+    ) -> None:
         self.network = network
         self.hand = hand
-        self.angles = angles
+        self.chains = chains or FingerChains(hand)
+        self.angles = angles or JointAngles()
 
     def infer(self, observed: DetectedJoints) -> LiftedHands:
         """Distribution over hands for their 2D joints."""
         joints_2d, confidence, intrinsics = (value.to(self.network.start) for value in observed)
         known = (confidence > 0) & joints_2d.isfinite().all(-1)
-        view = view_hand(joints_2d, known, intrinsics)
+        with torch.autocast(joints_2d.device.type, enabled=False):
+            view = view_hand(joints_2d, known, intrinsics)
         output = self.network(view, confidence)
-        return LiftedHands(
-            output.rotation, output.hands, output.camera, output.definition, self.hand, self.angles, view
-        )
+        return LiftedHands(output, self.hand, self.chains, self.angles)
 
     def predict(self, output: LiftedHands) -> HandPrediction:
         """The centre of the distribution; scales are those of its draws."""
@@ -108,4 +116,4 @@ def shipped_lifter(mano_path: str | None = None) -> Lifter:
             f"{program()} fit --config experiment/lift --mano_path {mano_path}, and give that run"
         )
     network = read_lift(SHIPPED, SHIPPED_SHA256)
-    return Lifter(network, HandLayer(load_hand(), pose_space="matrix"), JointAngles())
+    return Lifter(network, HandLayer(load_hand(), pose_space="matrix"))

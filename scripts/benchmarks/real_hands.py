@@ -23,7 +23,6 @@ from torch import Tensor
 from handlit.errors import InputError
 from handlit.formats.images import read_image
 from handlit.geometry.crops import assumed_intrinsics
-from handlit.hand.joint_angles import JointAngles
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.landmarks import HandDetector
@@ -157,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=Path, default=SHIPPED)
     parser.add_argument("--limit", type=int, help="photographs of each digit")
     options = parser.parse_args(arguments)
-    lifter = Lifter(read_lift(options.weights), HandLayer(load_hand(), pose_space="matrix"), JointAngles())
+    lifter = Lifter(read_lift(options.weights), HandLayer(load_hand(), pose_space="matrix"))
     found = detect_all(options.folder, options.limit)
     print(report(found, *lift_all(lifter, found)))
 

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from handlit.distributions.flow import ConditionalFlow, ConditionedAffine, ConditionedMLP, Shuffle
-from handlit.distributions.realnvp import AffineCoupling, ConditionalRealNVP
+from handlit.distributions.flow import ConditionalFlow, ConditionedMLP
+from handlit.distributions.joint_flow import JointFlow
+from handlit.distributions.realnvp import ConditionalRealNVP
 from handlit.distributions.spline_flow import ConditionalSplineFlow
 from handlit.errors import InputError
 
@@ -31,13 +32,11 @@ def spline(features: int = 5) -> ConditionalFlow:
     return flow
 
 
-def mixed(features: int = 5) -> ConditionalFlow:
-    """All steps that there are."""
-    first, second = (AffineCoupling(features, 4, (16, 16), freeze_first) for freeze_first in (False, True))
-    return ConditionalFlow(features, [first, Shuffle(features, 3), second, ConditionedAffine(features, 4, 16)])
+def joint(features: int = 5) -> ConditionalFlow:
+    return JointFlow(features, condition_features=4, hidden=16, couplings=3)
 
 
-@pytest.fixture(params=[realnvp, spline, mixed])
+@pytest.fixture(params=[realnvp, spline, joint])
 def build(request: pytest.FixtureRequest) -> Builder:
     torch.manual_seed(0)
     return lambda **settings: request.param(**settings).double()
@@ -100,19 +99,18 @@ def test_gradients_reach_every_parameter_and_the_condition(build: Builder) -> No
 
 
 def test_the_condition_is_projected_once_however_many_samples(build: Builder, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = []
-    project = ConditionedMLP.project
+    flow, calls = build(), []
+    project = flow.project
 
-    def counted(mlp: ConditionedMLP, condition: Tensor) -> list[Tensor]:
+    def counted(condition: Tensor) -> list[object]:
         calls.append(condition.shape)
-        return project(mlp, condition)
+        return project(condition)
 
-    monkeypatch.setattr(ConditionedMLP, "project", counted)
-    flow = build()
+    monkeypatch.setattr(flow, "project", counted)
     distribution = flow(torch.randn(3, 4, dtype=torch.float64))
     for _ in range(3):
         distribution.log_prob(distribution.rsample((50,)))
-    assert calls == [torch.Size([3, 4])] * len([m for m in flow.modules() if isinstance(m, ConditionedMLP)])
+    assert calls == [torch.Size([3, 4])]
 
 
 def test_images_do_not_mix(build: Builder) -> None:

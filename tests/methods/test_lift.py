@@ -13,7 +13,7 @@ from handlit.errors import InputError
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.standin import load_standin
-from handlit.methods.lift import Lift, LiftWeights, shipped_lift
+from handlit.methods.lift import Lift, shipped_lift
 from handlit.models.lift import LiftNetwork
 from handlit.models.lift_weights import read_lift
 from handlit.models.lifter import DetectedJoints
@@ -149,11 +149,6 @@ def test_joints_that_say_nothing_give_a_finite_and_wide_answer(damage: str) -> N
 def test_the_package_s_weights_are_of_the_stand_in_hand() -> None:
     with pytest.raises(InputError, match=r"train them for yours: .* --mano_path here\.pkl"):
         shipped_lift("here.pkl")
-
-
-def test_negative_weights_are_refused() -> None:
-    with pytest.raises(InputError, match="reprojection"):
-        LiftWeights(reprojection=-1)
 
 
 def _first(batch: HandBatch, count: int) -> HandBatch:

@@ -30,6 +30,7 @@ class Population:
     Attributes:
         any_pose: Share of hands whose every joint is anywhere in its range.
         pressed: Share of hands of which something presses one or more fingers.
+        other_fingers: Share of fingers that are held as in another natural pose than the hand's.
         shape: Standard deviation of the shape coefficients.
         finger_length: Standard deviation of the log length of a whole finger, beyond the shape's.
         bone_length: The same of a single bone.
@@ -42,8 +43,9 @@ class Population:
         postures: Names of the postures that natural poses are mixed of; all when None.
     """
 
-    any_pose: float = 0.1
+    any_pose: float = 0.05
     pressed: float = 0.1
+    other_fingers: float = 0.15
     shape: float = 1.0
     finger_length: float = 0.04
     bone_length: float = 0.03
@@ -55,7 +57,7 @@ class Population:
     postures: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("any_pose", "pressed", "assumed_camera"):
+        for name in ("any_pose", "pressed", "other_fingers", "assumed_camera"):
             check_number(name, getattr(self, name), least=0, most=1)
         for name in ("shape", "finger_length", "bone_length", "definition_mm", "assumed_focal"):
             check_number(name, getattr(self, name), least=0)
@@ -140,14 +142,17 @@ def draw_hands(population: Population, natural: Tensor, count: int, generator: t
 
 
 def _free_angles(population: Population, natural: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """(N, 27) joint angles: natural poses and what lies between two of them, any pose, and pressed fingers."""
+    """(N, 27) joint angles: natural poses, what lies between two and fingers of others, any pose, pressed fingers."""
     first, second = torch.randint(len(natural), (2, count), generator=generator)
     kind = torch.rand(count, generator=generator)[:, None]
     towards = torch.rand(count, 1, generator=generator) ** 3
     noise = torch.randn(count, NUM_FREE, generator=generator)
-    pose = natural[first] + towards * (natural[second] - natural[first]) + 0.1 * noise
-    anywhere = 4 * torch.rand(count, NUM_FREE, generator=generator) - 2
+    pose = natural[first] + towards * (natural[second] - natural[first])
     finger = torch.from_numpy(FREE_ANGLES[:, 0] // 3)
+    elsewhere = torch.randint(len(natural), (count, 5), generator=generator)[:, finger]
+    other = torch.rand(count, 5, generator=generator) < population.other_fingers
+    pose = torch.where(other[:, finger], natural[elsewhere, torch.arange(NUM_FREE)], pose) + 0.1 * noise
+    anywhere = 4 * torch.rand(count, NUM_FREE, generator=generator) - 2
     hit = torch.rand(count, 5, generator=generator) < 0.4
     pushed = pose + torch.where(hit[:, finger], 0.6 * torch.randn(count, NUM_FREE, generator=generator), 0.0)
     pose = torch.where(kind < population.any_pose + population.pressed, pushed, pose)

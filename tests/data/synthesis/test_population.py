@@ -6,7 +6,7 @@ import torch
 from handlit.data.synthesis import population as module
 from handlit.data.synthesis.population import Hands, Population, draw_hands
 from handlit.errors import InputError
-from handlit.hand.joint_angles import NUM_FREE
+from handlit.hand.joint_angles import FREE_ANGLES, NUM_FREE
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +58,19 @@ def test_poses_are_of_three_kinds(natural: torch.Tensor) -> None:
     moved = (pressed - plain).abs() > 1e-6
     assert moved.float().mean().item() == pytest.approx(0.4, abs=0.03)
     assert plain.shape == (4000, NUM_FREE)
+
+
+def test_some_fingers_are_held_as_in_another_pose(natural: torch.Tensor) -> None:
+    """A finger as a whole, and as often as stated."""
+    plain, mixed = (drawn(natural, any_pose=0.0, pressed=0.0, other_fingers=share).free for share in (0.0, 0.3))
+    finger = torch.from_numpy(FREE_ANGLES[:, 0] // 3)
+    changed = (plain - mixed).abs() > 1e-6
+    share = torch.stack([changed[:, finger == i].any(1) for i in range(5)], 1)
+    assert share.float().mean().item() == pytest.approx(0.3, abs=0.02)
+    # the fingers of a hand change independently of each other
+    assert share.all(1).float().mean().item() == pytest.approx(0.3**5, abs=0.005)
+    unchanged = ~share[:, finger]
+    torch.testing.assert_close(plain[unchanged], mixed[unchanged])
 
 
 def test_the_same_generator_gives_the_same_hands(natural: torch.Tensor) -> None:
