@@ -83,8 +83,17 @@ class HandMethod(pl.LightningModule, ABC, Generic[OutputT]):
         """The hand layer that names and regresses the method's joints."""
 
     def observe(self, batch: HandBatch) -> Any:
-        """What the method sees of a batch, and all that it sees: its images, unless a subclass says otherwise."""
-        return batch.image
+        """What the method sees of a batch, and all that it sees: `of_crops`, unless a subclass says otherwise."""
+        return self.of_crops(batch.image, batch.intrinsics)
+
+    def of_crops(self, image: Tensor, intrinsics: Tensor) -> Any:
+        """What the method sees of crops: the images, unless a subclass says otherwise.
+
+        Args:
+            image: (B, 3, H, W) uint8 RGB, H = W = `image_size`.
+            intrinsics: (B, 3, 3) of the crops' pixels.
+        """
+        return image
 
     @abstractmethod
     def infer(self, observed: Any) -> OutputT:

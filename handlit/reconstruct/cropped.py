@@ -45,4 +45,6 @@ class CroppedHands:
         _, content = cv2.imencode(".bmp", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         pixels = crop.image(content.reshape(-1), "given as an array")
         batch = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
-        return self.method(batch.to(self.method.device)), MethodFrame(crop.transform, crop.intrinsics)
+        camera = torch.from_numpy(crop.intrinsics).float()[None]
+        observed = self.method.of_crops(batch.to(self.method.device), camera.to(self.method.device))
+        return self.method(observed), MethodFrame(crop.transform, crop.intrinsics)

@@ -1,0 +1,117 @@
+"""Where the joints are in an image: a Gaussian for each, and whether the image shows it.
+
+A heat map per joint is read by its mean and covariance (integral regression: differentiable, and finer than its cells).
+
+References:
+    Sun et al., "Integral Human Pose Regression", ECCV 2018, https://arxiv.org/abs/1711.08229 (means of heat maps);
+    Kumar et al., "LUVLi Face Alignment", CVPR 2020, https://arxiv.org/abs/2004.02980 (locations, covariances and
+    visibilities learned by one likelihood).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.distributions import MultivariateNormal
+
+from handlit.errors import check_number
+from handlit.skeleton import NUM_JOINTS
+
+#: Variance of a joint that is anywhere in a cell, squared cells.
+_CELL_VARIANCE = 1 / 12
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Joints in the crops of a batch.
+
+    Attributes:
+        mean: (B, 21, 2) pixels.
+        scale_tril: (B, 21, 2, 2) Cholesky factors of the covariances, pixels.
+        seen_logit: (B, 21) of the probability that the image shows the joint.
+    """
+
+    mean: Tensor
+    scale_tril: Tensor
+    seen_logit: Tensor
+
+    @property
+    def scale(self) -> Tensor:
+        """(B, 21) standard deviation per coordinate, pixels: the root of the mean variance."""
+        return (0.5 * self.scale_tril.square().sum((-1, -2))).sqrt()
+
+    def log_prob(self, points: Tensor) -> Tensor:
+        """Log-density (B, 21), nats, of pixels (B, 21, 2)."""
+        log_prob: Tensor = MultivariateNormal(self.mean, scale_tril=self.scale_tril, validate_args=False).log_prob(
+            points
+        )
+        return log_prob
+
+
+class KeypointHead(nn.Module):
+    """Feature maps to `Keypoints`.
+
+    Args:
+        map_channels: Channels of each map, finest first.
+        pooled_channels: Width of the pooled feature.
+        width: Channels inside.
+    """
+
+    def __init__(self, map_channels: Sequence[int], pooled_channels: int, width: int = 64) -> None:
+        super().__init__()
+        check_number("width", width, least=1, whole=True)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in map_channels)
+        self.merge = nn.Sequential(
+            nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, NUM_JOINTS, 1),
+        )  # fmt: skip
+        # of each joint: log factors on both standard deviations of its heat map, and whether it is seen
+        self.beside = nn.Linear(pooled_channels, 3 * NUM_JOINTS)
+        nn.init.zeros_(self.beside.weight)
+        nn.init.zeros_(self.beside.bias)
+
+    def forward(self, maps: Sequence[Tensor], pooled: Tensor, image_size: int) -> Keypoints:
+        """Read the maps; float32 from the heat maps on.
+
+        Args:
+            maps: (B, C_k, h_k, w_k), finest first.
+            pooled: (B, C).
+            image_size: Side of the crops, pixels.
+        """
+        finest = maps[0].shape[-2:]
+        merged = self.lateral[0](maps[0])
+        for lateral, features in zip(self.lateral[1:], maps[1:], strict=True):
+            merged = merged + F.interpolate(lateral(features), finest, mode="bilinear", align_corners=False)
+        heat, beside = self.merge(merged).float(), self.beside(pooled).float().unflatten(1, (NUM_JOINTS, 3))
+        with torch.autocast(heat.device.type, enabled=False):
+            mean, covariance = heat_moments(heat)
+            cell = image_size / heat.new_tensor([finest[1], finest[0]])
+            factor = (3 * (beside[..., :2] / 3).tanh()).exp() * cell
+            tril = factor[..., None] * torch.linalg.cholesky(covariance)
+            # cells are counted from the centre of the first, pixels too
+            return Keypoints(cell * (mean + 0.5) - 0.5, tril, beside[..., 2])
+
+
+def heat_moments(heat: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of heat maps.
+
+    Args:
+        heat: (B, J, h, w) logits.
+
+    Returns:
+        (B, J, 2) cells, x and y, (0, 0) being the first cell's centre, and (B, J, 2, 2) squared cells; at least that of
+        one cell.
+    """
+    height, width = heat.shape[-2:]
+    share = heat.flatten(2).softmax(-1).unflatten(-1, (height, width))
+    x = torch.arange(width, dtype=heat.dtype, device=heat.device)
+    y = torch.arange(height, dtype=heat.dtype, device=heat.device)
+    columns, rows = share.sum(-2), share.sum(-1)
+    mean = torch.stack([(columns * x).sum(-1), (rows * y).sum(-1)], -1)
+    dx, dy = x - mean[..., :1], y - mean[..., 1:]
+    xx, yy = (columns * dx.square()).sum(-1), (rows * dy.square()).sum(-1)
+    xy = ((share * dx[..., None, :]).sum(-1) * dy).sum(-1)
+    covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
+    return mean, covariance + _CELL_VARIANCE * torch.eye(2, dtype=heat.dtype, device=heat.device)
