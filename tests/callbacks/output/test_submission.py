@@ -125,6 +125,7 @@ def test_the_card_says_how_it_was_made(tmp_path: Path, caplog: pytest.LogCapture
         "num_hypotheses": 1,
         "code_version": code_version(),
         "prediction_sha256": sha256(path),
+        "calibration": None,
     }
 
 
