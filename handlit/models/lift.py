@@ -1,8 +1,8 @@
 """The network that lifts 2D joints to a distribution over hands.
 
 A feature of what was seen, and a small network for each step in which `distributions.lifted_hands` draws a hand: a
-mixture on SO(3) for the global rotation, flows for shape and proportions and for the joint angles, Gaussians for the
-place and for what is left between the model's joints and the labels'. Each is conditioned on the feature and on what
+mixture on SO(3) for the global rotation, flows for shape and proportions, for the joint angles and for the place, and
+Gaussians for what is left between the model's joints and the labels'. Each is conditioned on the feature and on what
 the steps before leave unexplained.
 
 References:
@@ -101,7 +101,7 @@ class _Step(nn.Module):
         features: C, width of the feature.
         hidden: Width inside the networks.
         context: Width of what the inputs add to the condition.
-        couplings: Of the flow.
+        couplings: Of its flow.
     """
 
     def __init__(self, coordinates: int, inputs: int, features: int, hidden: int, context: int, couplings: int) -> None:
