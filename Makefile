@@ -42,7 +42,7 @@ quickstart: $(VENV)/installed
 	@echo "ten photographs of hands in 3D, before anything is trained"
 	@{ $(VENV)/bin/python -m pip install --quiet $(DEMO) && $(VENV)/bin/python main.py fetch-detector && \
 		$(VENV)/bin/python main.py demo examples/real_hands --out $(RUN)/real_hands --viewer; } || \
-		echo "the photographs are left out for the reason above (docs/demo.md); the rest needs neither detector nor network"
+		echo "the photographs are left out for the reason above (docs/how_to/demo.md); the rest needs neither detector nor network"
 	$(VENV)/bin/python main.py synth --layout ho3d_v3 --preset easy --out $(DATA) --train 5600 --evaluation 300 --seed 0
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart_mean_hand.yaml
 	$(VENV)/bin/python main.py fit --config configs/experiment/quickstart.yaml

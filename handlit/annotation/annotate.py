@@ -1,4 +1,4 @@
-"""Photographs and videos to a folder of own data (docs/own_data.md), with the 2D joints that a detector finds."""
+"""Photographs and videos to a folder of own data (docs/how_to/own_data.md), with the 2D joints of a detector."""
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence

@@ -140,7 +140,7 @@ def run_trainer(arguments: list[str], load_only: bool = False) -> Any:
         raise InputError(
             "the processes of this run did not find each other, or one was lost. Look at the other processes' output; "
             "every node needs the same command, MASTER_ADDR and MASTER_PORT, a NODE_RANK of its own, and "
-            f"trainer.num_nodes times trainer.devices processes must start (docs/scaling.md). {error}"
+            f"trainer.num_nodes times trainer.devices processes must start (docs/how_to/scaling.md). {error}"
         ) from error
 
 

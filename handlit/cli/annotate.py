@@ -7,7 +7,7 @@ from handlit.cli.verb_parser import VerbParser
 
 
 def annotate(arguments: list[str]) -> None:
-    """Find the hands of photographs and videos, and write them as a folder of own data; docs/annotate.md.
+    """Find the hands of photographs and videos, and write them as a folder of own data; docs/how_to/annotate.md.
 
     An interrupted command resumes when it is given again.
     """

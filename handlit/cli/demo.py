@@ -73,7 +73,7 @@ def _parser() -> VerbParser:
     parser.add_argument("--mano_path", help="MANO file or folder; the stand-in hand without it")
     parser.add_argument("--fov_deg", type=float, help="field of view across the longer side, degrees; 60 is assumed")
     parser.add_argument("--focal_px", type=float, help="focal length, pixels, in place of it")
-    parser.add_argument("--boxes", type=Path, metavar="JSON", help="where the hands of images are: docs/demo.md")
+    parser.add_argument("--boxes", type=Path, metavar="JSON", help="where the hands of images are: docs/how_to/demo.md")
     parser.add_argument("--hands", type=int, default=2, metavar="N", help="hands that are followed in a video")
     parser.add_argument(
         "--no-smoothing", dest="smoothing", action="store_false", help="each frame of a video by itself"

@@ -133,7 +133,9 @@ def _package(name: str) -> Check:
 
 def _mano(path: str | None) -> Check:
     if path is None:
-        return Check("MANO", "optional", "stand-in hand in use", "--mano_path FILE for real datasets; see docs/mano.md")
+        return Check(
+            "MANO", "optional", "stand-in hand in use", "--mano_path FILE for real datasets; see docs/how_to/mano.md"
+        )
     from handlit.hand.mano import load_mano
 
     try:

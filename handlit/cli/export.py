@@ -8,7 +8,7 @@ from handlit.errors import InputError
 
 
 def export(arguments: list[str]) -> None:
-    """Write a trained method as an ONNX file, checked against torch; docs/export.md.
+    """Write a trained method as an ONNX file, checked against torch; docs/how_to/export.md.
 
     Further settings are those of `predict`: `--ckpt_path FILE`, `--model.init_args.answer prior`, ...
     """

@@ -1,4 +1,4 @@
-"""Own images as a data module; what lies on disk: `handlit.formats.folder`, docs/own_data.md."""
+"""Own images as a data module; what lies on disk: `handlit.formats.folder`, docs/how_to/own_data.md."""
 
 import logging
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""FreiHAND, release 2, as a data module; what lies on disk: `handlit.formats.freihand`, docs/freihand.md."""
+"""FreiHAND, release 2, as a data module; what lies on disk: `handlit.formats.freihand`, docs/reference/freihand.md."""
 
 import hashlib
 from dataclasses import replace

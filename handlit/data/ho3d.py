@@ -1,4 +1,4 @@
-"""HO-3D v2 and v3 as a data module; what lies on disk: `handlit.formats.ho3d`, docs/ho3d.md."""
+"""HO-3D v2 and v3 as a data module; what lies on disk: `handlit.formats.ho3d`, docs/reference/ho3d.md."""
 
 import hashlib
 import logging

@@ -29,7 +29,7 @@ class GivenHand:
 
 
 def read_boxes(path: Path) -> dict[str, list[GivenHand]]:
-    """The hands of images by their names, from a list like that of own data (docs/own_data.md).
+    """The hands of images by their names, from a list like that of own data (docs/how_to/own_data.md).
 
     Of a hand ``box`` is needed, ``hand`` is taken where it is there, and everything else is left.
 

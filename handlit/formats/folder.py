@@ -1,4 +1,6 @@
-"""Own images on disk: a folder with an ``annotations.json`` that lists the hands of each image; see docs/own_data.md.
+"""Own images on disk: a folder with an ``annotations.json`` that lists the hands of each image.
+
+See docs/how_to/own_data.md.
 
     {"image.jpg": [{"hand": "right", "box": [x0, y0, x1, y1], "camera": [fx, fy, cx, cy]}]}
 
@@ -230,7 +232,7 @@ def _intrinsics(camera: np.ndarray | None, image_size: tuple[int, int], assumed_
 FOLDER = DatasetFormat(
     name="folder",
     title="own images",
-    page="docs/own_data.md",
+    page="docs/how_to/own_data.md",
     marks=NAMES,
     data="handlit.data.folder.HandFolder",
     read_masks=read_label_mask,

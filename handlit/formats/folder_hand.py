@@ -1,4 +1,4 @@
-"""One hand of a folder of own images: its keys, and whether its numbers make sense; see docs/own_data.md."""
+"""One hand of a folder of own images: its keys, and whether its numbers make sense; see docs/how_to/own_data.md."""
 
 import math
 from collections.abc import Mapping

@@ -1,6 +1,7 @@
 """FreiHAND, release 2, on disk: single right hands in crops of 224x224 pixels.
 
-``training/`` and ``evaluation/`` with images and masks, and the lists of labels beside them; see ``docs/freihand.md``.
+``training/`` and ``evaluation/`` with images and masks, and the lists of labels beside them; see
+``docs/reference/freihand.md``.
 
 References:
     Project page: https://lmb.informatik.uni-freiburg.de/projects/freihand/. Zimmermann et al., ICCV 2019,

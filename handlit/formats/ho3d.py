@@ -1,7 +1,7 @@
 """HO-3D v2 and v3 on disk: right hands that hold YCB objects, 640x480 RGB-D.
 
 ``train.txt``, ``evaluation.txt``, ``train|evaluation/SEQ/{rgb,depth,seg,meta}``, ``models/``, and the public ground
-truth ``evaluation_{xyz,verts}.json``; see ``docs/ho3d.md``.
+truth ``evaluation_{xyz,verts}.json``; see ``docs/reference/ho3d.md``.
 
 References:
     Project page: https://www.tugraz.at/index.php?id=40231. v2: Hampali et al., HOnnotate, CVPR 2020,

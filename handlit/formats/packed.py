@@ -8,7 +8,7 @@ MANIFEST = "pack.json"
 PACKED = DatasetFormat(
     name="packed",
     title="packed dataset",
-    page="docs/packing.md",
+    page="docs/how_to/packing.md",
     marks=(MANIFEST,),
     data="handlit.data.packed.PackedData",
 )

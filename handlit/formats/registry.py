@@ -1,6 +1,7 @@
 """The datasets that handlit knows, and how one is recognised on disk: the one rule of every command.
 
-A dataset of one's own is added by `register`, in a module that is imported before the command (docs/adding.md).
+A dataset of one's own is added by `register`, in a module that is imported before the command
+(docs/tutorials/adding.md).
 """
 
 import logging

@@ -49,8 +49,9 @@ class AMVUR(LearnedMethod[AMVUROutput]):
 
     References:
         Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand
-        Reconstruction from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. docs/amvur.md lists where
-        this departs from the released code, https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e.
+        Reconstruction from a Single RGB Image", CVPR 2023, https://arxiv.org/abs/2304.14299. docs/explanations/amvur.md
+        lists where this departs from the released code,
+        https://github.com/ZhehengJiangLancaster/AMVUR at commit 991150e.
     """
 
     def __init__(

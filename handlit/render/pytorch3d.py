@@ -32,7 +32,7 @@ class PyTorch3DRasterizer:
             from pytorch3d.structures import Meshes
         except ImportError as error:
             raise InputError(
-                f"PyTorch3D cannot be imported ({error}). docs/pytorch3d.md says how to build it; "
+                f"PyTorch3D cannot be imported ({error}). docs/how_to/pytorch3d.md says how to build it; "
                 "handlit.render.TorchRasterizer draws the same pixels without it"
             ) from error
         self.near = near

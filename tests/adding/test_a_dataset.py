@@ -1,4 +1,4 @@
-"""A dataset is added by two files outside the package, and every command works on it (docs/adding.md)."""
+"""A dataset is added by two files outside the package, and every command works on it (docs/tutorials/adding.md)."""
 
 import json
 import sys

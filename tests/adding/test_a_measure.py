@@ -1,4 +1,4 @@
-"""The section "A measure" of docs/adding.md: toy measures in one file of the tests appear everywhere."""
+"""The section "A measure" of docs/tutorials/adding.md: toy measures in one file of the tests appear everywhere."""
 
 import csv
 import json

@@ -1,4 +1,4 @@
-"""The section "A method" of docs/adding.md: a toy method in one file of the tests works in every command."""
+"""The section "A method" of docs/tutorials/adding.md: a toy method in one file of the tests works in every command."""
 
 import json
 import zipfile

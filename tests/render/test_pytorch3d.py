@@ -113,7 +113,7 @@ def test_same_gradients(backend: PyTorch3DRasterizer) -> None:
 def test_absent_package_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     # the very module that is imported: where PyTorch3D is installed, it may have been imported before
     monkeypatch.setitem(sys.modules, "pytorch3d.renderer.mesh.rasterize_meshes", None)
-    with pytest.raises(InputError, match=r"docs/pytorch3d.md.*TorchRasterizer"):
+    with pytest.raises(InputError, match=r"docs/how_to/pytorch3d.md.*TorchRasterizer"):
         PyTorch3DRasterizer()
 
 

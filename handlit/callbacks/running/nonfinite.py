@@ -20,7 +20,7 @@ class NonFiniteRecord(pl.Callback):
     Writes ``RUN/nonfinite/rankR.pt``: the batch, where it came (epoch, batch, process and the run's seed, which the
     step's noise depends on) and the weights. On a CPU these are the weights before the update; elsewhere, where losses
     are only checked as often as they are logged, those of up to that many steps later. `read_batch` gives the batch
-    back; docs/debugging.md shows a replay.
+    back; docs/how_to/debugging.md shows a replay.
     """
 
     @override
@@ -40,7 +40,7 @@ class NonFiniteRecord(pl.Callback):
         path = run_folder(trainer).nonfinite(trainer.global_rank)
         with whole(path) as temporary:
             torch.save(record, temporary)
-        print(f"{path}: the batch, where it came and the weights; docs/debugging.md shows how to replay it")
+        print(f"{path}: the batch, where it came and the weights; docs/how_to/debugging.md shows how to replay it")
 
 
 def read_batch(record: dict[str, Any]) -> HandBatch:

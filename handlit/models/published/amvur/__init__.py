@@ -1,6 +1,7 @@
 """AMVUR's network as its released code computes it, for its released weights.
 
-For inference only; the network that handlit trains is `handlit.models.amvur`. docs/amvur.md lists how the two differ.
+For inference only; the network that handlit trains is `handlit.models.amvur`. docs/explanations/amvur.md lists
+how the two differ.
 
 References:
     Jiang et al., "A Probabilistic Attention Model with Occlusion-aware Texture Regression for 3D Hand Reconstruction
