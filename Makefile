@@ -13,13 +13,14 @@ DATA := $(RUN)/data
 
 PYTEST = $(VENV)/bin/python -m pytest -n $(WORKERS) --dist worksteal
 
-.PHONY: help quickstart test lint coverage fuzz constraints clean
+.PHONY: help quickstart test lint coverage docs fuzz constraints clean
 
 help:
 	@echo "make quickstart   hands of ten photographs; synthesise data, train, predict and score a small AMVUR on the CPU"
 	@echo "make test         linter, type checker and the default test suite"
 	@echo "make lint         linter and type checker only"
 	@echo "make coverage     the default test suite, and which lines and branches of handlit/ it reaches"
+	@echo "make docs         the documentation site, strictly: site/index.html, readable without a network"
 	@echo "make fuzz         damaged files for every reader, SECONDS=60 for each"
 	@echo "make constraints  constraints.txt: the exact versions in .venv, when the tests have passed with them"
 	@echo "make clean        remove what quickstart wrote and the environment"
@@ -35,6 +36,10 @@ $(VENV)/installed: requirements.txt | $(VENV)/bin/python
 
 $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	$(VENV)/bin/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+$(VENV)/installed-docs: requirements-docs.txt $(VENV)/installed
+	$(VENV)/bin/python -m pip install --quiet -r requirements-docs.txt
 	@touch $@
 
 quickstart: $(VENV)/installed
@@ -71,6 +76,10 @@ test: $(VENV)/installed-dev
 coverage: $(VENV)/installed-dev
 	$(PYTEST) --cov --cov-report=term:skip-covered
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	$(VENV)/bin/python -m scripts.docs.check site
+
 fuzz: $(VENV)/installed-dev
 	HANDLIT_FUZZ_SECONDS=$(SECONDS) $(PYTEST) tests/fuzz -o timeout=0 -o faulthandler_timeout=0
 
@@ -78,4 +87,4 @@ constraints: $(VENV)/installed-dev
 	$(VENV)/bin/python scripts/constraints.py > $(VENV)/constraints.txt && mv $(VENV)/constraints.txt constraints.txt
 
 clean:
-	rm -rf $(RUN) $(VENV)
+	rm -rf $(RUN) $(VENV) site

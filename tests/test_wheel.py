@@ -15,7 +15,7 @@ import handlit
 
 ROOT = Path(__file__).parents[1]
 #: What lies at the top of a checkout in use and belongs to nobody but its user.
-_NOT_SHIPPED = ("runs", "outputs", "quickstart", "wandb", "lightning_logs", "data", "assets", "build", "dist")
+_NOT_SHIPPED = ("runs", "outputs", "quickstart", "wandb", "lightning_logs", "data", "assets", "build", "dist", "site")
 Command = Callable[..., str]
 
 
@@ -63,7 +63,15 @@ def command(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Command:
 def test_the_sdist_holds_what_building_and_testing_need(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    top = {"Makefile", "main.py", "requirements-dev.txt", "constraints.txt", "CITATION.cff", "CHANGELOG.md"}
+    top = {
+        "Makefile",
+        "main.py",
+        "mkdocs.yml",
+        "requirements-dev.txt",
+        "constraints.txt",
+        "CITATION.cff",
+        "CHANGELOG.md",
+    }
     tree = {
         path.relative_to(ROOT).as_posix()
         for folder in ("configs", "docs", "examples", "handlit", "scripts", "tests")

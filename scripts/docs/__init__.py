@@ -1,0 +1,1 @@
+"""The documentation site: pages generated from the code, drawings, and what is checked of the built site."""
