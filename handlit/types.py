@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 
 @dataclass
@@ -196,6 +197,14 @@ class HandDistribution(Protocol):
             temperature: Factor on the spread of what is drawn; 0 always gives the method's centre.
             vertices: Also compute the meshes.
         """
+
+
+@runtime_checkable
+class KnownJointDensity(Protocol):
+    """A `HandDistribution` of which the density of each joint coordinate by itself is known."""
+
+    def joint_density(self, temperature: float = 1.0) -> Normal:
+        """Of the joints that `hypotheses` draws: mean and scale (B, 21, 3), wrist at the origin, metres."""
 
 
 @dataclass

@@ -12,7 +12,7 @@ from handlit.types import Hypotheses
 
 
 class GaussianHands(MeshGaussian):
-    """A `MeshGaussian` that implements `HandDistribution`.
+    """A `MeshGaussian` that implements `HandDistribution` and `KnownJointDensity`.
 
     Args:
         mesh: Distribution of the vertices, wrist at the origin.
@@ -26,6 +26,10 @@ class GaussianHands(MeshGaussian):
         self.joint_matrix = joint_matrix
         self.camera = camera
         self.image_size = image_size
+
+    def joint_density(self, temperature: float = 1.0) -> Normal:
+        """See `KnownJointDensity.joint_density`."""
+        return self.tempered(temperature).marginal(self.joint_matrix, relative_to=WRIST)
 
     def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
         """See `HandDistribution.hypotheses`; joints and projections are those of the drawn mesh.

@@ -47,6 +47,7 @@ def draw(
         torch.cat(points_2d, dim=1),
         torch.cat(mesh_errors, dim=1),
         mesh_sum / num_hypotheses,
+        temperature,
     )
 
 

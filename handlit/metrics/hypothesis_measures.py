@@ -22,11 +22,16 @@ from handlit.metrics.calibration import (
 )
 from handlit.metrics.diversity import best_of, deviation, distances
 from handlit.metrics.functional import MILLIMETRES_PER_METRE, mean_point_error_mm
+from handlit.metrics.likelihood import sample_nll
 from handlit.metrics.measure import Columns, CombinedMeasure, Drawn, DrawnMeasure, Measure, PooledMeasure
 from handlit.metrics.published_measures import PUBLISHED_MEASURES
+from handlit.types import KnownJointDensity
 
 #: Hypotheses whose best one is reported.
 COUNTS = (1, 10, 50, 200)
+#: Scales below it count as it in likelihoods, millimetres: labels are not finer, and joints that a method does not vary
+#: would have any likelihood otherwise.
+RESOLUTION_MM = 1.0
 
 _IN_IMAGE = ("joints_2d",)
 _OF_MESH = ("vertices_cam", "root_cam")
@@ -94,6 +99,15 @@ def _of_errors_and_scales(function: Callable[[Tensor, Tensor], Tensor]) -> Calla
 
 def _correlation(errors: Tensor, scales: Tensor) -> Tensor:
     return rank_correlation(errors, scales) if float(scales.std()) > 0 else torch.tensor(torch.nan)
+
+
+def _nll(drawn: Drawn) -> Tensor:
+    distribution = drawn.prediction.distribution
+    if not isinstance(distribution, KnownJointDensity):
+        return sample_nll(drawn.joints_mm, drawn.true_joints_mm, RESOLUTION_MM).mean(-1)
+    known = distribution.joint_density(drawn.temperature)
+    mean, scale = (MILLIMETRES_PER_METRE * values for values in (known.mean, known.stddev))
+    return gaussian_nll(mean, scale.clamp(min=RESOLUTION_MM), drawn.true_joints_mm)
 
 
 _ERRORS = (
@@ -168,10 +182,21 @@ _SCORES = (
     DrawnMeasure(
         "nll_nats",
         "NLL",
-        "of a Gaussian at the mean hypothesis with the stated scale, per coordinate in mm",
+        "minus the log-density of each coordinate of y by itself, per mm: exact for Gaussian meshes; otherwise of a "
+        f"Gaussian and kernels fitted to x_s. Scales below {RESOLUTION_MM:g} mm count as that",
         title="negative log-likelihood per coordinate",
-        reference=f"logarithmic score: {_GNEITING}",
+        reference=f"logarithmic score: {_GNEITING}; estimated: Olkin and Spiegelman, "
+        "doi:10.1080/01621459.1987.10478550",
         logged=True,
+        uncertain=True,
+        function=_nll,
+    ),
+    DrawnMeasure(
+        "nll_gaussian_nats",
+        "NLL, stated Gaussian",
+        "of a Gaussian at the mean hypothesis with the stated scale, which need not be what is drawn",
+        title="NLL of a Gaussian with the stated scale",
+        reference=f"logarithmic score: {_GNEITING}",
         uncertain=True,
         function=lambda drawn: gaussian_nll(drawn.joints_mm.mean(1), drawn.scale_mm, drawn.true_joints_mm),
     ),

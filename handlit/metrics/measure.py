@@ -99,6 +99,7 @@ class Drawn:
         mesh_errors_mm: (B, S) mean distance of each hypothesis's vertices from the true ones. The meshes themselves are
             not kept.
         mean_mesh_root: (B, 778, 3) mean over the hypotheses, metres, wrist at the origin.
+        temperature: At which they were drawn.
     """
 
     prediction: HandPrediction
@@ -107,6 +108,7 @@ class Drawn:
     joints_2d: Tensor
     mesh_errors_mm: Tensor
     mean_mesh_root: Tensor
+    temperature: float = 1.0
 
     @cached_property
     def joints_mm(self) -> Tensor:

@@ -9,6 +9,7 @@ from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.geometry.cameras import project_weak, view_to_crop
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
+from handlit.types import KnownJointDensity
 
 SIZE = 96
 
@@ -49,3 +50,14 @@ def test_no_temperature_is_the_mean_and_the_spread_is_the_stated_one(matrix: tor
     spread = distribution.hypotheses(400, temperature=0.5, vertices=True).vertices_root
     assert spread is not None
     assert (spread.std(1) - 0.005).abs().max() < 6 * 0.005 / math.sqrt(800)
+
+
+def test_the_density_of_joints_is_that_of_the_drawn_ones(matrix: torch.Tensor) -> None:
+    torch.manual_seed(0)
+    distribution = hands(matrix)
+    assert isinstance(distribution, KnownJointDensity)
+    for temperature in (1.0, 0.5):
+        drawn = distribution.hypotheses(2000, temperature).joints_root[:, :, 1:]
+        known = distribution.joint_density(temperature)
+        torch.testing.assert_close(drawn.std(1), known.stddev[:, 1:], rtol=0.08, atol=0)
+        torch.testing.assert_close(drawn.mean(1), known.mean[:, 1:], rtol=0, atol=5 * 0.01 / math.sqrt(2000))

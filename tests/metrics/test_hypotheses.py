@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 import pytest
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from handlit.metrics.calibration import coverage
 from handlit.metrics.diversity import deviation
 from handlit.metrics.hypotheses import HypothesisTable, draw, measure
+from handlit.metrics.hypothesis_measures import RESOLUTION_MM
 from handlit.metrics.measure import DrawnMeasure
 from handlit.metrics.registry import measures
 from handlit.types import OPTIONAL_LABELS, HandBatch, HandPrediction, Hypotheses
@@ -110,6 +112,36 @@ def test_every_column_is_what_its_name_says() -> None:
     assert columns["mpjpe_best_of_50_mm"].isnan().all()
     expected = torch.full((6,), 3 * 3**0.5)
     torch.testing.assert_close(columns["mpvpe_mode_mm"], expected, atol=1e-3, rtol=0)
+
+
+class Known(Listed):
+    """Drawn from Gaussians that are known."""
+
+    def joint_density(self, temperature: float = 1.0) -> Normal:
+        mean = self.joints.mean(1)
+        return Normal(mean, torch.full_like(mean, 0.02 * temperature), validate_args=False)
+
+
+def test_the_likelihood_is_of_what_is_sampled_and_exact_where_its_density_is_known() -> None:
+    prediction, batch = case(images=30, count=200)
+    stated = replace(prediction, joint_scale=torch.full((30, 21, 3), 0.05))
+    drawn = draw(stated, batch, num_hypotheses=200)
+    true = 1000 * (batch.joints_cam - batch.joints_cam[:, :1])
+    listed = prediction.distribution
+    assert isinstance(listed, Listed)
+    mean = 1000 * listed.joints.mean(1)
+    columns = measure(drawn)
+
+    def gaussian(scale: float) -> Tensor:
+        return -Normal(mean, scale).log_prob(true).mean(-1)[:, 1:]
+
+    # it was drawn with 10 mm, whatever is stated
+    torch.testing.assert_close(columns["nll_nats"][:, 1:].mean(), gaussian(10).mean(), rtol=0, atol=0.03)
+    torch.testing.assert_close(columns["nll_gaussian_nats"][:, 1:], gaussian(50))
+    for temperature, scale in ((1.0, 20.0), (0.5, 10.0), (0.0, RESOLUTION_MM)):
+        known = replace(stated, distribution=Known(listed.joints, listed.points_2d, listed.meshes))
+        columns = measure(draw(known, batch, 200, temperature))
+        torch.testing.assert_close(columns["nll_nats"][:, 1:], gaussian(scale), rtol=1e-3, atol=1e-3)
 
 
 def test_chunks_change_nothing() -> None:

@@ -17,7 +17,7 @@ from handlit.run_folder import RunFolder
 from handlit.skeleton import NUM_JOINTS
 
 #: Goes up when a column changes its meaning.
-FORMAT = 1
+FORMAT = 2
 #: Of any measure, far beyond a hand at the moon in millimetres.
 MAX_VALUE = 1e15
 

@@ -35,7 +35,7 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
 
 def test_tables_that_do_not_fit_are_named(tmp_path: Path) -> None:
     path = tmp_path / "hypotheses.npz"
-    good = {"keys": np.array(["a", "b"]), "settings": np.array('{"format": 1}'), "visible": np.ones((2, 21))}
+    good = {"keys": np.array(["a", "b"]), "settings": np.array('{"format": 2}'), "visible": np.ones((2, 21))}
     changes: list[dict[str, object]] = [
         {"keys": np.arange(2)},
         {"settings": np.array("[1]")},
