@@ -1,5 +1,6 @@
 """What the project states about itself: for contributors, for continuous integration, for citations."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -52,3 +53,19 @@ def test_links_and_paths_of_the_top_pages_are_there(name: str) -> None:
     links = [link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith("http")]
     tests = re.findall(r"\btests/[\w/]+(?:\.py)?", text)
     assert not [path for path in (*links, *tests) if path and not (ROOT / path).exists()]
+
+
+@pytest.mark.parametrize("name", ["Containerfile", "scripts/cluster/Containerfile"])
+def test_container_files_hold_instructions_and_copy_what_is_there(name: str) -> None:
+    text = re.sub(r"\\\n", " ", (ROOT / name).read_text(encoding="utf-8"))
+    lines = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    assert lines[0][0] == "FROM"
+    assert {line[0] for line in lines} <= {"FROM", "ARG", "ENV", "RUN", "COPY", "USER", "WORKDIR", "ENTRYPOINT", "CMD"}
+    for line in lines:
+        if line[0] == "COPY":
+            # the wheel is built before
+            assert all((ROOT / source).exists() for source in line[1:-1] if not source.startswith("dist/"))
+        if line[0] in ("ENTRYPOINT", "CMD"):
+            assert json.loads(" ".join(line[1:]))
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert not {"dist", "examples", "handlit"} & set(ignored)

@@ -166,7 +166,8 @@ def _cell(text: str) -> str:
 
 
 def _description(text: str | None) -> str:
-    return "\n".join(line.strip() for line in (text or "").splitlines())
+    lines = "\n".join(line.strip() for line in (text or "").splitlines())
+    return re.sub(r"docs/([\w/]+\.md)", r"[\1](../../\1)", lines)
 
 
 def _wrapped(usage: str, width: int = 76) -> list[str]:

@@ -110,14 +110,14 @@ def frames_drawing() -> str:
         *_axes(130, 190, ((70, 0), (0, 70), (42, -42)), "xyz"),
         _text(130, 370, "HO-3D's files: OpenGL", "middle", INK, 15),
         _text(130, 390, "x right, y up, z backward", "middle", MUTED, 12),
-        *_axes(130, 485, ((70, 0), (0, -70), (-42, 42)), "xyz"),
+        *_axes(130, 500, ((70, 0), (0, -70), (-42, 42)), "xyz"),
         f'<path d="{path}" fill="{SKIN}" stroke="#b99f8d"/>',
         f'<path d="M136 192 L{x - 7:.0f} {y:.0f}" stroke="{INK}" stroke-dasharray="5 4" fill="none" '
         'marker-end="url(#arrow-ink)"/>',
         _text(290, 210, "root_cam", "middle", INK, 13),
         *_axes(x, y, ((52, 0), (0, 52), (31, -31)), "xyz"),
-        _text(x, y + 90, "_root: the wrist is the origin,", "middle", INK, 13),
-        _text(x, y + 107, "the axes are the camera's", "middle", INK, 13),
+        _text(x, y + 102, "_root: the wrist is the origin,", "middle", INK, 13),
+        _text(x, y + 119, "the axes are the camera's", "middle", INK, 13),
         _text(130, 315, "_cam: the camera is the origin", "middle", INK, 13),
     ]
     return _svg(_WIDTH, _HEIGHT, "Frames: camera and wrist", parts)

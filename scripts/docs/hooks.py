@@ -16,6 +16,7 @@ from scripts.docs.commands import command_pages
 from scripts.docs.configurations import configurations_page
 from scripts.docs.links import ROOT, TOP_PAGES, linked_sources, rebased, source_page
 from scripts.docs.measures import measures_page
+from scripts.docs.notebook_pages import notebook_page
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -38,6 +39,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, place in TOP_PAGES.items():
         if name in written:
             generated[place] = rebased(written[name], name, place)
+    for notebook in sorted((ROOT / "docs" / "notebooks").glob("*.ipynb")):
+        text, images = notebook_page(notebook)
+        generated[f"notebooks/{notebook.stem}.md"] = text
+        for name, content in images.items():
+            files.append(File.generated(config, f"notebooks/{name}", content=content))
     for path, text in generated.items():
         files.append(File.generated(config, path, content=text))
     for source in linked_sources(written):

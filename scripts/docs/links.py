@@ -27,6 +27,8 @@ def address(page: str, link: str) -> str | None:
         Relative to docs/; None if it leads to nothing that is there.
     """
     target = os.path.normpath(PurePosixPath(page).parent / link)
+    if target.startswith("docs/notebooks/") and target.endswith(".ipynb"):
+        target = str(PurePosixPath(target).with_suffix(".md"))
     if target.startswith("docs/"):
         return target.removeprefix("docs/")
     if target in TOP_PAGES:

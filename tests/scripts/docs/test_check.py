@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.docs.check import main, remote_files
+from scripts.docs.check import main, missing_files, remote_files
 
 LOCAL = '<link rel="stylesheet" href="a.css"><script src="a.js"></script><a href="https://example.org">read</a>'
 
@@ -19,6 +19,18 @@ def test_a_page_that_loads_from_elsewhere_is_named(tmp_path: Path) -> None:
         "bad.html",
         "diagram.html",
         "bad.css",
+    ]
+
+
+def test_a_picture_and_a_page_that_are_not_there_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a b.png").write_bytes(b"")
+    (tmp_path / "index.html").write_text(
+        '<img src="a%20b.png"><img src="gone.png"><a href="index.html#x"></a><a href="lost/page.html?q=1"></a>'
+        '<a href="https://example.org/x"></a><a href="#here"></a><a name="x"></a>'
+    )
+    assert list(missing_files(tmp_path)) == [
+        "index.html: gone.png is not there",
+        "index.html: lost/page.html is not there",
     ]
 
 
