@@ -28,9 +28,10 @@ def measures_page() -> str:
 
 def measure_table(measures: Sequence[Measure]) -> list[str]:
     """Rows of a table; y is the true joint, x_1 ... x_S the hypotheses."""
-    rows = ["| measure | definition | unit | good | reference |", "|---|---|---|---|---|"]
+    rows = ["| measure | definition |", "|---|---|"]
     for measure in measures:
-        goal = _GOALS.get(measure.goal, measure.goal)
-        cells = (f"**{measure.short}** `{measure.key}`", measure.explanation, measure.unit, goal, measure.reference)
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+        facts = ", ".join(filter(None, (measure.unit, _GOALS.get(measure.goal, measure.goal))))
+        name = f"**{measure.short}**<br>`{measure.key}`" + (f"<br>{facts}" if facts else "")
+        text = measure.explanation + (f". *{measure.reference}*" if measure.reference else "")
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in (name, text))} |")
     return rows
