@@ -22,7 +22,7 @@ class GaussianHands(MeshGaussian):
     """
 
     def __init__(self, mesh: MeshGaussian, joint_matrix: Tensor, camera: Camera, image_size: int) -> None:
-        super().__init__(mesh.mean, mesh.stddev)
+        super().__init__(mesh.mean, mesh.own_scale, mesh.factor)
         self.joint_matrix = joint_matrix
         self.camera = camera
         self.image_size = image_size

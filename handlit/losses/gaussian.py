@@ -36,8 +36,30 @@ def scale_nll(distribution: Independent[Normal], target: Tensor, weight: Tensor 
     return mean_of_points(nll, weight)
 
 
+def correlated_nll(mean: Tensor, covariance: Tensor, target: Tensor, resolution: float) -> Tensor:
+    """Negative log-likelihood of points that err together; as `scale_nll` it does not train the mean.
+
+    Args:
+        mean: (B, N, D).
+        covariance: (B, N, D, N, D).
+        target: (B, N, D).
+        resolution: Standard deviation of each label by itself, which is added, so that no direction in which points
+            hardly move is rewarded without bound.
+
+    Returns:
+        (B,) nats per coordinate.
+    """
+    with torch.autocast(mean.device.type, enabled=False):
+        matrix = covariance.float().flatten(3).flatten(1, 2)
+        noise = resolution**2 * torch.eye(matrix.shape[-1], device=matrix.device)
+        root = torch.linalg.cholesky(matrix + noise)
+        apart = (target - mean.detach()).float().flatten(1)
+        whitened = torch.linalg.solve_triangular(root, apart[..., None], upper=False)[..., 0]
+        return (whitened.square() / 2 + root.diagonal(dim1=-2, dim2=-1).log() + math.log(2 * math.pi) / 2).mean(1)
+
+
 def kl_per_coordinate(posterior: Independent[Normal], prior: Independent[Normal]) -> Tensor:
-    """Kullback-Leibler divergence ``KL(posterior || prior)`` divided by the number of coordinates.
+    """Kullback-Leibler divergence ``KL(posterior || prior)`` of coordinates by themselves, divided by their number.
 
     Args:
         posterior: Gaussian with batch shape (B,).

@@ -16,7 +16,7 @@ from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.losses.photometric import hand_pixels, photometric_distance
 from handlit.losses.reduction import masked_mean, zero_of
-from handlit.methods.graph import GaussianGraph
+from handlit.methods.graph import GaussianGraph, SpreadGraph
 from handlit.methods.learned import LearnedMethod
 from handlit.methods.method import Losses
 from handlit.methods.supervision import FullSupervision, Supervision
@@ -152,5 +152,8 @@ class AMVUR(LearnedMethod[AMVUROutput]):
 
     @override
     def graph(self) -> GaussianGraph:
-        """Also the matrix that regresses the joints of a drawn mesh."""
+        """Also the matrix that regresses the joints of a drawn mesh, and what its vertices share, if they do."""
+        spread = self.network.spread
+        if spread is not None and self.answer == "attention":
+            return SpreadGraph(self, self.image_size, self.hand.joint_matrix, spread.rank)
         return GaussianGraph(self, self.image_size, self.hand.joint_matrix)

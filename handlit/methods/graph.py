@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.types import HandPrediction
 
 #: Names of the sizes that are free.
@@ -131,3 +132,38 @@ class GaussianGraph(PointGraph):
         """The image (B, 3, H, W) uint8 to `outputs`."""
         # an output is a tensor that the graph computes
         return (*super().forward(*inputs), self.joint_matrix.clone())
+
+
+class SpreadGraph(GaussianGraph):
+    """A `GaussianGraph` of a method whose vertices also share something: with the two parts of the spread.
+
+    Args:
+        method: See `PointGraph`.
+        image_size: See `PointGraph`.
+        joint_matrix: (21, 778), `HandLayer.joint_matrix`.
+        rank: Of what they share.
+    """
+
+    sampling = (
+        "vertices = vertices_root + vertex_own_scale * standard normal noise, every coordinate by itself, + "
+        "vertex_factor @ further standard normal numbers, the same for all coordinates of a hypothesis; joints = "
+        "joint_matrix @ vertices, relative to their first; in the image by camera"
+    )
+
+    def __init__(self, method: nn.Module, image_size: int, joint_matrix: Tensor, rank: int) -> None:
+        super().__init__(method, image_size, joint_matrix)
+        self.outputs = (
+            *self.outputs,
+            Port(
+                "vertex_own_scale", (BATCH, 778, 3), "standard deviation of what each coordinate has for itself, metres"
+            ),
+            Port("vertex_factor", (BATCH, 778, 3, rank), "what coordinates share, metres"),
+        )
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """The image (B, 3, H, W) uint8 to `outputs`."""
+        prediction: HandPrediction = self.method(inputs[0])
+        mesh = prediction.distribution
+        assert isinstance(mesh, MeshGaussian)
+        assert mesh.factor is not None
+        return (*tensors_of(prediction), self.joint_matrix.clone(), mesh.own_scale, mesh.factor)

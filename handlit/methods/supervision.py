@@ -23,7 +23,7 @@ from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.errors import check_number
 from handlit.geometry.cameras import crop_to_normalised
 from handlit.geometry.orthographic_pose import MIN_PAIRS, fit_orthographic_rotation
-from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
+from handlit.losses.gaussian import correlated_nll, kl_per_coordinate, scale_nll, standard_normal_energy
 from handlit.losses.joint_limits import JointLimits
 from handlit.losses.points import l1_distance
 from handlit.losses.reduction import masked_mean
@@ -38,6 +38,8 @@ T = TypeVar("T")
 #: Standard deviation of each entry of `Camera.intrinsics` in a dataset's calibration: 2 % of the focal length, a
 #: hundredth of the crop. Keeps the divergence from rewarding certainty beyond that.
 CALIBRATION_SCALE = 0.02
+#: Standard deviation of a joint's label in the likelihood of all joints together, metres.
+RESOLUTION_M = 1e-3
 
 
 class Supervision(nn.Module, ABC):
@@ -83,6 +85,8 @@ class FullSupervision(Supervision):
         kl: Weight of the divergence of the posterior from the prior, per nat and coordinate.
         joint_limits: Weight of the excess of the prior's finger rotations over their anatomical range, per radian.
         intrinsics: Weight of the divergence of a perspective camera's intrinsics from the crop's, per nat and entry.
+        nll_joints: Weight of the negative log-likelihood of all joints of the posterior together, per nat and
+            coordinate; for a posterior whose vertices share something (``spread_rank``). Not in the paper.
     """
 
     def __init__(
@@ -95,10 +99,12 @@ class FullSupervision(Supervision):
         kl: float = 0.1,
         joint_limits: float = 0.02,
         intrinsics: float = 0.1,
+        nll_joints: float = 0.0,
     ) -> None:
         super().__init__()
         both = {"vertices": vertices, "joints": joints, "joints_2d": joints_2d, "nll": nll}
-        self.weights = _weights(both, prior, kl=kl, joint_limits=joint_limits, intrinsics=intrinsics)
+        others = {"kl": kl, "joint_limits": joint_limits, "intrinsics": intrinsics, "nll_joints": nll_joints}
+        self.weights = _weights(both, prior, **others)
 
     @override
     def forward(self, output: AMVUROutput, batch: HandBatch, network: AMVURNetwork) -> Losses:
@@ -128,6 +134,12 @@ class FullSupervision(Supervision):
             "joint_limits": masked_mean(self.joint_limits(output.prior.finger_pose), labelled),
             **_intrinsics(output.camera, batch, labelled),
         }
+        if self.weights["nll_joints"]:
+            mesh, moving = output.posterior, slice(WRIST + 1, None)
+            covariance = mesh.covariance(joint_matrix, relative_to=WRIST)[:, moving, :, moving]
+            mean = mesh.marginal(joint_matrix, relative_to=WRIST).mean[:, moving]
+            nll = correlated_nll(mean, covariance, labels.joints_root[:, moving], RESOLUTION_M)
+            terms["nll_joints"] = masked_mean(nll, labels.joints_valid)
         return _weighted(terms, self.weights)
 
 

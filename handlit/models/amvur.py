@@ -22,6 +22,7 @@ from handlit.hand.coarse import COARSE_VERTICES, coarse_upsampling
 from handlit.hand.layer import HandLayer
 from handlit.models.attention_decoder import AttentionDecoder
 from handlit.models.backbones import Backbone, compile_in_place
+from handlit.models.mesh_spread import MeshSpread
 from handlit.models.prior_net import HandPrior, PriorNet, RegressionHead
 from handlit.models.texture import TextureDecoder
 from handlit.skeleton import TipConvention
@@ -106,6 +107,8 @@ class AMVURNetwork(nn.Module):
         attention_dropout: In the decoder, of the attention probabilities.
         num_components: Principal pose components of the prior.
         head_hidden: Width inside the prior's and the camera's heads.
+        spread_rank: Rank of what the posterior's vertices share (`MeshSpread`); 0, the published method, has them
+            independent. Give `FullSupervision` a weight for ``nll_joints`` with it.
         texture: Builds the texture branch from the channels of the backbone's maps and the hand model; the backbone
             must be built with ``maps``. `forward` does not run it: callers that need colours do.
         activation_checkpointing: Compute the decoder's transformer layers again in the backward pass; the backbone has
@@ -131,6 +134,7 @@ class AMVURNetwork(nn.Module):
         attention_dropout: float = 0.1,
         num_components: int = 30,
         head_hidden: int = 512,
+        spread_rank: int = 0,
         texture: Callable[[Sequence[int], HandAsset], TextureDecoder] | None = None,
         activation_checkpointing: bool = False,
         compile: bool = False,
@@ -142,6 +146,7 @@ class AMVURNetwork(nn.Module):
         for name, value in {**widths, "hidden": min(hidden, default=0)}.items():
             check_number(name, value, least=1, whole=True)
         check_number("num_components", num_components, least=1, most=45, whole=True)
+        check_number("spread_rank", spread_rank, least=0, most=3 + num_components + 10, whole=True)
         check_number("dropout", dropout, least=0, below=1)
         check_number("attention_dropout", attention_dropout, least=0, below=1)
         self.backbone = backbone
@@ -165,6 +170,9 @@ class AMVURNetwork(nn.Module):
         )
         if compile:
             compile_in_place(self.decoder)
+        self.spread = (
+            MeshSpread(backbone.channels, hand, num_components, spread_rank, head_hidden) if spread_rank else None
+        )
         self.camera_head = CameraHead(backbone.channels, camera, hidden=head_hidden)
         self.texture = texture(backbone.map_channels, asset) if texture is not None else None
 
@@ -188,6 +196,8 @@ class AMVURNetwork(nn.Module):
             Distributions and cameras.
         """
         features = self.backbone(images)
-        posterior = MeshGaussian.from_log_variance(*self.decoder(features.pooled))
+        mean, log_variance = self.decoder(features.pooled)
         prior, camera = self.prior_net(features.pooled), self.camera_head(features.pooled)
+        factor = None if self.spread is None else self.spread(features.pooled, mean, prior.rotation)
+        posterior = MeshGaussian.from_log_variance(mean, log_variance, factor)
         return AMVUROutput(posterior, prior, camera, features.maps)

@@ -42,6 +42,7 @@ ROWS = {
     row.name: row
     for row in (
         Row("AMVUR", "results_amvur", "meshes", 13),
+        Row("AMVUR-spread", "results_amvur_spread", "meshes", 13),
         Row("AMVUR-weak", "results_amvur_weak", "2D joints, cameras", 13),
         Row("Deterministic", "results_deterministic", "meshes", 11),
         Row("MHEntropy", "results_mhentropy", "visible 2D joints", 13),

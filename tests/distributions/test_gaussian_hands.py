@@ -52,9 +52,13 @@ def test_no_temperature_is_the_mean_and_the_spread_is_the_stated_one(matrix: tor
     assert (spread.std(1) - 0.005).abs().max() < 6 * 0.005 / math.sqrt(800)
 
 
-def test_the_density_of_joints_is_that_of_the_drawn_ones(matrix: torch.Tensor) -> None:
+@pytest.mark.parametrize("share", [False, True])
+def test_the_density_of_joints_is_that_of_the_drawn_ones(share: bool, matrix: torch.Tensor) -> None:
     torch.manual_seed(0)
     distribution = hands(matrix)
+    if share:
+        mesh = MeshGaussian(distribution.mean, distribution.stddev, 0.005 * torch.randn(3, 778, 3, 4))
+        distribution = GaussianHands(mesh, matrix, distribution.camera, SIZE)
     assert isinstance(distribution, KnownJointDensity)
     for temperature in (1.0, 0.5):
         drawn = distribution.hypotheses(2000, temperature).joints_root[:, :, 1:]

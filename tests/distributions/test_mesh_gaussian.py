@@ -3,7 +3,7 @@ import math
 import pytest
 import scipy.stats
 import torch
-from torch.distributions import Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal, kl_divergence
 
 from handlit.distributions.mesh_gaussian import (
     FIXED_SCALE_M,
@@ -130,3 +130,68 @@ def test_expanding_repeats_the_distribution() -> None:
     assert many.batch_shape == (4,)
     value = torch.randn(V, 3)
     torch.testing.assert_close(many.log_prob(value), one.log_prob(value).expand(4))
+
+
+def correlated(vertices: int = 6, rank: int = 4) -> MeshGaussian:
+    generator = torch.Generator().manual_seed(7)
+    mean, scale = 0.1 * torch.randn(2, vertices, 3, generator=generator), torch.full((2, vertices, 3), 0.002)
+    return MeshGaussian(mean, scale, 0.01 * torch.randn(2, vertices, 3, rank, generator=generator))
+
+
+def dense(mesh: MeshGaussian) -> MultivariateNormal:
+    """The same Gaussian, with its whole covariance."""
+    factor = mesh.factor.double().flatten(1, 2)
+    covariance = torch.diag_embed(mesh.own_scale.double().square().flatten(1)) + factor @ factor.mT
+    return MultivariateNormal(mesh.mean.double().flatten(1), covariance)
+
+
+def test_density_and_entropy_of_what_vertices_share_are_those_of_the_whole_covariance() -> None:
+    torch.manual_seed(0)
+    mesh = correlated()
+    value = mesh.rsample((5,))
+    expected = dense(mesh).log_prob(value.double().flatten(2))
+    torch.testing.assert_close(mesh.log_prob(value).double(), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(mesh.entropy().double(), dense(mesh).entropy(), rtol=1e-5, atol=1e-3)
+    # a factor of nothing changes nothing
+    alone = MeshGaussian(mesh.mean, mesh.own_scale)
+    without = MeshGaussian(mesh.mean, mesh.own_scale, torch.zeros_like(mesh.factor))
+    torch.testing.assert_close(without.log_prob(value), alone.log_prob(value))
+    torch.testing.assert_close(without.entropy(), alone.entropy())
+
+
+def test_samples_have_the_stated_covariance() -> None:
+    torch.manual_seed(0)
+    mesh = correlated()
+    for temperature in (1.0, 0.5):
+        drawn = mesh.tempered(temperature).sample((60_000,)).double().flatten(2)
+        beside = drawn - drawn.mean(0)
+        found = torch.einsum("sbm,sbn->bmn", beside, beside) / len(drawn)
+        expected = temperature**2 * dense(mesh).covariance_matrix
+        assert (found - expected).abs().max() < 0.03 * expected.abs().max()
+    torch.testing.assert_close(mesh.stddev.double().square().flatten(1), dense(mesh).variance, rtol=1e-5, atol=0)
+    assert torch.equal(mesh.tempered(0).rsample((2,)), mesh.mean.expand(2, -1, -1, -1))
+    wide = mesh.expand((4, 2))
+    assert wide.sample((3,)).shape == (3, 4, 2, 6, 3)
+    torch.testing.assert_close(wide.log_prob(mesh.mean), mesh.log_prob(mesh.mean).expand(4, 2))
+
+
+def test_joints_have_the_scale_that_the_vertices_covariance_gives_them() -> None:
+    """Exactly: ``(A - A_0) C (A - A_0)^T`` of the whole covariance C; independent vertices would average it away."""
+    mesh = correlated(vertices=V)
+    matrix = regressor()
+    relative = (matrix - matrix[0]).double()
+    covariance = dense(mesh).covariance_matrix.unflatten(1, (V, 3)).unflatten(3, (V, 3))
+    expected = torch.einsum("jv,bvcwd,kw->bjckd", relative, covariance, relative)
+    found = mesh.covariance(matrix, relative_to=0)
+    torch.testing.assert_close(found.double(), expected, rtol=1e-4, atol=1e-9)
+    variance = torch.einsum("bjcjc->bjc", expected)
+    scale = mesh.marginal(matrix, relative_to=0).stddev
+    torch.testing.assert_close(scale[:, 1:].double().square(), variance[:, 1:], rtol=1e-4, atol=0)
+    alone = MeshGaussian(mesh.mean, mesh.stddev)
+    torch.testing.assert_close(
+        torch.einsum("bjcjc->bjc", alone.covariance(matrix, 0))[:, 1:].sqrt(), alone.marginal(matrix, 0).stddev[:, 1:]
+    )
+    # joints of several vertices, which all have the same part
+    same = MeshGaussian(mesh.mean, mesh.own_scale, torch.full_like(mesh.factor, 0.01))
+    assert (same.marginal(matrix).stddev > 0.02).all()
+    assert (MeshGaussian(same.mean, same.stddev).marginal(matrix).stddev[:, :16] < 0.015).all()

@@ -2,10 +2,10 @@ import math
 
 import numpy as np
 import torch
-from torch.distributions import Independent, Normal
+from torch.distributions import Independent, MultivariateNormal, Normal
 
 from handlit.distributions.mesh_gaussian import MeshGaussian
-from handlit.losses.gaussian import kl_per_coordinate, scale_nll, standard_normal_energy
+from handlit.losses.gaussian import correlated_nll, kl_per_coordinate, scale_nll, standard_normal_energy
 from handlit.losses.points import l1_distance
 
 
@@ -64,3 +64,23 @@ def test_kl_against_a_recorded_value() -> None:
         for mean, log_variance in ((mean_q, -2.0), (mean_p, -1.0))
     )
     torch.testing.assert_close(kl_per_coordinate(q, p), torch.tensor([0.1862276]))
+
+
+def test_the_likelihood_of_points_that_err_together_is_the_whole_gaussians() -> None:
+    torch.manual_seed(0)
+    root = torch.randn(2, 12, 12)
+    covariance = (root @ root.mT).unflatten(1, (4, 3)).unflatten(3, (4, 3))
+    mean, target = torch.randn(2, 4, 3, requires_grad=True), torch.randn(2, 4, 3)
+    noisy = root @ root.mT + 0.25 * torch.eye(12)
+    expected = -MultivariateNormal(mean.flatten(1), noisy).log_prob(target.flatten(1)) / 12
+    covariance.requires_grad_()
+    found = correlated_nll(mean, covariance, target, 0.5)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    found.sum().backward()
+    assert mean.grad is None
+    assert covariance.grad.abs().sum() > 0
+    # without any spread of their own they have that of labels
+    zeros = torch.zeros(2, 4, 3, 4, 3)
+    torch.testing.assert_close(
+        correlated_nll(mean, zeros, target, 0.5), -Normal(mean, 0.5).log_prob(target).mean((1, 2))
+    )

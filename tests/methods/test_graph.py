@@ -31,6 +31,11 @@ def _network(asset: HandAsset, tips: TipConvention, camera: Any = "weak_perspect
     )
 
 
+def _spread(asset: HandAsset, tips: TipConvention) -> AMVURNetwork:
+    sizes: dict[str, Any] = {"hidden": (16, 8), "layers": 1, "heads": 2, "head_hidden": 8}
+    return AMVURNetwork(asset, tips, Backbone("test_resnet"), spread_rank=4, **sizes)
+
+
 def _mhentropy(**settings: Any) -> MHEntropy:
     return MHEntropy(MHEntropyNetwork(Backbone("test_resnet"), 16, hidden=(8,), steps=1, **settings), image_size=SIZE)
 
@@ -38,6 +43,7 @@ def _mhentropy(**settings: Any) -> MHEntropy:
 #: Small networks of every method.
 METHODS: dict[str, Any] = {
     "AMVUR": partial(AMVUR, partial(_network, camera="perspective"), image_size=SIZE),
+    "AMVUR, spread": partial(AMVUR, _spread, image_size=SIZE),
     "Deterministic": partial(Deterministic, _network, image_size=SIZE),
     "MeanHand": partial(MeanHand, image_size=SIZE),
     "MHEntropy": _mhentropy,
@@ -104,6 +110,21 @@ def test_vertices_and_scales_draw_what_the_distribution_draws(name: str) -> None
         -(noise.square() / 2 + outputs["vertex_scale"].log() + 0.9189385).flatten(1).sum(1),
     )
     torch.testing.assert_close(joints, distribution.joint_matrix @ vertices)
+
+
+def test_shared_spread_draws_what_the_distribution_draws() -> None:
+    method, _, inputs, outputs = run("AMVUR, spread")
+    generator = torch.Generator().manual_seed(1)
+    noise, shared = torch.randn(3, 778, 3, generator=generator), torch.randn(3, 4, generator=generator)
+    own, factor = outputs["vertex_own_scale"], outputs["vertex_factor"]
+    vertices = outputs["vertices_root"] + own * noise + torch.einsum("bvcr,br->bvc", factor, shared)
+    distribution: Any = method(inputs[0]).distribution
+    wide = torch.distributions.LowRankMultivariateNormal(
+        distribution.mean.double().flatten(1), factor.double().flatten(1, 2), own.double().square().flatten(1)
+    )
+    expected = wide.log_prob(vertices.double().flatten(1))
+    torch.testing.assert_close(distribution.log_prob(vertices).double(), expected, rtol=1e-4, atol=0.1)
+    torch.testing.assert_close(outputs["vertex_scale"].square(), own.square() + factor.square().sum(-1))
 
 
 @pytest.mark.parametrize("name", ["MHEntropy", "MHEntropy, splines, all drawn"])
