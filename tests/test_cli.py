@@ -20,6 +20,7 @@ import pytorch_lightning as pl
 import wandb
 
 from handlit.cli import main
+from handlit.run_folder import RunFolder
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -125,6 +126,8 @@ def test_predictions_are_not_kept_in_memory(job: Job, tmp_path: Path, monkeypatc
     @functools.wraps(pl.Trainer.predict)
     def predict(*_: Any, **settings: Any) -> None:
         kept.append(settings["return_predictions"])
+        # it writes, so no other command may write there
+        assert RunFolder(tmp_path).lock("predict").is_file()
 
     monkeypatch.setattr(pl.Trainer, "predict", predict)
     main(["predict", "--config", job.config, "--run_dir", str(tmp_path), "--ckpt_path", best(job)])
@@ -319,3 +322,10 @@ def test_version_is_printed_and_that_of_the_citation(capsys: pytest.CaptureFixtu
     main(["--version"])
     version = capsys.readouterr().out.removeprefix("handlit ").strip()
     assert f"\nversion: {version}\n" in (CONFIGS.parent / "CITATION.cff").read_text()
+
+
+def test_commands_start_without_what_they_do_not_need() -> None:
+    """Each takes half a second to two of every start; whether roma brings torch's compiler depends on its version."""
+    heavy = ["pytorch_lightning", "scipy.stats", "timm", "torch._dynamo", "torchvision", "trimesh", "wandb"]
+    code = f"import sys, handlit.cli.score, handlit.cli.synth; print([name for name in {heavy} if name in sys.modules])"
+    assert subprocess.check_output([sys.executable, "-c", code], cwd=CONFIGS.parent, text=True) == "[]\n"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import trimesh
 
 from handlit.errors import InputError
 from handlit.formats.images import read_image
@@ -97,6 +96,9 @@ def read_obj(path: Path) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: The file is no mesh.
     """
+    # a second, of the start of every command that knows datasets
+    import trimesh
+
     try:
         # only the text: materials and textures beside the file may be damaged or missing
         text = io.StringIO(read_bytes(path, MAX_TEXT, "a mesh").decode("utf-8-sig", errors="replace"))

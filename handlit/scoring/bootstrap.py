@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.stats import norm, t
+from scipy.special import ndtr, stdtrit
 
 #: Repetitions: the ends of a 95 % interval then repeat to about 3 % of its width.
 NUM_DRAWS = 2000
@@ -182,5 +182,5 @@ def expanded_tail(num_groups: int, level: float = LEVEL) -> float:
         num_groups: n, at least 2.
         level: Of the interval.
     """
-    quantile = t.ppf((1 + level) / 2, num_groups - 1)
-    return float(norm.cdf(-np.sqrt(num_groups / (num_groups - 1)) * quantile))
+    quantile = stdtrit(num_groups - 1, (1 + level) / 2)
+    return float(ndtr(-np.sqrt(num_groups / (num_groups - 1)) * quantile))

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning as pl
 import torch
-import wandb
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities.types import STEP_OUTPUT
@@ -190,6 +189,8 @@ def _evaluating(module: pl.LightningModule) -> Iterator[None]:
 
 
 def _to_wandb(logger: WandbRun, folder: Path, names: list[str], hands: list[PredictedHand], step: int) -> None:
+    import wandb
+
     media: dict[str, Any] = {f"media/{name}": wandb.Image(str(folder / f"{name}.png")) for name in names}
     files = [folder / f"{hand.file_stem}.glb" for hand in hands]
     media["media/meshes"] = [wandb.Object3D(str(path)) for path in files]

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-import wandb
 from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
@@ -62,6 +61,9 @@ class WandbRun(WandbLogger):
         finish_timeout_s: float = 60.0,
         save_dir: str = ".",
     ) -> None:
+        # here and below: it takes half a second, which runs without it need not wait for
+        import wandb
+
         folder = Path(save_dir).absolute()
         environment = os.environ.get
         self._id_file = RunFolder(folder).wandb_id
@@ -119,6 +121,8 @@ class WandbRun(WandbLogger):
 
     def _mode(self) -> tuple[str, str]:
         """W&B's mode, and the reason for it."""
+        import wandb
+
         if os.environ.get("WANDB_MODE") == "":
             # which W&B takes for a wrong mode
             del os.environ["WANDB_MODE"]
@@ -160,6 +164,8 @@ class WandbRun(WandbLogger):
             aliases: Of this version.
             metadata: Shown with this version.
         """
+        import wandb
+
         artifact = wandb.Artifact(f"{kind}-{self.version}", type=kind, metadata=dict(metadata))
         # no copy: a checkpoint of HRNet-W64 has 2.4 GB
         artifact.add_file(str(path), name=name, policy="immutable", skip_cache=True)
@@ -200,6 +206,8 @@ class _NoRun:
 
 def _forget() -> None:
     """Drop W&B's state after a failure, or it would keep the run's id and fail once more when Python exits."""
+    import wandb
+
     # W&B's teardown raises SystemExit where its own process was killed
     with contextlib.suppress(Exception, SystemExit):
         wandb.teardown()

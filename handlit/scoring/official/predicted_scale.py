@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import spearmanr
 
 from handlit.errors import InputError
 from handlit.formats.archives import read_arrays
@@ -88,6 +87,9 @@ def scale_curve(scale: np.ndarray, errors: np.ndarray) -> ScaleCurve:
         scale: (N, J) metres.
         errors: (N, J) metres.
     """
+    # not at the start of every command that scores
+    from scipy.stats import spearmanr
+
     order = np.argsort(scale.ravel(), kind="stable")
     groups = np.array_split(order, min(NUM_BINS, len(order)))
     varies = np.ptp(scale) > 0 and np.ptp(errors) > 0
