@@ -81,10 +81,23 @@ def test_damage_is_one_line(file: Path, origin: Origin, change: dict[str, Any]) 
         read_calibration(file, origin)
 
 
-@pytest.mark.parametrize("value", [-1, 1e9, "1", None])
+@pytest.mark.parametrize("value", [-1, 1000.5, 1e9, "1", None])
 def test_no_number_of_the_range_is_taken(file: Path, origin: Origin, value: object) -> None:
     content = orjson.loads(file.read_bytes())
     content["spread"]["turn"]["own"] = value
+    file.write_bytes(orjson.dumps(content))
+    with pytest.raises(InputError, match="holds no calibration"):
+        read_calibration(file, origin)
+
+
+def test_the_range_ends_at_a_thousand(file: Path, origin: Origin) -> None:
+    content = orjson.loads(file.read_bytes())
+    content["spread"]["turn"]["own"] = 1000
+    content["errors"]["turn"][0][0] = -1000
+    file.write_bytes(orjson.dumps(content))
+    found = read_calibration(file, origin)
+    assert (found.turn.own, found.errors.turn[0, 0]) == (1000, -1000)
+    content["errors"]["turn"][0][0] = -1000.5
     file.write_bytes(orjson.dumps(content))
     with pytest.raises(InputError, match="holds no calibration"):
         read_calibration(file, origin)

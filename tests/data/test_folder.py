@@ -292,6 +292,15 @@ def test_bad_labels_are_explained(tmp_path: Path, changes: dict[str, Any], messa
         predict_batch(tmp_path)
 
 
+def test_a_root_may_be_a_millimetre_from_the_wrist(tmp_path: Path) -> None:
+    x, y, z = labelled()["joints_cam"][0]
+    write_folder(tmp_path, {"a.png": [labelled(root_cam=[x, y, z + 0.0009])]})
+    assert len(predict_batch(tmp_path)[1]) == 1
+    write_folder(tmp_path, {"a.png": [labelled(root_cam=[x, y, z + 0.0011])]})
+    with pytest.raises(InputError, match="not the wrist"):
+        predict_batch(tmp_path)
+
+
 def test_splits_that_are_needed_are_named(tmp_path: Path) -> None:
     write_folder(tmp_path, {"a.png": [HAND]})
     for stage, split in (("fit", "train"), ("validate", "val"), ("test", "test")):

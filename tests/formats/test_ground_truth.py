@@ -125,3 +125,9 @@ def test_errors_name_what_is_missing_or_contradicts(tmp_path: Path) -> None:
     (swapped / "evaluation_verts.json").write_text((swapped / "evaluation_xyz.json").read_text())
     with pytest.raises(InputError, match="expected N x 21 x 3 joints and N x 778 x 3"):
         read_ground_truth(swapped)
+
+
+def test_what_lies_beside_is_found_from_the_folder_and_from_one_file(tmp_path: Path) -> None:
+    root = write_truth(tmp_path / "data", "ho3d_v3")
+    for path in (root, root / "evaluation_xyz.json"):
+        assert read_ground_truth(path).open_scenes().root == root

@@ -377,3 +377,12 @@ def test_wrong_shapes_are_named() -> None:
         hand(torch.zeros(2, 48))
     with pytest.raises(ValueError, match="betas"):
         hand(torch.zeros(2, 45), torch.zeros(2, 11))
+
+
+def test_twice_the_bones_are_twice_the_reach() -> None:
+    layer = HandLayer(ASSET)
+    pose, betas = torch.randn(5, 45, generator=torch.Generator().manual_seed(0)), torch.zeros(5, 10)
+    plain, longer = layer(pose, betas), layer(pose, betas, ratios=torch.full((5, 20), 2.0))
+    kinematic = [JOINTS.index(name) for name in KINEMATIC_JOINTS]
+    reach, twice = ((hand.joints - hand.joints[:, :1])[:, kinematic] for hand in (plain, longer))
+    torch.testing.assert_close(twice, 2 * reach)

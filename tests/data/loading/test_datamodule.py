@@ -4,12 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from handlit.data.loading.augmentation import Augmentation
-from handlit.data.loading.datamodule import add_vertices
+from handlit.data.loading.datamodule import HandDataModule, add_vertices
 from handlit.data.loading.dataset import HandDataset
 from handlit.data.loading.sampling import SeededIndex
+from handlit.errors import InputError
 from handlit.geometry.cameras import project
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
@@ -50,3 +52,10 @@ def test_computed_vertices_outside_the_crop_are_not_seen(tmp_path: Path) -> None
     inside = ((points > -0.5) & (points < 63.5)).all(-1)
     assert 0 < inside.float().mean() < 1
     assert torch.equal(batch.vertices_visible, inside)
+
+
+@pytest.mark.parametrize("setting", [{"on_error": "ignore"}, {"crop": "square"}, {"max_errors": -1}, {"batch_size": 0}])
+def test_a_setting_out_of_its_range_is_refused_by_name(setting: dict[str, object]) -> None:
+    (name,) = setting
+    with pytest.raises(InputError, match=name):
+        HandDataModule(**({"crop": "plain"} | setting))  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from handlit.data.packed import PackedData
-from handlit.data.packing.labels import check_rows
+from handlit.data.packing.labels import check_members, check_rows
+from handlit.data.packing.manifest import shard_file
 from handlit.data.verification import verify
 from handlit.errors import InputError
 from handlit.files import sha256
@@ -154,3 +155,21 @@ def test_a_split_may_have_no_rows() -> None:
     check_rows(np.array([], dtype=np.int64), columns, Path("pack"))
     with pytest.raises(InputError, match="names rows that its table of 1 frames does not have"):
         check_rows(np.array([1]), columns, Path("pack"))
+
+
+def test_the_largest_image_has_65536_pixels_a_side() -> None:
+    side = 65_536
+    columns = {
+        "keys": np.array(["a"]),
+        "image_sizes": np.array([[side, side]]),
+        "intrinsics": np.eye(3)[None],
+        "boxes": np.ones((1, 4)),
+    }
+    rows, where = np.zeros(1, dtype=np.int64), Path("val.npy")
+    check_rows(rows, columns, where)
+    with pytest.raises(InputError, match="frame 'a' has no image size"):
+        check_rows(rows, columns | {"image_sizes": np.array([[side, side + 1]])}, where)
+    members, files = np.array([[0, 0, 10, 0, 0]]), {shard_file(0): {"bytes": 10}}
+    check_members(members, np.array([[0, 0, side, side]]), files, where)
+    with pytest.raises(InputError, match="image 0 does not lie in a chunk"):
+        check_members(members, np.array([[0, 0, side, side + 1]]), files, where)

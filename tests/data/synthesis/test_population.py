@@ -100,3 +100,12 @@ def test_postures_can_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_impossible_populations_are_refused(setting: str, value: object) -> None:
     with pytest.raises(InputError, match=setting):
         Population(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_by_default_one_finger_of_seven_is_of_another_pose(natural: torch.Tensor) -> None:
+    """As in the hands that the package's lifting network has learned from."""
+    plain, mixed = (drawn(natural, any_pose=0.0, pressed=0.0, **of).free for of in ({"other_fingers": 0.0}, {}))
+    finger = torch.from_numpy(FREE_ANGLES[:, 0] // 3)
+    changed = (plain - mixed).abs() > 1e-6
+    share = torch.stack([changed[:, finger == i].any(1) for i in range(5)], 1)
+    assert share.float().mean().item() == pytest.approx(0.15, abs=0.01)

@@ -1,5 +1,6 @@
 """Whole trees have no findings but notes; each way to break one gives exactly the finding that names it."""
 
+import io
 import json
 import os
 import pickle
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from handlit.data.packing.write import pack
 from handlit.data.synthesis import synthesise
@@ -24,7 +26,7 @@ from handlit.formats.registry import recognise
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.skeleton import JOINTS, TIP_VERTICES, TIPS, reorder
-from tests.data.packing.packed_data import Small, write_small
+from tests.data.packing.packed_data import Small, write_pack, write_small
 
 HO3D_TO_HANDLIT, HANDLIT_TO_HO3D = reorder("ho3d", "handlit"), reorder("handlit", "ho3d")
 
@@ -540,6 +542,26 @@ def test_packed_datasets(tmp_path: Path) -> None:
     assert damaged[0].examples == (shard.relative_to(root).as_posix(),)
     shard.write_bytes(content[:-1])
     assert "bytes" in only_problem(root, "damaged pack").message
+
+
+def test_packed_images_that_cannot_be_decoded_are_named(tmp_path: Path) -> None:
+    root = write_pack(tmp_path)
+    member = np.load(root / "labels" / "members.npy")[1]
+    shard = sorted(root.glob("images/*.tar"))[member[0]]
+    content = bytearray(shard.read_bytes())
+    content[member[1] : member[1] + 20] = bytes(20)
+    shard.write_bytes(content)
+    found = {finding.name: finding for finding in check(root).problems}["unreadable images"]
+    assert found.count == 1
+    assert "cannot be decoded" in found.examples[0]
+
+
+def test_only_examples_that_are_left_out_are_counted() -> None:
+    report = Report("ROOT", "none", "stand-in hand", "full")
+    for name, number in (("all", 2), ("some", 200)):
+        report.add(name, "", "files are odd", [f"{name} {i}" for i in range(number)])
+    report.print(Console(file=(shown := io.StringIO()), width=200))
+    assert [line.strip() for line in shown.getvalue().splitlines() if " more" in line] == ["and 190 more"]
 
 
 def test_the_sample_is_spread_and_seeded() -> None:
