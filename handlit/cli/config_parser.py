@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import yaml
-from jsonargparse import Namespace, get_loader, set_loader
+from docstring_parser import DocstringStyle
+from jsonargparse import Namespace, get_loader, set_loader, set_parsing_settings
 from jsonargparse.typing import Path_fr
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities.rank_zero import rank_zero_only
@@ -37,6 +38,8 @@ def _load_bounded(text: str) -> Any:
 
 
 set_loader("yaml", _load_bounded, exceptions=(yaml.YAMLError,))
+# ours, Lightning's and PyTorch's; otherwise every class's docstring is read in each of four styles
+set_parsing_settings(docstring_parse_style=DocstringStyle.GOOGLE)
 #: Lines of jsonargparse's messages that repeat what was given, or say what every setting may be: nothing at all.
 _NOISE = re.compile(
     r"\s*(- )?(Does not validate|Subtypes:|Errors:|Given value type:|Given value: \w*(Namespace|NestedArg)\(|"

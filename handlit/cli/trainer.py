@@ -104,11 +104,8 @@ class HandlitCLI(LightningCLI):
             arguments: Command and options.
             base_config: File that every configuration starts from.
         """
-        parser_kwargs = {
-            # an abbreviated setting is more likely a typo than meant
-            name: {"default_config_files": [str(base_config)], "allow_abbrev": False}
-            for name in cls.subcommands()
-        }
+        # an abbreviated setting is more likely a typo than meant
+        options = {"default_config_files": [str(base_config)], "allow_abbrev": False}
         return cls(
             pl.LightningModule,
             pl.LightningDataModule,
@@ -121,9 +118,14 @@ class HandlitCLI(LightningCLI):
             load_from_checkpoint_support=False,
             seed_everything_default=0,
             parser_class=ConfigParser,
-            parser_kwargs={"prog": program(), **parser_kwargs},
+            parser_kwargs={"prog": program(), arguments[0]: options},
             args=list(arguments),
         )
+
+    @override
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]  # Lightning asks the object, too
+        # the one that is run: its parser takes a while to make
+        return {name: skipped for name, skipped in super().subcommands().items() if name in self.parser_kwargs}
 
     @override
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
