@@ -114,3 +114,26 @@ def longest_known(module: str, names: dict[str, Path]) -> str | None:
 def test_no_drawer_for_odds_and_ends() -> None:
     odd = {"utils", "helpers", "common", "misc"}
     assert not [path for path in PACKAGE.parent.rglob("*.py") if ".venv" not in path.parts and path.stem in odd]
+
+
+def test_no_file_and_no_function_grows_too_long_or_too_deep() -> None:
+    found = []
+    for path in sorted(path for room in ("handlit", "scripts") for path in (PACKAGE.parent / room).rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        functions = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+        found += [f"{path}: {source.count(chr(10))} lines"] if source.count("\n") > 400 else []
+        for function in functions:
+            lines, levels = (function.end_lineno or 0) - function.lineno + 1, nesting(function)
+            if lines > 60 or levels > 4:
+                found.append(f"{path}: {function.name} has {lines} lines, {levels} levels")
+    assert not found, "at most 400 lines a file, 60 a function, 4 levels within one: cut it up"
+
+
+def nesting(node: ast.AST) -> int:
+    """Levels of blocks within a node; ``elif`` is none of its own."""
+    below = 0
+    for child in ast.iter_child_nodes(node):
+        is_block = isinstance(child, ast.If | ast.For | ast.While | ast.With | ast.Try | ast.Match)
+        is_elif = isinstance(child, ast.If) and isinstance(node, ast.If) and node.orelse == [child]
+        below = max(below, nesting(child) + (is_block and not is_elif))
+    return below

@@ -1,7 +1,7 @@
 """Scores predictions as the official server would: the function behind the `score` command."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -74,10 +74,7 @@ def score(
     if out is not None:
         check_writable(Path(out))
     paths = _named(predictions)
-    if reference is None and MEAN_HAND_LABEL in paths:
-        reference = MEAN_HAND_LABEL
-    if reference is not None and reference not in paths:
-        raise InputError(f"the reference '{reference}' is none of the predictions: {', '.join(paths)}")
+    reference = _reference(reference, paths)
     faces = load_hand(mano_path).faces
     truth = read_ground_truth(ground_truth, protocol)
     scenes = truth.open_scenes()
@@ -151,6 +148,15 @@ def _named(predictions: Sequence[str | Path]) -> dict[str, Path]:
             raise InputError(f"two predictions are called '{label}'; give them different names with NAME=PATH")
         paths[label] = path
     return paths
+
+
+def _reference(label: str | None, paths: Collection[str]) -> str | None:
+    """The label of the prediction that errors are divided by; None for none."""
+    if label is None and MEAN_HAND_LABEL in paths:
+        return MEAN_HAND_LABEL
+    if label is not None and label not in paths:
+        raise InputError(f"the reference '{label}' is none of the predictions: {', '.join(paths)}")
+    return label
 
 
 def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[ScoredPrediction], dict[int, str]]:

@@ -87,14 +87,9 @@ def pack(
             records = in_processes(writer, _in_shards(images, shard_images), "packing", workers)
             skipped = [path for record in records for path in record["skipped"]]
             check_skipped(skipped, max_errors)
-            manifest = {
-                **options,
-                "identity": identity,
-                **_settings(module),
-                "splits": _write_labels(progress, sources, numbers, images, records),
-                "skipped": skipped,
-            }
-            _finish(out, progress, manifest, records)
+            splits = _write_labels(progress, sources, numbers, images, records)
+            of_run = {"identity": identity, **_settings(module), "splits": splits, "skipped": skipped}
+            _finish(out, progress, {**options, **of_run}, records)
     except Timeout as error:
         raise InputError(f"another process is packing into {out}: wait for it, or give another folder") from error
     except FileNotFoundError:

@@ -47,10 +47,25 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
     unreadable = [size for size in sizes.values() if isinstance(size, str)]
     report.add("unreadable images", SPLIT, "image files cannot be decoded", unreadable)
     counts |= {"listed": len(images), "images": len(present), "images unreadable": len(unreadable)}
+    rows, missing_masks = _hands(root, images, sizes, report)
+    used = {*images, *(row["mask"] for row in rows), *missing_masks.values()}
+    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
+    extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
+    counts["extra files"] = len(extra)
+    report.add("extra files", SPLIT, f"images that {path.name} does not name", extra, "note")
+    of_all = [hand for hands in images.values() if isinstance(hands, list) for hand in hands]
+    report.lacks |= _lacks({str(hand.get("split")) for hand in of_all if isinstance(hand, dict)})
+    if rows:
+        yield Split(SPLIT, _table(rows), tips, read_label_mask)
 
+
+def _hands(
+    root: Path, images: dict[str, Any], sizes: dict[str, tuple[int, int] | str], report: Report
+) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The hands as documented, and by hand the masks that are not there; the others go into the report."""
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
-    missing_masks: list[str] = []
+    missing_masks: dict[str, str] = {}
     unlabelled: list[str] = []
     for name, hands in images.items():
         size = sizes.get(name)
@@ -68,25 +83,21 @@ def inspect(root: Path, report: Report, tips: TipConvention, workers: int | None
                 continue
             mask = hand.get("mask") or ""
             if mask and not _is_here(root, mask):
-                missing_masks.append(f"{key}: {mask}")
+                missing_masks[key] = mask
                 mask = ""
             if not set(LABELS) & values.keys():
                 unlabelled.append(key)
             rows.append({"key": key, "size": size, "left": hand["hand"] == "left", "mask": mask, **values})
-    counts |= {"hands": len(rows) + len(damaged), "without annotation": len(unlabelled), "damaged": len(damaged)}
+    report.counts[SPLIT] |= {
+        "hands": len(rows) + len(damaged),
+        "without annotation": len(unlabelled),
+        "damaged": len(damaged),
+    }
     report.add("damaged annotations", SPLIT, "hands are not as documented", damaged)
     report.add("without annotation", SPLIT, "hands have a box and no label: for prediction", unlabelled, "note")
-    text = "masks that hands name are missing or outside the folder"
-    report.add("missing segmentations", SPLIT, text, missing_masks)
-    used = {*images, *(row["mask"] for row in rows), *(name.split(": ", 1)[1] for name in missing_masks)}
-    files = sorted(file for file in root.rglob("*") if file.suffix.lower() in SUFFIXES)
-    extra = [name for name in (file.relative_to(root).as_posix() for file in files) if name not in used]
-    counts["extra files"] = len(extra)
-    report.add("extra files", SPLIT, f"images that {path.name} does not name", extra, "note")
-    of_all = [hand for hands in images.values() if isinstance(hands, list) for hand in hands]
-    report.lacks |= _lacks({str(hand.get("split")) for hand in of_all if isinstance(hand, dict)})
-    if rows:
-        yield Split(SPLIT, _table(rows), tips, read_label_mask)
+    absent = [f"{key}: {mask}" for key, mask in missing_masks.items()]
+    report.add("missing segmentations", SPLIT, "masks that hands name are missing or outside the folder", absent)
+    return rows, missing_masks
 
 
 def _is_here(root: Path, name: object) -> bool:
