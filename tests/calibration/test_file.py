@@ -96,7 +96,7 @@ def test_the_range_ends_at_a_thousand(file: Path, origin: Origin) -> None:
     content["errors"]["turn"][0][0] = -1000
     file.write_bytes(orjson.dumps(content))
     found = read_calibration(file, origin)
-    assert (found.turn.own, found.errors.turn[0, 0]) == (1000, -1000)
+    assert [found.turn.own, found.errors.turn[0, 0].item()] == [1000, -1000]
     content["errors"]["turn"][0][0] = -1000.5
     file.write_bytes(orjson.dumps(content))
     with pytest.raises(InputError, match="holds no calibration"):

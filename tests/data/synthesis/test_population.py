@@ -104,7 +104,8 @@ def test_impossible_populations_are_refused(setting: str, value: object) -> None
 
 def test_by_default_one_finger_of_seven_is_of_another_pose(natural: torch.Tensor) -> None:
     """As in the hands that the package's lifting network has learned from."""
-    plain, mixed = (drawn(natural, any_pose=0.0, pressed=0.0, **of).free for of in ({"other_fingers": 0.0}, {}))
+    plain = drawn(natural, any_pose=0.0, pressed=0.0, other_fingers=0.0).free
+    mixed = drawn(natural, any_pose=0.0, pressed=0.0).free
     finger = torch.from_numpy(FREE_ANGLES[:, 0] // 3)
     changed = (plain - mixed).abs() > 1e-6
     share = torch.stack([changed[:, finger == i].any(1) for i in range(5)], 1)
