@@ -69,7 +69,7 @@ def test_killed_run_resumes(root: Path, tmp_path: Path) -> None:
     run(root, tmp_path / "whole")
     out = tmp_path / "killed"
     process = subprocess.Popen([sys.executable, "-c", SLOW, root, out, "0.1"], cwd=REPOSITORY)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     # the second chunk is being written
     while not list(out.glob(".packing/.00001.*.part.tar")) and time.monotonic() < deadline:
         time.sleep(0.01)
