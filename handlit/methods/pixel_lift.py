@@ -31,17 +31,25 @@ PixelLiftLabels = Literal["2d_and_3d", "2d"]
 
 @dataclass
 class PixelLiftWeights(LiftWeights):
-    """Weights of the loss terms; those of `LiftWeights`, and:
+    """Weights of the loss terms: those of `LiftWeights`, here of a twentieth, and:
 
     Attributes:
+        cells: Negative log-probability of the cells of the heat maps that the joints are in, per nat and joint.
         keypoints: Negative log-likelihood of the joints in the crop, per nat and joint.
         distance: Mean distance of their means from the labels, per hundredth of the crop's side.
         seen: Cross-entropy of what the image shows, per nat and joint.
     """
 
-    keypoints: float = 10.0
-    distance: float = 10.0
-    seen: float = 5.0
+    rotation: float = 0.05
+    hand: float = 0.05
+    place: float = 0.05
+    definition: float = 0.05
+    joints: float = 0.05
+    reprojection: float = 0.05
+    cells: float = 10.0
+    keypoints: float = 1.0
+    distance: float = 3.0
+    seen: float = 1.0
 
 
 class CropsAndCameras(NamedTuple):
@@ -69,10 +77,10 @@ class PixelHands(NamedTuple):
 
 
 class PixelLift(LearnedMethod[PixelHands]):
-    """Finds the joints in the image as Gaussians, and lifts these, with the image's feature, to hands as `Lift` does.
+    """Finds the joints in the image as Gaussians, lifts these to hands as `Lift` does, and sees which way they face.
 
-    Both parts learn together: the likelihood of hands also moves the keypoints. From 2D labels alone the keypoints are
-    learned, and the lifting network stays what it was on synthetic hands.
+    All learns together: the likelihood of hands also moves the keypoints. A pretrained lifting network stays what it was
+    on synthetic hands. From 2D labels alone the keypoints are learned.
 
     Args:
         network: The network.
@@ -134,6 +142,7 @@ class PixelLift(LearnedMethod[PixelHands]):
         distance = 100 / self.image_size * (keypoints.mean - labels).norm(dim=-1)
         missed = F.binary_cross_entropy_with_logits(keypoints.seen_logit, batch.visible.float(), reduction="none")
         means |= {
+            "cells": masked_mean(-(weight * keypoints.cell_log_prob(labels)).sum(1) / total, weight.any(1)),
             "keypoints": masked_mean(-(weight * keypoints.log_prob(labels)).sum(1) / total, weight.any(1)),
             "distance": masked_mean((weight * distance).sum(1) / total, weight.any(1)),
             "seen": masked_mean(missed.mean(1), batch.valid["visible"]),

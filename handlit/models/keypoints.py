@@ -31,11 +31,17 @@ class Keypoints:
         mean: (B, 21, 2) pixels.
         scale_tril: (B, 21, 2, 2) Cholesky factors of the covariances, pixels.
         seen_logit: (B, 21) of the probability that the image shows the joint.
+        heat: (B, 21, h, w) logits of the cells that the joint may be in.
+        cell: (2,) width and height of a cell, pixels.
+        features: (B, 21, C) of what the image shows at each joint: the mean over its cells.
     """
 
     mean: Tensor
     scale_tril: Tensor
     seen_logit: Tensor
+    heat: Tensor
+    cell: Tensor
+    features: Tensor
 
     @property
     def scale(self) -> Tensor:
@@ -48,6 +54,24 @@ class Keypoints:
             points
         )
         return log_prob
+
+    def cell_log_prob(self, points: Tensor) -> Tensor:
+        """Log-probability (B, 21), nats, of the cells around pixels (B, 21, 2), each weighted by how near it is.
+
+        The weights are those of bilinear interpolation, so that the map that is most likely has its mean at the point. A
+        point outside the crop is taken to its edge.
+        """
+        height, width = self.heat.shape[-2:]
+        place = (points + 0.5) / self.cell - 0.5
+        columns, rows = _nearness(place[..., 0], width), _nearness(place[..., 1], height)
+        share = self.heat.flatten(2).log_softmax(-1).unflatten(-1, (height, width))
+        return ((share * columns[..., None, :]).sum(-1) * rows).sum(-1)
+
+
+def _nearness(place: Tensor, count: int) -> Tensor:
+    """Weights (..., count) of linear interpolation at places (...) among cells that are counted from 0."""
+    cells = torch.arange(count, dtype=place.dtype, device=place.device)
+    return (1 - (place.clamp(0, count - 1)[..., None] - cells).abs()).clamp(min=0)
 
 
 class KeypointHead(nn.Module):
@@ -63,10 +87,12 @@ class KeypointHead(nn.Module):
         super().__init__()
         check_number("width", width, least=1, whole=True)
         self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in map_channels)
+        self.whole = nn.Linear(pooled_channels, width)
         self.merge = nn.Sequential(
             nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, width, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width), nn.ReLU(), nn.Conv2d(width, NUM_JOINTS, 1),
+            nn.BatchNorm2d(width), nn.ReLU(),
         )  # fmt: skip
+        self.heat = nn.Conv2d(width, NUM_JOINTS, 1)
         # of each joint: log factors on both standard deviations of its heat map, and whether it is seen
         self.beside = nn.Linear(pooled_channels, 3 * NUM_JOINTS)
         nn.init.zeros_(self.beside.weight)
@@ -84,14 +110,16 @@ class KeypointHead(nn.Module):
         merged = self.lateral[0](maps[0])
         for lateral, features in zip(self.lateral[1:], maps[1:], strict=True):
             merged = merged + F.interpolate(lateral(features), finest, mode="bilinear", align_corners=False)
-        heat, beside = self.merge(merged).float(), self.beside(pooled).float().unflatten(1, (NUM_JOINTS, 3))
+        merged = self.merge(merged + self.whole(pooled)[..., None, None])
+        heat, beside = self.heat(merged).float(), self.beside(pooled).float().unflatten(1, (NUM_JOINTS, 3))
         with torch.autocast(heat.device.type, enabled=False):
             mean, covariance = heat_moments(heat)
             cell = image_size / heat.new_tensor([finest[1], finest[0]])
             factor = (3 * (beside[..., :2] / 3).tanh()).exp() * cell
             tril = factor[..., None] * torch.linalg.cholesky(covariance)
             # cells are counted from the centre of the first, pixels too
-            return Keypoints(cell * (mean + 0.5) - 0.5, tril, beside[..., 2])
+            features = heat.flatten(2).softmax(-1) @ merged.float().flatten(2).mT
+            return Keypoints(cell * (mean + 0.5) - 0.5, tril, beside[..., 2], heat, cell, features)
 
 
 def heat_moments(heat: Tensor) -> tuple[Tensor, Tensor]:

@@ -163,19 +163,17 @@ class LiftNetwork(nn.Module):
         self.place = _Step(3, 3 * NUM_JOINTS, *sizes)
         self.offset = ConditionedMLP(3 * NUM_JOINTS, features, (2 * context,), 6 * NUM_JOINTS)
 
-    def forward(self, view: HandView, confidence: Tensor, beside: Tensor | None = None) -> LiftOutput:
+    def forward(self, view: HandView, confidence: Tensor) -> LiftOutput:
         """Predict distributions; float32 under autocast too.
 
         Args:
             view: Joints as a virtual camera sees them.
             confidence: (B, 21) in [0, 1]; taken as 0 where the view knows no joint.
-            beside: (B, width) what else is known, added to what the encoder reads; None for nothing.
         """
         with torch.autocast(view.points.device.type, enabled=False):
             confidence = torch.where(view.known, confidence, 0.0)
             inputs = torch.cat([2 * view.points.flatten(1), 2 * confidence - 1, view.size.log()[:, None] + 1.3], 1)
-            hidden = self.inner(inputs)
-            hidden = self.blocks(hidden if beside is None else hidden + beside)
+            hidden = self.blocks(self.inner(inputs))
             feature = self.feature(hidden)
             return LiftOutput(view, confidence, feature, self._rotation(hidden, feature, view), self)
 

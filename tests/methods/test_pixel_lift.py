@@ -30,7 +30,7 @@ def test_it_learns_where_joints_are_and_what_hand_they_mean() -> None:
         torch.nn.utils.clip_grad_norm_(module.parameters(), 50.0)
         optimizer.step()
     after = losses(module, batch).terms
-    for name in ("keypoints", "distance", "rotation", "hand", "joints"):
+    for name in ("cells", "keypoints", "distance", "rotation", "hand", "joints"):
         assert after[name] < before[name] - 0.1 * before[name].abs(), name
 
 
@@ -42,7 +42,7 @@ def test_2d_labels_alone_leave_the_lifting_network_as_it_is() -> None:
 
 
 def test_the_likelihood_of_hands_moves_the_keypoints() -> None:
-    off = PixelLiftWeights(keypoints=0, distance=0, seen=0)
+    off = PixelLiftWeights(cells=0, keypoints=0, distance=0, seen=0)
     module = method(weights=off)
     losses(module, hand_batch(4)).total.backward()
     assert any(p.grad is not None and p.grad.any() for p in module.network.keypoints.merge.parameters())

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from handlit.models.keypoints import KeypointHead, Keypoints, heat_moments
@@ -34,8 +35,7 @@ def test_a_peak_in_the_map_is_the_joint_in_the_image() -> None:
     network, maps, pooled = head()
     heat = torch.zeros(2, 21, 24, 24)
     heat[:, :, 17, 5] = 40
-    network.merge = torch.nn.Identity()  # type: ignore[assignment]
-    network.lateral = torch.nn.ModuleList([_Constant(heat), _Constant(0 * heat), _Constant(0 * heat)])
+    network.heat = _Constant(heat)  # type: ignore[assignment]
     keypoints = network(maps, pooled, 96)
     torch.testing.assert_close(keypoints.mean, torch.tensor([21.5, 69.5]).expand(2, 21, 2), atol=1e-3, rtol=0)
     torch.testing.assert_close(keypoints.scale, torch.full((2, 21), 4 / 12**0.5), atol=1e-3, rtol=0)
@@ -83,10 +83,58 @@ def test_heat_maps_are_read_in_single_precision() -> None:
     assert {keypoints.mean.dtype, keypoints.scale_tril.dtype, keypoints.seen_logit.dtype} == {torch.float32}
 
 
+def keypoints_of(tril: Tensor, heat: Tensor | None = None, cell: tuple[float, float] = (4.0, 4.0)) -> Keypoints:
+    """Joints of one image at the first pixel."""
+    heat = torch.zeros(1, 21, 6, 8) if heat is None else heat
+    joint = torch.zeros(1, 21)
+    return Keypoints(torch.zeros(1, 21, 2), tril, joint, heat, torch.tensor(cell), joint[..., None])
+
+
 @pytest.mark.parametrize("spread", [0.5, 4.0])
 def test_scales_state_how_far_joints_are_off(spread: float) -> None:
     torch.manual_seed(0)
-    tril = spread * torch.eye(2).expand(1, 21, 2, 2)
-    keypoints = Keypoints(torch.zeros(1, 21, 2), tril, torch.zeros(1, 21))
+    keypoints = keypoints_of(spread * torch.eye(2).expand(1, 21, 2, 2))
     drawn = torch.randn(4000, 21, 2) * spread
     torch.testing.assert_close(drawn.std((0, 2)), keypoints.scale[0], atol=0.03 * spread, rtol=0.03)
+
+
+def test_the_probability_of_a_point_s_cells_is_interpolated_between_the_four_around_it() -> None:
+    torch.manual_seed(0)
+    heat = torch.randn(1, 21, 6, 8)
+    keypoints = keypoints_of(torch.eye(2).expand(1, 21, 2, 2), heat, cell=(4.0, 5.0))
+    share = heat.flatten(2).log_softmax(-1).view(1, 21, 6, 8)[0]
+    # pixel x is cell (x + 0.5) / 4 - 0.5, y is (y + 0.5) / 5 - 0.5
+    inside, outside = torch.tensor([12.5, 9.0]), torch.tensor([-20.0, 400.0])
+    found = keypoints.cell_log_prob(torch.stack([inside, outside]).repeat(11, 1)[None, :21])[0]
+    column, row = 13.0 / 4 - 0.5, 9.5 / 5 - 0.5
+    x, y = int(column), int(row)
+    right, below = column - x, row - y
+    top = (1 - right) * share[:, y, x] + right * share[:, y, x + 1]
+    bottom = (1 - right) * share[:, y + 1, x] + right * share[:, y + 1, x + 1]
+    torch.testing.assert_close(found[0::2], ((1 - below) * top + below * bottom)[0::2])
+    torch.testing.assert_close(found[1::2], share[1::2, 5, 0])
+
+
+def test_the_likeliest_map_has_its_mean_at_the_joint() -> None:
+    """Also where the joint lies between cells: nothing pulls it to their centres."""
+    heat = torch.zeros(1, 21, 6, 8, requires_grad=True)
+    points = torch.tensor([[13.2, 9.7]]).expand(21, 2)[None]
+    optimizer = torch.optim.Adam([heat], 0.2)
+    for _ in range(300):
+        optimizer.zero_grad()
+        (-keypoints_of(torch.eye(2).expand(1, 21, 2, 2), heat).cell_log_prob(points)).mean().backward()
+        optimizer.step()
+    mean, _ = heat_moments(heat.detach())
+    torch.testing.assert_close(4 * (mean + 0.5) - 0.5, points, atol=0.05, rtol=0)
+
+
+def test_the_feature_of_a_joint_is_the_mean_over_its_cells() -> None:
+    network, maps, pooled = head()
+    keypoints = network(maps, pooled, 96)
+    merged = network.lateral[0](maps[0])
+    for lateral, features in zip(list(network.lateral)[1:], maps[1:], strict=True):
+        size = merged.shape[-2:]
+        merged = merged + F.interpolate(lateral(features), size, mode="bilinear", align_corners=False)
+    merged = network.merge(merged + network.whole(pooled)[..., None, None])
+    weight = network.heat(merged)[1, 7].flatten().softmax(0)
+    torch.testing.assert_close(keypoints.features[1, 7], (merged[1].flatten(1) * weight).sum(1))
