@@ -79,8 +79,8 @@ class PixelHands(NamedTuple):
 class PixelLift(LearnedMethod[PixelHands]):
     """Finds the joints in the image as Gaussians, lifts these to hands as `Lift` does, and sees which way they face.
 
-    All learns together: the likelihood of hands also moves the keypoints. A pretrained lifting network stays what it was
-    on synthetic hands. From 2D labels alone the keypoints are learned.
+    All learns together: the likelihood of hands also moves the keypoints. A pretrained lifting network stays as it was.
+    From 2D labels alone the keypoints are learned.
 
     Args:
         network: The network.

@@ -58,8 +58,8 @@ class Keypoints:
     def cell_log_prob(self, points: Tensor) -> Tensor:
         """Log-probability (B, 21), nats, of the cells around pixels (B, 21, 2), each weighted by how near it is.
 
-        The weights are those of bilinear interpolation, so that the map that is most likely has its mean at the point. A
-        point outside the crop is taken to its edge.
+        The weights are those of bilinear interpolation, so that the likeliest map has its mean at the point. A point
+        outside the crop is taken to its edge.
         """
         height, width = self.heat.shape[-2:]
         place = (points + 0.5) / self.cell - 0.5
