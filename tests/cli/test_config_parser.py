@@ -95,7 +95,7 @@ def test_a_missing_configuration_and_a_folder(tmp_path: Path, capsys: pytest.Cap
 def test_a_checkpoint_is_no_configuration(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its path is taken as it is, a number included, and its content is not read as settings."""
     file = tmp_path / "17"
-    file.write_bytes(b"weights: 1")
+    file.write_bytes(b"weights")
     for option in (["--ckpt_path", str(file)], [f"--ckpt_path={file}"]):
         line = refused(["test", "--config", "experiment/quickstart", "--run_dir", str(tmp_path), *option], capsys)
         assert f"{file} is no checkpoint" in line
