@@ -497,3 +497,14 @@ def test_configuration_builds_the_method() -> None:
     assert isinstance(module.supervision, WeakSupervision)
     assert module.supervision.visible_only
     assert module.network.camera_head.intrinsics_head is not None
+
+
+def test_each_batch_of_a_validation_and_a_test_draws_the_same_whenever_it_comes() -> None:
+    module, batch = method(), hand_batch(2)
+    for begin in (module.on_validation_batch_start, module.on_test_batch_start):
+        drawn = []
+        for number in (3, 4, 3):
+            begin(batch, number)
+            drawn.append(torch.rand(4))
+        assert drawn[0].equal(drawn[2])
+        assert not drawn[0].equal(drawn[1])

@@ -182,3 +182,11 @@ def test_autocast_keeps_the_read_out_in_float32() -> None:
 def test_heads_must_divide_the_width() -> None:
     with pytest.raises(InputError, match="not a multiple"):
         decoder(hidden=(30,))
+
+
+def test_before_training_every_vertex_is_about_as_uncertain_as_asked() -> None:
+    torch.manual_seed(0)
+    with torch.no_grad():
+        _, log_variance = decoder(initial_scale=0.03)(torch.randn(4, 40))
+    ratio = (log_variance / 2).exp() / 0.03
+    assert 0.85 < ratio.min() < ratio.max() < 1.15
