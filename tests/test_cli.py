@@ -327,5 +327,16 @@ def test_version_is_printed_and_that_of_the_citation(capsys: pytest.CaptureFixtu
 def test_commands_start_without_what_they_do_not_need() -> None:
     """Each takes half a second to two of every start; whether roma brings torch's compiler depends on its version."""
     heavy = ["pytorch_lightning", "scipy.stats", "timm", "torch._dynamo", "torchvision", "trimesh", "wandb"]
-    code = f"import sys, handlit.cli.score, handlit.cli.synth; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, handlit.scoring.score, handlit.cli.synth; print([n for n in {heavy} if n in sys.modules])"
     assert subprocess.check_output([sys.executable, "-c", code], cwd=CONFIGS.parent, text=True) == "[]\n"
+
+
+def test_options_of_score_are_listed_without_what_scores() -> None:
+    heavy = ["torch", "roma", "scipy", "handlit.scoring.score"]
+    code = (
+        "import atexit, sys; from handlit.cli import main; "
+        f"atexit.register(lambda: print([name for name in {heavy} if name in sys.modules])); main(['score', '--help'])"
+    )
+    shown = subprocess.check_output([sys.executable, "-c", code], cwd=CONFIGS.parent, text=True)
+    assert "--by_visibility" in shown
+    assert shown.endswith("\n[]\n")

@@ -6,8 +6,6 @@ from typing import Any
 
 from handlit.cli.verb_parser import VerbParser
 from handlit.formats.registry import benchmarks
-from handlit.scoring.score import lint_files
-from handlit.scoring.score import score as run
 
 
 def score(arguments: list[str]) -> None:
@@ -26,6 +24,10 @@ def score(arguments: list[str]) -> None:
     parser.add_argument("--mano_path", help="MANO file or folder; its triangles show and hide real hands")
     parser.add_argument("--lint", action="store_true", help="only look for mistakes; exit code 1 for an error")
     options: dict[str, Any] = vars(parser.parse_args(arguments))
+    # what scores takes longer to import than the options to list
+    from handlit.scoring.score import lint_files
+    from handlit.scoring.score import score as run
+
     if options.pop("lint"):
         kept = ("predictions", "ground_truth", "protocol")
         if not lint_files(**{name: options[name] for name in kept}):

@@ -12,7 +12,7 @@ from handlit.formats.frame_table import FrameTable
 from handlit.formats.images import DepthReader, MaskReader
 from handlit.formats.scenes import Scenes
 from handlit.formats.truth_files import LIST_FILE, TruePoints, read_json_truth
-from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.geometry.axes import OPENGL_TO_OPENCV
 from handlit.reading import read_text
 from handlit.skeleton import JOINTS, TipConvention, permutation
 

@@ -18,14 +18,12 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 
 from handlit.errors import InputError
 from handlit.files import leads_outside
 from handlit.formats.benchmark import DatasetFormat
 from handlit.formats.folder_hand import LABELS, NUMBERS, check_hand, trusted_joints
 from handlit.formats.images import decode, read_bytes, read_image
-from handlit.geometry.cameras import fit_root
 from handlit.geometry.crops import assumed_intrinsics
 from handlit.reading import MAX_TEXT, decode_text, parse_json, shown
 from handlit.reading import read_bytes as read_content
@@ -213,6 +211,10 @@ def _placed(values: Mapping[str, np.ndarray], intrinsics: np.ndarray) -> dict[st
     points, points_2d = values["joints_lifted"][trusted], values["joints_2d"][trusted]
     if len(points) < 2:
         return {}
+    import torch
+
+    from handlit.geometry.cameras import fit_root
+
     root = fit_root(torch.from_numpy(points), torch.from_numpy(points_2d), torch.from_numpy(intrinsics)).numpy()
     placed = values["joints_lifted"] + root
     return {"joints_cam": placed} if (placed[:, 2] > 0).all() else {}

@@ -14,11 +14,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import roma
-import torch
 
 from handlit.errors import InputError
-from handlit.geometry.cameras import OPENGL_TO_OPENCV
+from handlit.geometry.axes import OPENGL_TO_OPENCV
 from handlit.hand.unpickle import restricted_load
 from handlit.reading import shown
 from handlit.skeleton import reorder
@@ -160,6 +158,9 @@ def turned(rotations: np.ndarray) -> np.ndarray:
     Returns:
         (N, 3) axis-angle, radians, at most half a turn each.
     """
+    import roma
+    import torch
+
     half_turn = torch.tensor([1.0, 0.0, 0.0, 0.0], dtype=torch.float64)
     quaternions = roma.rotvec_to_unitquat(torch.from_numpy(rotations))
     return roma.unitquat_to_rotvec(roma.quat_product(half_turn.expand_as(quaternions), quaternions)).numpy()

@@ -6,9 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import roma
-import torch
-from scipy.spatial import ConvexHull, QhullError
 
 from handlit.errors import InputError
 from handlit.formats.ho3d_annotations import projected_boxes
@@ -45,6 +42,9 @@ def object_boxes(root: Path, table: Mapping[str, np.ndarray]) -> np.ndarray:
     Returns:
         (N, 4) source pixels; of the corners where a model is not there or damaged.
     """
+    import roma
+    import torch
+
     boxes = table["object_boxes"].copy()
     known = ~np.isnan(boxes[:, 0])
     for name in np.unique(table["object_names"][known]).tolist():
@@ -67,6 +67,8 @@ def object_boxes(root: Path, table: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _outermost(points: np.ndarray) -> np.ndarray:
     """The corners of the convex hull of points (V, 3): in front of a camera no other point decides about the box."""
+    from scipy.spatial import ConvexHull, QhullError
+
     try:
         corners: np.ndarray = points[ConvexHull(points).vertices]
     except QhullError:

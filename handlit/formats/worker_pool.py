@@ -19,7 +19,6 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 import cv2
-import torch
 from rich.progress import Progress
 
 from handlit.errors import InputError, check_number
@@ -100,6 +99,8 @@ def _check(workers: int | None) -> None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute with one thread, as worker processes do: with more of them sums differ in the last bit."""
+    import torch
+
     before = torch.get_num_threads(), cv2.getNumThreads()
     _limit_threads()
     try:
@@ -156,5 +157,7 @@ def _pool(workers: int | None, num_tasks: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _limit_threads() -> None:
+    import torch
+
     torch.set_num_threads(1)
     cv2.setNumThreads(0)

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-#: Multiply points in OpenGL camera axes (x right, y up, z towards the viewer) by this to get OpenCV axes, and back.
-OPENGL_TO_OPENCV = (1.0, -1.0, -1.0)
+from handlit.geometry.axes import OPENGL_TO_OPENCV
 
 
 def flip_opengl(points: Tensor) -> Tensor:

@@ -5,14 +5,16 @@ takes. They are NumPy arrays: crops are made one sample at a time in the data lo
 """
 
 import math
-from typing import Literal, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import numpy as np
-from torch import Tensor
 
 from handlit.errors import InputError
 
-Array = TypeVar("Array", np.ndarray, Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = TypeVar("Array", np.ndarray, "Tensor")
 
 #: Which square is cropped. The ``..._reference`` rules repeat released code to the pixel, including its rounding.
 CropRule = Literal["plain", "whole", "amvur", "mhentropy", "amvur_reference", "mhentropy_reference"]
