@@ -1,5 +1,6 @@
 """Trials run, fail, are interrupted and resumed."""
 
+import fcntl
 import signal
 from pathlib import Path
 
@@ -73,6 +74,9 @@ def test_a_killed_sweep_is_resumed(tmp_path: Path, method: str) -> None:
     killed.start()
     killed.join(60)
     assert killed.exitcode == -signal.SIGKILL
+    # its trial holds the lock until it ends, too
+    with (tmp_path / "out" / "lock").open("r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
     again = run_sweep(path, 3)
     lines = (tmp_path / "out" / "trials" / "calls").read_text().splitlines()
     assert [line.split()[0] for line in lines] == ["0001", "0002", "0002", "0003"]
