@@ -70,6 +70,8 @@ def work_long(started: Path, task: int) -> None:
 
 
 def start_long_work(started: Path) -> None:
+    # a program that a shell starts in the background ignores interrupts
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     in_processes(partial(work_long, started), [1, 2, 3, 4], "long", 2)
 
 
