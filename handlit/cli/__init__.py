@@ -117,6 +117,8 @@ def run_trainer(arguments: list[str], load_only: bool = False) -> Any:
     base = config_folder() / "base.yaml"
     # Lightning's own call of torch, which torch 2.9 and later warn about at every start
     warnings.filterwarnings("ignore", message="`isinstance\\(treespec, LeafSpec\\)` is deprecated")
+    # a folder that holds a run is refused unless the run is resumed
+    warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty")
     for name in ("utilities.rank_zero", "trainer.connectors.checkpoint_connector"):
         logging.getLogger(f"pytorch_lightning.{name}").addFilter(_worth_saying)
     from pytorch_lightning.utilities.exceptions import MisconfigurationException
@@ -171,4 +173,5 @@ VERBS = {
     "sweep": "trials of a W&B sweep file on this machine: table, results.csv, parallel coordinates",
     "fetch-detector": "fetch, once, the networks that find hands in your photographs and videos",
     "doctor": "what this machine has of what handlit needs, and what to do about each gap",
+    "completion": "let your shell complete commands, options and names of configurations",
 }

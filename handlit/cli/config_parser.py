@@ -16,6 +16,7 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from typing_extensions import override
 
 from handlit.cli.configs import find_config, stated_run_dir
+from handlit.cli.verb_parser import hand_over
 from handlit.errors import InputError, one_line
 from handlit.run_folder import RunFolder
 from handlit.yaml_files import check_size, load_yaml
@@ -104,6 +105,7 @@ class ConfigParser(LightningArgumentParser):
     def parse_args(  # type: ignore[override]  # jsonargparse's own does not have argparse's overloads either
         self, args: Sequence[str] | None = None, *rest: Any, **options: Any
     ) -> Namespace:
+        hand_over(self)
         if args is not None:
             args = list(_with_files(args))
             args += [f"--run_dir={folder}" for folder in _moved_run(args)]

@@ -2,50 +2,13 @@
 
 import argparse
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
-from unittest.mock import patch
 
-from handlit.cli import TRAINER_COMMANDS, VERBS, main
-from handlit.cli.config_parser import ConfigParser
-from handlit.cli.verb_parser import VerbParser
+from handlit.cli import TRAINER_COMMANDS, VERBS
+from handlit.cli.command_parsers import parser_of
 
 #: Which group of options stands under which heading, of the commands that Lightning's Trainer runs.
 _GROUPS = {"trainer": "Trainer", "model": "Method", "data": "Data"}
-
-
-class _Stopped(BaseException):
-    """Carries a command's parser out of it, before anything is done."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
-
-
-@contextmanager
-def _stopping(parser_class: type, method: str) -> Iterator[None]:
-    def stop(parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
-        raise _Stopped(parser)
-
-    with patch.object(parser_class, method, stop):
-        yield
-
-
-def parser_of(command: str) -> argparse.ArgumentParser:
-    """The parser that a command reads its options with."""
-    trainer = command in TRAINER_COMMANDS
-    with _stopping(*((ConfigParser, "parse_args") if trainer else (VerbParser, "parse_known_args"))):
-        try:
-            main([command])
-        except _Stopped as stopped:
-            found = stopped.parser
-    if not trainer:
-        return found
-    (subcommands,) = (action for action in found._actions if isinstance(action, argparse._SubParsersAction))
-    parser: argparse.ArgumentParser = subcommands._name_parser_map[command]
-    return parser
 
 
 def command_pages() -> dict[str, str]:

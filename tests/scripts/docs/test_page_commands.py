@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from handlit.cli import TRAINER_COMMANDS, VERBS
+from handlit.cli.command_parsers import parser_of
 from handlit.cli.configs import find_config
-from scripts.docs.commands import parser_of
 from scripts.docs.links import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
