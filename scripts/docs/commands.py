@@ -107,7 +107,8 @@ def _value(action: argparse.Action) -> str:
     if action.choices:
         return " / ".join(map(str, action.choices))
     if action.metavar:
-        return _cell(str(action.metavar))
+        # jsonargparse has a backspace in one
+        return _cell(str(action.metavar).lstrip("\b"))
     return "" if hasattr(action, "_typehint") else action.dest.upper()
 
 

@@ -12,5 +12,6 @@ def test_every_command_has_a_page_with_its_options() -> None:
     assert "| `--run_dir` `RUN_DIR` | `runs/default` |" in fit
     assert "## Trainer" in fit
     assert "`--trainer.max_epochs`" in fit
+    assert "`--print_config` `[=flags]`" in fit
     # a pipe would end a cell
     assert all(line.count(" | ") <= 2 for line in fit.splitlines() if line.startswith("| `"))
