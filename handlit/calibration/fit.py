@@ -30,6 +30,8 @@ _NO_SPREAD = 1e-7
 _RANGES = ((0.01, 100.0), (0.01, 3.0))
 #: What is taken must be better by so many standard errors.
 _CLEAR = 2.0
+#: Blocks of neighbouring images, which are of one video where there are videos, that chance is estimated from.
+_BLOCKS = 10
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,24 @@ def _fit_part(true: Tensor, drawn: Tensor, relative: Tensor) -> tuple[Widening, 
         both, more = _minimise(lambda factor, more: float(score(factor, more).mean()), _RANGES)
     gain = (score(own, 0.0) - score(both, more)).mean(-1)
     clear = float(gain.mean()) > _CLEAR * float(gain.std()) / math.sqrt(len(gain))
-    widening = Widening(both, more, exponent) if clear else Widening(own)
+    widening = Widening(both, more, exponent) if clear else Widening(_beyond_chance(own, score))
     return widening, errors, widening.own * drawn + widening.added * added
+
+
+def _beyond_chance(own: float, score: "EnergyScore") -> float:
+    """A factor shrunk to 1 by as much as chance may have made of it (the positive part of James and Stein's estimator).
+
+    Its standard error is that of the point where a mean is lowest, the sandwich estimator, from means of blocks of
+    images: frames of one video have their errors in common.
+    """
+    if own == 1:
+        return own
+    step = 0.05
+    low, middle, high = (score(own * math.exp(by), 0.0).mean(-1) for by in (-step, 0.0, step))
+    slopes = torch.stack([block.mean() for block in ((high - low) / (2 * step)).tensor_split(_BLOCKS)])
+    curvature = float((high - 2 * middle + low).mean()) / step**2
+    chance = float(slopes.var()) / _BLOCKS / max(curvature, 1e-12) ** 2
+    return own ** max(0.0, 1 - chance / math.log(own) ** 2)
 
 
 class EnergyScore:

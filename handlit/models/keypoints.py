@@ -93,10 +93,11 @@ class KeypointHead(nn.Module):
             nn.BatchNorm2d(width), nn.ReLU(),
         )  # fmt: skip
         self.heat = nn.Conv2d(width, NUM_JOINTS, 1)
-        # of each joint: log factors on both standard deviations of its heat map, and whether it is seen
-        self.beside = nn.Linear(pooled_channels, 3 * NUM_JOINTS)
+        # of each joint, from what the image shows there and how spread its heat map is: log standard deviations of x
+        # and y, y's dependence on x, and whether it is seen
+        self.beside = nn.Conv1d(NUM_JOINTS * (width + 2), NUM_JOINTS * 4, 1, groups=NUM_JOINTS)
         nn.init.zeros_(self.beside.weight)
-        nn.init.zeros_(self.beside.bias)
+        nn.init.zeros_(self.beside.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Sequence[Tensor], pooled: Tensor, image_size: int) -> Keypoints:
         """Read the maps; float32 from the heat maps on.
@@ -111,26 +112,25 @@ class KeypointHead(nn.Module):
         for lateral, features in zip(self.lateral[1:], maps[1:], strict=True):
             merged = merged + F.interpolate(lateral(features), finest, mode="bilinear", align_corners=False)
         merged = self.merge(merged + self.whole(pooled)[..., None, None])
-        heat, beside = self.heat(merged).float(), self.beside(pooled).float().unflatten(1, (NUM_JOINTS, 3))
+        heat = self.heat(merged).float()
         with torch.autocast(heat.device.type, enabled=False):
-            mean, covariance = heat_moments(heat)
+            mean, deviation = heat_moments(heat)
             cell = image_size / heat.new_tensor([finest[1], finest[0]])
-            factor = (3 * (beside[..., :2] / 3).tanh()).exp() * cell
-            tril = factor[..., None] * torch.linalg.cholesky(covariance)
-            # cells are counted from the centre of the first, pixels too
             features = heat.flatten(2).softmax(-1) @ merged.float().flatten(2).mT
-            return Keypoints(cell * (mean + 0.5) - 0.5, tril, beside[..., 2], heat, cell, features)
+            at_joint = torch.cat([features, deviation.log()], -1).flatten(1)[..., None]
+            beside = self.beside(at_joint)[..., 0].unflatten(1, (NUM_JOINTS, 4))
+            # cells are counted from the centre of the first, pixels too
+            return Keypoints(cell * (mean + 0.5) - 0.5, _tril(beside, cell), beside[..., 3], heat, cell, features)
 
 
 def heat_moments(heat: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and covariance of heat maps.
+    """Mean and standard deviation of heat maps.
 
     Args:
         heat: (B, J, h, w) logits.
 
     Returns:
-        (B, J, 2) cells, x and y, (0, 0) being the first cell's centre, and (B, J, 2, 2) squared cells; at least that of
-        one cell.
+        (B, J, 2) cells each, x and y, (0, 0) being the first cell's centre; the deviation is at least that of a cell.
     """
     height, width = heat.shape[-2:]
     share = heat.flatten(2).softmax(-1).unflatten(-1, (height, width))
@@ -139,7 +139,11 @@ def heat_moments(heat: Tensor) -> tuple[Tensor, Tensor]:
     columns, rows = share.sum(-2), share.sum(-1)
     mean = torch.stack([(columns * x).sum(-1), (rows * y).sum(-1)], -1)
     dx, dy = x - mean[..., :1], y - mean[..., 1:]
-    xx, yy = (columns * dx.square()).sum(-1), (rows * dy.square()).sum(-1)
-    xy = ((share * dx[..., None, :]).sum(-1) * dy).sum(-1)
-    covariance = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
-    return mean, covariance + _CELL_VARIANCE * torch.eye(2, dtype=heat.dtype, device=heat.device)
+    variance = torch.stack([(columns * dx.square()).sum(-1), (rows * dy.square()).sum(-1)], -1)
+    return mean, (variance + _CELL_VARIANCE).sqrt()
+
+
+def _tril(beside: Tensor, cell: Tensor) -> Tensor:
+    """Cholesky factors (..., 2, 2), pixels, of numbers (..., 4); deviations stay within a factor of 20 of a cell."""
+    x, y = ((3 * (beside[..., :2] / 3).tanh()).exp() * cell).unbind(-1)
+    return torch.stack([x, torch.zeros_like(x), beside[..., 2] * cell[1], y], -1).unflatten(-1, (2, 2))

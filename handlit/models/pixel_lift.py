@@ -21,6 +21,8 @@ from handlit.skeleton import NUM_JOINTS
 _DISTRUST = 8.0
 #: Width between the features of the joints and the image's word on the rotation.
 _HIDDEN = 64
+#: Share of them that is dropped in training.
+_DROPPED = 0.2
 
 
 class PixelLiftOutput(NamedTuple):
@@ -75,7 +77,9 @@ class PixelLiftNetwork(nn.Module):
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)
         shown = width * NUM_JOINTS
-        self.facing = nn.Sequential(nn.LayerNorm(shown), nn.Linear(shown, _HIDDEN), nn.SiLU(), last)
+        self.facing = nn.Sequential(
+            nn.BatchNorm1d(shown, affine=False), nn.Dropout(_DROPPED), nn.Linear(shown, _HIDDEN), nn.SiLU(), last
+        )
 
     def forward(self, image: Tensor, intrinsics: Tensor) -> PixelLiftOutput:
         """Predict.
@@ -90,7 +94,8 @@ class PixelLiftNetwork(nn.Module):
             mean = keypoints.mean
             view = view_hand(mean, torch.ones_like(mean[..., 0], dtype=torch.bool), intrinsics.float())
             box = (mean.amax(1) - mean.amin(1)).amax(1).clamp(min=1.0)
-            confidence = (1 - _DISTRUST * keypoints.scale / box[:, None]).clamp(0.05, 1)
+            # how far joints are trusted is said by their own errors, not by what the lifting network makes of it
+            confidence = (1 - _DISTRUST * keypoints.scale.detach() / box.detach()[:, None]).clamp(0.05, 1)
             steps = self.lifter(view, confidence)
             matrix = self.facing(keypoints.features.flatten(1)).unflatten(1, (1, 3, 3))
             return PixelLiftOutput(keypoints, replace(steps, rotation=_weighed(steps.rotation, matrix)))

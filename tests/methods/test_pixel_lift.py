@@ -48,6 +48,19 @@ def test_the_likelihood_of_hands_moves_the_keypoints() -> None:
     assert any(p.grad is not None and p.grad.any() for p in module.network.keypoints.merge.parameters())
 
 
+def test_how_far_joints_are_trusted_is_learned_from_their_own_errors_alone() -> None:
+    off = PixelLiftWeights(cells=0, keypoints=0, distance=0, seen=0)
+    module = method(weights=off)
+    losses(module, hand_batch(4)).total.backward()
+    beside = [p.grad for p in module.network.keypoints.beside.parameters()]
+    assert all(gradient is None or not gradient.any() for gradient in beside)
+    module = method()
+    losses(module, hand_batch(4)).total.backward()
+    gradient = module.network.keypoints.beside.weight.grad
+    assert gradient is not None
+    assert gradient.any()
+
+
 def test_images_without_labels_are_ignored_and_leave_gradients_finite() -> None:
     module, batch = method().eval(), hand_batch(4)
     wanted = losses(module, collate(hand_samples(4)[:2]))

@@ -10,7 +10,7 @@ from handlit.models.keypoints import KeypointHead, Keypoints, heat_moments
 def test_moments_are_those_of_the_cells_weighted_one_by_one() -> None:
     torch.manual_seed(0)
     heat = 3 * torch.randn(2, 3, 4, 5, dtype=torch.float64)
-    mean, covariance = heat_moments(heat)
+    mean, deviation = heat_moments(heat)
     for image in range(2):
         for joint in range(3):
             weights, points = [], []
@@ -20,14 +20,23 @@ def test_moments_are_those_of_the_cells_weighted_one_by_one() -> None:
                     points.append((x, y))
             expected = np.average(points, axis=0, weights=weights)
             np.testing.assert_allclose(mean[image, joint], expected)
-            spread = np.cov(np.array(points).T, aweights=weights, ddof=0) + np.eye(2) / 12
-            np.testing.assert_allclose(covariance[image, joint], spread)
+            covariance = np.cov(np.array(points).T, aweights=weights, ddof=0) + np.eye(2) / 12
+            np.testing.assert_allclose(deviation[image, joint], np.sqrt(np.diag(covariance)))
 
 
 def head(seed: int = 0) -> tuple[KeypointHead, list[Tensor], Tensor]:
     torch.manual_seed(seed)
     maps = [torch.randn(2, 8, 24, 24), torch.randn(2, 12, 12, 12), torch.randn(2, 16, 6, 6)]
     return KeypointHead((8, 12, 16), 10, width=16).eval(), maps, torch.randn(2, 10)
+
+
+def merged_maps(network: KeypointHead, maps: list[Tensor], pooled: Tensor) -> Tensor:
+    merged: Tensor = network.lateral[0](maps[0])
+    for lateral, features in zip(list(network.lateral)[1:], maps[1:], strict=True):
+        size = merged.shape[-2:]
+        merged = merged + F.interpolate(lateral(features), size, mode="bilinear", align_corners=False)
+    both: Tensor = network.merge(merged + network.whole(pooled)[..., None, None])
+    return both
 
 
 def test_a_peak_in_the_map_is_the_joint_in_the_image() -> None:
@@ -38,7 +47,8 @@ def test_a_peak_in_the_map_is_the_joint_in_the_image() -> None:
     network.heat = _Constant(heat)  # type: ignore[assignment]
     keypoints = network(maps, pooled, 96)
     torch.testing.assert_close(keypoints.mean, torch.tensor([21.5, 69.5]).expand(2, 21, 2), atol=1e-3, rtol=0)
-    torch.testing.assert_close(keypoints.scale, torch.full((2, 21), 4 / 12**0.5), atol=1e-3, rtol=0)
+    # until it has learned how far joints are off, a cell
+    torch.testing.assert_close(keypoints.scale, torch.full((2, 21), 4.0))
 
 
 class _Constant(torch.nn.Module):
@@ -63,17 +73,43 @@ def test_the_density_is_that_of_a_gaussian_in_pixels() -> None:
     torch.testing.assert_close(keypoints.log_prob(points), expected, atol=1e-3, rtol=1e-3)
 
 
-def test_the_pooled_feature_widens_a_joint() -> None:
+def test_what_is_seen_at_a_joint_and_a_spread_map_widen_that_joint_alone() -> None:
     network, maps, pooled = head()
     before = network(maps, pooled, 96)
     torch.testing.assert_close(before.seen_logit, torch.zeros(2, 21))
+    # of each joint 16 features, then the logarithms of the map's deviations
+    weights = network.beside.weight.view(21, 4, 18)
     with torch.no_grad():
-        network.beside.bias.view(21, 3)[4, :2] = 1.0
+        weights[4, :2, :16] = before.features[0, 4] / before.features[0, 4].norm()
+        weights[9, 0, 16] = weights[9, 1, 17] = 1.0
     after = network(maps, pooled, 96)
-    ratio = after.scale / before.scale
-    assert ratio[:, 4].min() > 2
-    torch.testing.assert_close(ratio[:, 5], torch.ones(2))
+    factor = (after.scale_tril / before.scale_tril).diagonal(dim1=-2, dim2=-1)
+    expected = (3 * (before.features[0, 4].norm() / 3).tanh()).exp()
+    torch.testing.assert_close(factor[0, 4], expected.expand(2))
+    torch.testing.assert_close(factor[:, 5], torch.ones(2, 2))
+    _, deviation = heat_moments(network.heat(merged_maps(network, maps, pooled)))
+    torch.testing.assert_close(factor[:, 9], (3 * (deviation[:, 9].log() / 3).tanh()).exp())
     torch.testing.assert_close(after.mean, before.mean)
+
+
+def test_the_gaussian_learns_how_far_joints_are_off_by_its_likelihood_alone() -> None:
+    """Joint 3 is off by 1 pixel in x and 3 in y, which go together; where it is stays as it was."""
+    network, maps, pooled = head()
+    with torch.no_grad():
+        start = network(maps, pooled, 96)
+    generator = torch.Generator().manual_seed(1)
+    x, y = torch.randn(2, 2000, generator=generator)
+    off = torch.stack([x, 3 * (0.8 * x + 0.6 * y)], -1)
+    optimizer = torch.optim.Adam(network.beside.parameters(), 0.02)
+    for _ in range(250):
+        keypoints = network([m[:1] for m in maps], pooled[:1], 96)
+        optimizer.zero_grad()
+        (-keypoints.log_prob(keypoints.mean.detach() + off[:, None])[:, 3]).mean().backward()
+        optimizer.step()
+    tril = keypoints.scale_tril[0, 3].detach()
+    expected = torch.cov(off.T)
+    torch.testing.assert_close(tril @ tril.mT, expected, atol=0.1, rtol=0.05)
+    torch.testing.assert_close(keypoints.mean, start.mean[:1])
 
 
 def test_heat_maps_are_read_in_single_precision() -> None:
@@ -131,10 +167,6 @@ def test_the_likeliest_map_has_its_mean_at_the_joint() -> None:
 def test_the_feature_of_a_joint_is_the_mean_over_its_cells() -> None:
     network, maps, pooled = head()
     keypoints = network(maps, pooled, 96)
-    merged = network.lateral[0](maps[0])
-    for lateral, features in zip(list(network.lateral)[1:], maps[1:], strict=True):
-        size = merged.shape[-2:]
-        merged = merged + F.interpolate(lateral(features), size, mode="bilinear", align_corners=False)
-    merged = network.merge(merged + network.whole(pooled)[..., None, None])
+    merged = merged_maps(network, maps, pooled)
     weight = network.heat(merged)[1, 7].flatten().softmax(0)
     torch.testing.assert_close(keypoints.features[1, 7], (merged[1].flatten(1) * weight).sum(1))
