@@ -331,12 +331,19 @@ def test_commands_start_without_what_they_do_not_need() -> None:
     assert subprocess.check_output([sys.executable, "-c", code], cwd=CONFIGS.parent, text=True) == "[]\n"
 
 
-def test_options_of_score_are_listed_without_what_scores() -> None:
-    heavy = ["torch", "roma", "scipy", "handlit.scoring.score"]
+@pytest.mark.parametrize(
+    ("command", "option", "heavy"),
+    [
+        ("score", "--by_visibility", ["torch", "roma", "scipy", "handlit.scoring.score"]),
+        ("fit", "--trainer.max_epochs", ["timm", "wandb"]),
+    ],
+)
+def test_options_are_listed_without_what_does_the_work(command: str, option: str, heavy: list[str]) -> None:
     code = (
         "import atexit, sys; from handlit.cli import main; "
-        f"atexit.register(lambda: print([name for name in {heavy} if name in sys.modules])); main(['score', '--help'])"
+        f"atexit.register(lambda: print([name for name in {heavy} if name in sys.modules])); "
+        f"main(['{command}', '--help'])"
     )
     shown = subprocess.check_output([sys.executable, "-c", code], cwd=CONFIGS.parent, text=True)
-    assert "--by_visibility" in shown
+    assert option in shown
     assert shown.endswith("\n[]\n")

@@ -2,18 +2,12 @@
 
 import difflib
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 import torch.nn.functional as F
-from timm.layers import BatchNormAct2d
-from timm.models.hrnet import HighResolutionModule
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint as recompute
 
 from handlit.errors import InputError, check_number
 from handlit.models.weight_files import read_state_dict
@@ -125,7 +119,9 @@ class Backbone(nn.Module):
         #: whether activations are recomputed in the backward pass
         self.recomputed = activation_checkpointing
         if activation_checkpointing:
-            _checkpoint_activations(self.model, name)
+            from handlit.models.recomputation import recompute_activations
+
+            recompute_activations(self.model, name)
         if compile:
             compile_in_place(self)
 
@@ -225,42 +221,10 @@ def compile_in_place(module: nn.Module) -> None:
     module.compile()
 
 
-class _RecomputedHRNetModule(HighResolutionModule):
-    """HRNet's exchange among branches, recomputed in the backward pass: timm has no such option for HRNet."""
-
-    def forward(self, x: list[Tensor]) -> list[Tensor]:
-        # timm's forward writes into its argument
-        return recompute(lambda *branches: HighResolutionModule.forward(self, list(branches)), *x, use_reentrant=False)
-
-
-def _checkpoint_activations(model: Any, name: str) -> None:
-    """Make a timm network keep fewer activations."""
-    exchanges = [module for module in model.modules() if type(module) is HighResolutionModule]
-    for exchange in exchanges:
-        exchange.__class__ = _RecomputedHRNetModule
-    if not exchanges:
-        try:
-            model.set_grad_checkpointing(True)
-        # timm's networks without the option say so by an assertion
-        except (AssertionError, AttributeError) as error:
-            raise InputError(
-                f"timm has no activation checkpointing for '{name}': set activation_checkpointing to false, or choose "
-                "another backbone"
-            ) from error
-    for module in model.modules():
-        if isinstance(module, _BatchNorm):
-            module.register_forward_pre_hook(partial(_count_batch_once, momentum=module.momentum))
-
-
-def _count_batch_once(module: Any, args: Any, momentum: float | None) -> None:
-    """Do not update the statistics of a batch normalisation again where the backward pass recomputes it."""
-    recomputing = torch._C._current_graph_task_id() != -1
-    module.momentum = 0.0 if recomputing else momentum
-    if recomputing and module.training:
-        module.num_batches_tracked.sub_(1)
-
-
 def _create(name: str, pretrained: bool) -> Any:
+    # not before a network is made: listing a command's options takes a fifth less time without timm
+    import timm
+
     if not timm.is_model(name):
         near = difflib.get_close_matches(name.split(".")[0], timm.list_models(), n=5)
         raise InputError(f"timm {timm.__version__} has no model '{name}'; similar names: {', '.join(near) or 'none'}")
@@ -299,6 +263,8 @@ def check_synchronised_normalisation(network: nn.Module) -> None:
         InputError: The conversion would drop activations that timm keeps inside its normalisation layers, or what
             keeps recomputed layers from counting a batch twice.
     """
+    from timm.layers import BatchNormAct2d
+
     if any(isinstance(module, BatchNormAct2d) for module in network.modules()):
         raise InputError(
             "trainer.sync_batchnorm would drop the activations inside this backbone's normalisation layers: take a "
