@@ -45,7 +45,15 @@ def fully_labelled(batch: HandBatch) -> Tensor:
 
 
 def lift_terms(output: LiftedHands, batch: HandBatch) -> dict[str, Tensor]:
-    """Terms (B,) of `LiftWeights`; those of hands that are not `fully_labelled` are finite and mean nothing."""
+    """Terms (B,) of `LiftWeights`; those of hands that are not `fully_labelled` are finite and mean nothing.
+
+    They are computed in float32 under autocast too, which would round rotations away.
+    """
+    with torch.autocast(batch.pose.device.type, enabled=False):
+        return _terms(output, batch)
+
+
+def _terms(output: LiftedHands, batch: HandBatch) -> dict[str, Tensor]:
     view = output.view
     rotation = view.rotation.mT @ roma.rotvec_to_rotmat(batch.pose[:, :3])
     joints = view.to_view(batch.joints_cam - batch.root_cam[:, None])
