@@ -116,7 +116,7 @@ def plain_adam(part: nn.Module) -> torch.optim.Optimizer:
 def loss_of(method: HandMethod[Any], batch: HandBatch, bf16: bool) -> Tensor:
     """Total loss of a batch."""
     with torch.autocast(batch.image.device.type, torch.bfloat16, enabled=bf16):
-        total = method.losses(method.infer(batch.image), batch).total
+        total = method.losses(method.infer(method.observe(batch)), batch).total
     assert total is not None
     return total
 

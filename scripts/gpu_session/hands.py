@@ -1,8 +1,9 @@
-"""Lift, the hand layer, the rasteriser and rendering while training."""
+"""Lift and PixelLift, the hand layer, the rasteriser and rendering while training."""
 
 from collections.abc import Callable
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from jsonargparse import ArgumentParser
@@ -13,22 +14,25 @@ from handlit.data.online import OnlineHands
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.methods.lift import Lift
+from handlit.methods.method import HandMethod
+from handlit.methods.pixel_lift import PixelLift
 from handlit.render import TorchRasterizer, interpolate
 from handlit.types import HandBatch
 from handlit.yaml_files import load_yaml
 from scripts.benchmarks.measure import Figure, in_turns, medians, now, peak_memory_mb
 from scripts.benchmarks.rasterizer import DISTANCE_M, HAND_M, camera, posed_hands
-from scripts.benchmarks.steps import adam
+from scripts.benchmarks.steps import adam, training_step
 from scripts.gpu_session.piece import Emit, Setting
 
 HYPOTHESES = 200
+MethodT = TypeVar("MethodT", bound=HandMethod[Any])
 
 
 def lift(setting: Setting, emit: Emit) -> None:
     """A training step of hands without images, hypotheses of half as many, and the making of a batch on the CPU."""
     device, count = setting.device, setting.batch
     images, draws = max(count // 2, 1), 3 if setting.smoke else HYPOTHESES
-    method = _configured_lift().to(device).train()
+    method = _configured(Lift, "lift").to(device).train()
     data, numbers = SyntheticJoints(val_samples=1, test_samples=1), torch.arange(count)
     data.setup("fit")
 
@@ -38,21 +42,39 @@ def lift(setting: Setting, emit: Emit) -> None:
     batch, optimiser = make(count).to(device), adam(method)
     observed = method.observe(make(images).to(device))
 
-    def step() -> None:
-        optimiser.zero_grad()
-        total = method.losses(method.infer(method.observe(batch)), batch).total
-        assert total is not None
-        total.backward()
-        optimiser.step()
-
     @torch.no_grad()
     def draw() -> None:
         method.infer(observed).hypotheses(draws)
 
-    _report({f"training step of {count} hands": (step, count)}, setting, emit)
+    _report(
+        {f"training step of {count} hands": (partial(training_step, method, batch, optimiser, False), count)},
+        setting,
+        emit,
+    )
     method.eval()
     _report({f"{draws} hypotheses of {images} hands": (draw, images)}, setting, emit)
     _report({f"making {count} hands on the CPU": (lambda: make(count), count)}, setting, emit)
+
+
+def pixel_lift(setting: Setting, emit: Emit) -> None:
+    """A training step from pixels, alone and under bfloat16, and hypotheses of as many images, backbone included."""
+    device, count = setting.device, setting.batch
+    size, draws = (64, 3) if setting.smoke else (224, HYPOTHESES)
+    method = _configured(PixelLift, "pixel_lift_small", image_size=size).to(device).train()
+    data = OnlineHands(batch_size=count, num_workers=0, image_size=size, epoch_samples=count, val_samples=1)
+    data.setup("fit")
+    scenes = data.transfer_batch_to_device(next(iter(data.train_dataloader())), device, 0)
+    batch, optimiser = data.on_after_batch_transfer(scenes, 0), adam(method.network)
+
+    @torch.no_grad()
+    def draw() -> None:
+        method.infer(method.observe(batch)).hands.hypotheses(draws)
+
+    for name, bf16 in (("training step", False), ("training step, bf16", True)):
+        step = partial(training_step, method, batch, optimiser, bf16)
+        _report({f"{name}, {size} px, batch {count}": (step, count)}, setting, emit)
+    method.eval()
+    _report({f"{draws} hypotheses of {count} images": (draw, count)}, setting, emit)
 
 
 def hand_layer(setting: Setting, emit: Emit) -> None:
@@ -111,12 +133,13 @@ def online(setting: Setting, emit: Emit) -> None:
     emit(Figure(f"render, fed by {workers} processes", batches * count / (now(device) - start), "images/s"))
 
 
-def _configured_lift() -> Lift:
-    """The method of ``configs/model/lift.yaml``, untrained."""
+def _configured(kind: type[MethodT], name: str, **settings: object) -> MethodT:
+    """The method of ``configs/model/NAME.yaml``, untrained, with these settings."""
+    model = load_yaml(config_folder() / "model" / f"{name}.yaml")
+    model["init_args"] |= settings
     parser = ArgumentParser()
-    parser.add_subclass_arguments(Lift, "model")
-    config = parser.parse_object({"model": load_yaml(config_folder() / "model" / "lift.yaml")})
-    method: Lift = parser.instantiate_classes(config).model
+    parser.add_subclass_arguments(kind, "model")
+    method: MethodT = parser.instantiate_classes(parser.parse_object({"model": model})).model
     return method
 
 

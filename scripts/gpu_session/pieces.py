@@ -12,6 +12,7 @@ _PIECES = (
     Piece("amvur_profile", "where AMVUR's step spends its time", later("training", "profiled", "amvur"), 60, 64),
     Piece("mhentropy", _MHENTROPY, later("training", "training", "mhentropy", False), 60, 64),
     Piece("lift", "Lift's step, 200 hypotheses of 256 hands", later("hands", "lift"), 60, 512),
+    Piece("pixel_lift", "PixelLift's step, 224 pixels, 200 hypotheses", later("hands", "pixel_lift"), 60, 64),
     Piece("hand_layer", "hand layer", later("checks", "benchmark", "hand_layer", "--hands {batch}"), 40, 12_800),
     Piece("hand_layer_million", "hand layer, a million hands", later("hands", "hand_layer"), 40, 1_000_000),
     Piece("rasteriser", "rasteriser", later("checks", "benchmark", "rasterizer", "--batch {batch}"), 40, 64),

@@ -13,12 +13,16 @@ from handlit.methods.amvur import AMVUR
 from handlit.methods.method import HandMethod
 from handlit.types import HandBatch
 from tests.gpu.marks import CUDA, NEEDS_GPU
-from tests.methods import test_gradients, test_lift
+from tests.methods import test_gradients, test_lift, test_pixel_lift
 from tests.methods.hands import hand_batch
 
 pytestmark = NEEDS_GPU
 
-METHODS: dict[str, Callable[[], HandMethod[Any]]] = {**test_gradients.METHODS, "Lift": test_lift.method}
+METHODS: dict[str, Callable[[], HandMethod[Any]]] = {
+    **test_gradients.METHODS,
+    "Lift": test_lift.method,
+    "PixelLift": test_pixel_lift.method,
+}
 #: Those whose loss is of random draws, which a CPU and a GPU draw differently.
 DRAWN = {"MHEntropy", "MHEntropy, splines", "MHEntropy, all drawn, 2D", "MHEntropy, 3D"}
 #: The rasteriser has to know how long its lists are.

@@ -53,6 +53,7 @@ TOLD = {
     "amvur_profile": "operations together",
     "amvur_64_compiled": "handlit, compiled, bf16, batch 2, peak memory",
     "lift": "3 hypotheses of 1 hands",
+    "pixel_lift": "3 hypotheses of 2 images",
     "online": "render, fed by 0 processes",
 }
 
