@@ -170,8 +170,8 @@ class Hypotheses:
         joints_root: (B, S, 21, 3) metres, wrist at the origin.
         joints_2d: (B, S, 21, 2) crop pixels.
         vertices_root: (B, S, 778, 3) metres, wrist at the origin; None where they were not asked for.
-        log_prob: (B, S) log-density of what was drawn, in the method's own space, nats; None for a method without one.
-            Comparable between the hypotheses of an image, not between methods.
+        log_prob: (B, S) log-density of what was drawn, in the method's own space, nats; None for a method without one,
+            and where it was not asked for. Comparable between the hypotheses of an image, not between methods.
         pose: (B, S, 48) axis-angle as in `HandBatch.pose`, if the method draws poses.
         betas: (B, S, 10) shape coefficients, if the method has them.
         root_cam: (B, S, 3) wrist in the camera frame, metres, if the method draws one.
@@ -189,13 +189,16 @@ class Hypotheses:
 class HandDistribution(Protocol):
     """A distribution over hands, one for each image of a batch: what is sampled and what is scored."""
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         """Draw hands.
 
         Args:
             count: S, hypotheses of each image.
             temperature: Factor on the spread of what is drawn; 0 always gives the method's centre.
             vertices: Also compute the meshes.
+            density: Also compute the log-density of each, where the method has one.
         """
 
 

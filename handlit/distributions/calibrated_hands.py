@@ -123,7 +123,9 @@ class CalibratedHands:
         self.prediction = prediction
         self.calibration = calibration
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         """See `HandDistribution.hypotheses`.
 
         Image points move by the prediction's weak-perspective camera as their joints do. A mesh turns with its joints,

@@ -93,9 +93,11 @@ class ReweightedHands:
     confidence: Tensor
     noise: float = NOISE
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         """See `HandDistribution.hypotheses`; `log_prob` is that of the method times the weight, hence an estimate."""
-        pool = self.distribution.hypotheses(POOL * count, temperature, vertices)
+        pool = self.distribution.hypotheses(POOL * count, temperature, vertices, density)
         weight = log_weights(pool.joints_2d, self.detected, self.confidence, self.noise)
         if pool.log_prob is not None:
             pool.log_prob = pool.log_prob + weight + math.log(POOL * count)

@@ -198,13 +198,16 @@ class LiftedHands:
         """The same distribution with its spread multiplied by the temperature."""
         return replace(self, temperature=temperature * self.temperature)
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         """Draw hands, see `types.HandDistribution`. At temperature 0 there is no density, and no log_prob."""
         shape, like = (count, self.view.size.shape[0]), self.view.size
         sizes = ((3,), (NUM_COORDINATES,), (3,), (21, 3))
         normal = (like.new_empty(*shape, *size).normal_() for size in sizes)
         noise = Noise(like.new_empty(shape).uniform_(), *normal)
-        return self.tempered(temperature).push(noise, vertices)
+        drawn = self.tempered(temperature).push(noise, vertices)
+        return drawn if density else replace(drawn, log_prob=None)
 
     def centre(self) -> Hypotheses:
         """The point estimate as a single hypothesis, mesh included: the centre of each step given the one before."""

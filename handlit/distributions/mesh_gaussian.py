@@ -75,12 +75,14 @@ class MeshGaussian(Independent[Normal]):
 
     @override
     def rsample(self, sample_shape: _size = _NO_SAMPLES) -> Tensor:
-        if self.factor is None:
-            return super().rsample(sample_shape)
         shape = self._extended_shape(sample_shape)
-        own = self.own_scale * self.mean.new_empty(shape).normal_()
+        # x, y and z apart in memory: so meshes are regressed and compared without another copy
+        mean = self.mean.mT.contiguous().mT
+        drawn = torch.addcmul(mean, self.own_scale, mean.new_empty(shape).normal_())
+        if self.factor is None:
+            return drawn
         shared = self.mean.new_empty(*shape[:-2], self.factor.shape[-1]).normal_()
-        return self.mean + own + torch.einsum("...vcr,...r->...vc", self.factor, shared)
+        return drawn + torch.einsum("...vcr,...r->...vc", self.factor, shared)
 
     @override
     def sample(self, sample_shape: _size = _NO_SAMPLES) -> Tensor:

@@ -82,15 +82,17 @@ class PosedHands:
         relative, _ = bone_relative(joints)
         return project_weak(relative, self.view)
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         """Draw hands, see `types.HandDistribution`; the log-density is that of the flow's coordinates.
 
-        At temperature 0 there is no density, and `Hypotheses.log_prob` is None.
+        At temperature 0 there is none, and `Hypotheses.log_prob` is None.
         """
         flow = self.flow.tempered(temperature * self.flow.temperature)
         if flow.temperature:
             drawn, log_prob = flow.rsample_with_log_prob((count,))
-            return self._hypotheses(drawn, log_prob, vertices)
+            return self._hypotheses(drawn, log_prob if density else None, vertices)
         return self._hypotheses(flow.centre.expand(count, -1, -1), None, vertices)
 
     def centre(self) -> Hypotheses:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from handlit.metrics.diversity import distances
+
 #: Levels at which coverage is reported.
 LEVELS = (0.5, 0.8, 0.9, 0.95)
 #: Quantiles of the calibration error.
 NUM_QUANTILES = 21
-#: Samples whose distances to all others are held at once.
-_PAIR_BLOCK = 512
+#: Pairs of samples whose distances are held at once: few, which stay near the processor.
+_PAIRS = 100_000
 
 
 def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
@@ -35,7 +37,7 @@ def gaussian_nll(mean: Tensor, scale: Tensor, target: Tensor) -> Tensor:
     return (0.5 * z.square() + scale.log() + 0.5 * math.log(2 * math.pi)).mean(-1)
 
 
-def crps(samples: Tensor, target: Tensor) -> Tensor:
+def crps(samples: Tensor, target: Tensor, ordered: Tensor | None = None) -> Tensor:
     """Continuous ranked probability score ``E|X - y| - E|X - X'| / 2`` of every coordinate.
 
     The second expectation is over pairs of different samples, so that the score's expectation does not depend on the
@@ -44,6 +46,7 @@ def crps(samples: Tensor, target: Tensor) -> Tensor:
     Args:
         samples: (B, S, ...).
         target: (B, ...).
+        ordered: The samples, each coordinate in rising order over S, where they are at hand.
 
     Returns:
         (B, ...) in the samples' unit.
@@ -57,7 +60,8 @@ def crps(samples: Tensor, target: Tensor) -> Tensor:
     error = (samples - target[:, None]).abs().mean(1)
     if count < 2:
         return error
-    ordered = samples.sort(dim=1).values
+    if ordered is None:
+        ordered = samples.sort(dim=1).values
     # sum over all pairs of |x_i - x_j| is twice the sum of (2 i - S + 1) x_(i), i from 0
     weights = 2 * torch.arange(count, device=samples.device, dtype=samples.dtype) - count + 1
     pairs = torch.einsum("s,bs...->b...", weights, ordered)
@@ -81,23 +85,35 @@ def energy_score(samples: Tensor, target: Tensor) -> Tensor:
     error = (samples - target[:, None]).norm(dim=-1).mean(1)
     if count < 2:
         return error
-    # image by image: the S x S distances of a whole batch would be the largest tensor of an evaluation
-    pairs = torch.stack([_mean_pair_distance(points) for points in samples.transpose(1, 2)])
-    return error - pairs / 2
+    points = samples.movedim(-1, 0).transpose(2, 3).flatten(1, 2)
+    pairs = torch.cat([_mean_pair_distance(part) for part in points.split(max(2 * _PAIRS // count**2, 1), dim=1)])
+    return error - pairs.view_as(error) / 2
 
 
 def _mean_pair_distance(points: Tensor) -> Tensor:
-    """Mean distance between different points: (J, S, D) to (J,)."""
-    count = points.shape[1]
-    # row by row of blocks: thousands of samples would otherwise make gigabytes of distances
-    blocks = (
-        torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").sum((1, 2))
-        for block in points.split(_PAIR_BLOCK, dim=1)
-    )
-    return torch.stack(list(blocks)).sum(0) / (count * (count - 1))
+    """Mean distance between different points of each set: (D, N, S) to (N,).
+
+    Each set is laid beside itself, moved on by 1 to S / 2 places, so that every pair meets once.
+    """
+    count = points.shape[2]
+    half = count // 2
+    beside = torch.cat([points, points], dim=2).unfold(2, count, 1)[:, :, 1 : half + 1]
+    sums = []
+    # of thousands of samples all pairs would be gigabytes
+    for moved in beside.split(max(_PAIRS // points[0].numel(), 1), dim=2):
+        square = (moved[0] - points[0, :, None]).square_()
+        for axis in range(1, len(points)):
+            gap = moved[axis] - points[axis, :, None]
+            square.addcmul_(gap, gap)
+        sums.append(square.sqrt_().sum(2))
+    by_shift = torch.cat(sums, dim=1)
+    if count % 2 == 0:
+        # half-way round, every pair meets twice
+        by_shift[:, -1] /= 2
+    return by_shift.sum(1) / (count * (count - 1) / 2)
 
 
-def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
+def radial_rank(samples: Tensor, target: Tensor, ordered: Tensor | None = None) -> Tensor:
     """Share of samples that lie closer to the samples' median than the truth.
 
     Uniform between 0 and 1 for a calibrated method; close to 1 too often for an over-confident one.
@@ -105,6 +121,7 @@ def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
     Args:
         samples: (B, S, J, D).
         target: (B, J, D).
+        ordered: The samples, each coordinate in rising order over S, where they are at hand.
 
     Returns:
         (B, J).
@@ -115,9 +132,10 @@ def radial_rank(samples: Tensor, target: Tensor) -> Tensor:
     """
     # the mean of the two middle samples for an even number, unlike torch.median; torch.quantile refuses large inputs
     count = samples.shape[1]
-    ordered = samples.sort(dim=1).values
+    if ordered is None:
+        ordered = samples.sort(dim=1).values
     centre = (ordered[:, (count - 1) // 2, None] + ordered[:, count // 2, None]) / 2
-    radius = (samples - centre).norm(dim=-1)
+    radius = distances(samples, centre[:, 0])
     true_radius = (target - centre[:, 0]).norm(dim=-1)
     return (radius < true_radius[:, None]).to(samples.dtype).mean(1)
 

@@ -132,7 +132,7 @@ _ERRORS = (
         "MPJPE, average",
         "mean of ‖x_s − y‖",
         title="MPJPE averaged over hypotheses",
-        function=lambda drawn: distances(drawn.joints_mm, drawn.true_joints_mm).mean(1),
+        function=lambda drawn: drawn.joint_distances_mm.mean(1),
     ),
     DrawnMeasure(
         "error_mode_px",
@@ -208,7 +208,7 @@ _SCORES = (
         reference=f"{_GNEITING}, section 4.2; {_FERRO}",
         logged=True,
         uncertain=True,
-        function=lambda drawn: crps(drawn.joints_mm, drawn.true_joints_mm).mean(-1),
+        function=lambda drawn: crps(drawn.joints_mm, drawn.true_joints_mm, drawn.ordered_joints_mm).mean(-1),
     ),
     DrawnMeasure(
         "energy_mm",
@@ -226,7 +226,7 @@ _SCORES = (
         reference=_CALIBRATION,
         uncertain=True,
         shown=False,
-        function=lambda drawn: radial_rank(drawn.joints_mm, drawn.true_joints_mm),
+        function=lambda drawn: radial_rank(drawn.joints_mm, drawn.true_joints_mm, drawn.ordered_joints_mm),
     ),
 )
 _MESHES = (

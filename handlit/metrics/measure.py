@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from handlit.geometry.bone_relative import bone_relative
@@ -126,10 +127,23 @@ class Drawn:
         return self.prediction.joint_scale * MILLIMETRES_PER_METRE
 
     @cached_property
+    def ordered_joints_mm(self) -> Tensor:
+        """(B, S, 21, 3) the same, each coordinate by itself in rising order over S."""
+        joints = self.joints_mm
+        if joints.device.type != "cpu":
+            return joints.sort(dim=1).values
+        # NumPy sorts short rows ten times as fast as torch on a processor
+        return torch.from_numpy(np.sort(joints.detach().numpy(), axis=1))
+
+    @cached_property
+    def joint_distances_mm(self) -> Tensor:
+        """(B, S, 21) distance of each hypothesis's joints from the true ones."""
+        return distances(self.joints_mm, self.true_joints_mm)
+
+    @cached_property
     def joint_errors_mm(self) -> Tensor:
         """(B, S) mean distance of each hypothesis's joints from the true ones."""
-        true = self.batch.joints_cam - self.batch.joints_cam[:, :1]
-        return distances(self.joints_root, true).mean(-1) * MILLIMETRES_PER_METRE
+        return self.joint_distances_mm.mean(-1)
 
     @cached_property
     def true_mesh_root(self) -> Tensor:

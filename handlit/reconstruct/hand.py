@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -288,7 +289,7 @@ def hand_of(
         pose=frame.pose(None if prediction.pose is None else prediction.pose[0]),
         betas=None if prediction.betas is None else _array(prediction.betas[0]),
         _frame=frame,
-        _draw=lambda count, temperature: prediction.distribution.hypotheses(count, temperature, vertices=True),
+        _draw=partial(prediction.distribution.hypotheses, vertices=True, density=True),
     )
 
 

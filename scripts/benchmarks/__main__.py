@@ -35,6 +35,7 @@ BENCHMARKS: dict[str, str] = {
     "amvur_step": "--backbone test_resnet --batch 2 --size 64 --steps 1 --hidden 32 16 --matrix 64",
     "mhentropy_step": "--backbone test_resnet --batch 2 --size 64 --steps 1 --draws 3 --matrix 64 --bf16",
     "inference": "--amvur test_resnet --mhentropy test_resnet --batches 1 2 --hypotheses 1 3 --size 64 --repeats 1",
+    "testing": "--frames 2 --hypotheses 3 --rounds 1",
     "waiting": "--backbone test_resnet --frames 8 --batch 2 --size 64 --workers 0 --steps 2",
     "processes": "--backbone test_resnet --batch 2 --size 64 --steps 1 --rounds 1",
 }
@@ -47,7 +48,7 @@ CUDA_SIZES: dict[str, str] = {
     "processes": "--backbone hrnet_w64 --batch 32 --size 224 --full",
 }
 #: They time work of the processor only.
-CPU_ONLY = frozenset({"scoring", "synthesis", "loading", "indexing"})
+CPU_ONLY = frozenset({"scoring", "synthesis", "loading", "indexing", "testing"})
 
 
 def arguments_of(name: str, smoke: bool, device: torch.device, threads: int) -> list[str]:

@@ -112,7 +112,9 @@ def test_hypotheses_that_are_not_finite_are_named(prediction: Any) -> None:  # n
     class Spoilt(CalibratedHands):
         """Draws one joint that is none."""
 
-        def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Any:
+        def hypotheses(
+            self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+        ) -> Any:
             drawn = prediction.distribution.hypotheses(count, temperature, vertices)
             drawn.joints_root[1, 3, 4] = torch.nan
             return drawn

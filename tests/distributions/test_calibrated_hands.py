@@ -59,7 +59,9 @@ class TurnedHands:
     prediction: HandPrediction
     angles: Tensor
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         turn = roma.rotvec_to_rotmat(temperature * self.angles[:count, None] * torch.tensor([1.0, 0, 0]))
         joints = self.prediction.joints_root[:, None] @ turn.mT
         points = self.prediction.camera[:, None, None, :1] * joints[..., :2]

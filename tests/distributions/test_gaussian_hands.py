@@ -29,7 +29,7 @@ def hands(matrix: torch.Tensor) -> GaussianHands:
 def test_joints_projections_and_density_are_the_drawn_meshs(matrix: torch.Tensor) -> None:
     torch.manual_seed(0)
     distribution = hands(matrix)
-    drawn = distribution.hypotheses(5, vertices=True)
+    drawn = distribution.hypotheses(5, vertices=True, density=True)
     assert drawn.vertices_root is not None
     assert drawn.log_prob is not None
     assert drawn.vertices_root.shape == (3, 5, 778, 3)
@@ -47,6 +47,7 @@ def test_no_temperature_is_the_mean_and_the_spread_is_the_stated_one(matrix: tor
     frozen = distribution.hypotheses(2, temperature=0.0, vertices=True)
     torch.testing.assert_close(frozen.vertices_root, distribution.mean[:, None].expand(-1, 2, -1, -1))
     assert distribution.hypotheses(2).vertices_root is None
+    assert distribution.hypotheses(2).log_prob is None
     spread = distribution.hypotheses(400, temperature=0.5, vertices=True).vertices_root
     assert spread is not None
     assert (spread.std(1) - 0.005).abs().max() < 6 * 0.005 / math.sqrt(800)

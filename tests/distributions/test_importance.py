@@ -34,7 +34,9 @@ def detections(known: int) -> tuple[Tensor, Tensor]:
 class ShiftedHands:
     """The layout, shifted by a Gaussian with standard deviation `PRIOR` along each axis."""
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         shift = temperature * PRIOR * torch.randn(1, count, 1, 2)
         log_prob = Normal(0.0, temperature * PRIOR).log_prob(shift).sum((-1, -2))
         in_space = torch.nn.functional.pad(shift, (0, 1)).expand(-1, -1, 21, -1)
@@ -121,7 +123,7 @@ def test_the_effective_size_counts_equal_weights() -> None:
 def test_resampled_hands_have_the_posterior_and_stay_whole() -> None:
     torch.manual_seed(4)
     detected, confidence = detections(1)
-    drawn = ReweightedHands(ShiftedHands(), detected, confidence, NOISE).hypotheses(4000, vertices=True)
+    drawn = ReweightedHands(ShiftedHands(), detected, confidence, NOISE).hypotheses(4000, vertices=True, density=True)
     shift = drawn.joints_root[0, :, 0, :2]
     assert drawn.joints_2d.shape == (1, 4000, 21, 2)
     torch.testing.assert_close(drawn.joints_2d[0] - layout(), shift[:, None].expand(-1, 21, -1), atol=1e-4, rtol=0)

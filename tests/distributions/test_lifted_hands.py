@@ -65,7 +65,7 @@ def test_every_joint_angle_is_drawn_once_and_parents_first() -> None:
 @torch.no_grad()
 def test_hypotheses_are_of_one_hand_in_every_field(hands: LiftedHands) -> None:
     torch.manual_seed(0)
-    drawn = hands.hypotheses(6, vertices=True)
+    drawn = hands.hypotheses(6, vertices=True, density=True)
     assert drawn.joints_root.shape == (3, 6, 21, 3)
     assert drawn.vertices_root.shape == (3, 6, 778, 3)
     assert drawn.log_prob.shape == (3, 6)
@@ -154,7 +154,7 @@ def _rays(hands: LiftedHands) -> Tensor:
 
 @torch.no_grad()
 def test_at_temperature_zero_every_hypothesis_is_the_point_estimate(hands: LiftedHands) -> None:
-    drawn, centre = hands.hypotheses(3, temperature=0.0), hands.centre()
+    drawn, centre = hands.hypotheses(3, temperature=0.0, density=True), hands.centre()
     assert drawn.log_prob is None
     torch.testing.assert_close(drawn.joints_root, centre.joints_root.expand(-1, 3, -1, -1), atol=1e-5, rtol=0)
     narrow, wide = (hands.tempered(t).hypotheses(256).betas.std(1).mean().item() for t in (0.3, 1.0))

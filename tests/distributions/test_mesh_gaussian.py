@@ -57,6 +57,14 @@ def test_kl_is_the_expected_log_ratio() -> None:
     assert (estimate.mean() - kl_divergence(q, p)).abs() < 4 * error
 
 
+def test_draws_are_those_of_the_normal_distribution() -> None:
+    mean, scale = 0.1 * torch.randn(B, V, 3), torch.rand(B, V, 3)
+    torch.manual_seed(0)
+    expected = torch.distributions.Normal(mean, scale).sample((16,))
+    torch.manual_seed(0)
+    torch.testing.assert_close(MeshGaussian(mean, scale).sample((16,)), expected)
+
+
 def test_samples_have_the_stated_shape_moments_and_gradients() -> None:
     torch.manual_seed(0)
     mean = (0.1 * torch.randn(B, V, 3)).requires_grad_()

@@ -79,7 +79,7 @@ def test_the_palm_keeps_still_unless_the_flow_moves_it() -> None:
 def test_poses_and_meshes_are_those_of_the_joints(features: int) -> None:
     posed = hands(features=features)
     with torch.no_grad():
-        drawn = posed.hypotheses(4, vertices=True)
+        drawn = posed.hypotheses(4, vertices=True, density=True)
         assert drawn.pose is not None
         assert drawn.vertices_root is not None
         assert drawn.log_prob is not None
@@ -97,7 +97,7 @@ def test_without_meshes_the_same_hands_are_drawn() -> None:
     for vertices in (False, True):
         torch.manual_seed(1)
         with torch.no_grad():
-            results.append(posed.hypotheses(5, vertices=vertices))
+            results.append(posed.hypotheses(5, vertices=vertices, density=True))
     assert results[0].vertices_root is None
     torch.testing.assert_close(results[0].joints_root, results[1].joints_root, atol=1e-6, rtol=0)
     assert torch.equal(results[0].log_prob, results[1].log_prob)
@@ -106,7 +106,7 @@ def test_without_meshes_the_same_hands_are_drawn() -> None:
 def test_log_densities_belong_to_their_hypotheses() -> None:
     posed = hands()
     with torch.no_grad():
-        drawn = posed.hypotheses(6)
+        drawn = posed.hypotheses(6, density=True)
         layer = posed.hand
         assert drawn.pose is not None
         components = layer._components
@@ -129,7 +129,7 @@ def test_scales_are_the_spread_of_many_draws_and_repeat() -> None:
 def test_temperature_zero_gives_the_point_estimate() -> None:
     posed = hands()
     with torch.no_grad():
-        still, centre = posed.hypotheses(3, temperature=0.0), posed.centre()
+        still, centre = posed.hypotheses(3, temperature=0.0, density=True), posed.centre()
     torch.testing.assert_close(still.joints_root, centre.joints_root.expand(-1, 3, -1, -1))
     assert still.log_prob is None
     with torch.no_grad():

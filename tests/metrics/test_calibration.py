@@ -27,17 +27,20 @@ def test_crps_of_a_gaussian() -> None:
         assert score.item() == pytest.approx(closed.item(), abs=0.015)
 
 
-def test_crps_is_the_mean_over_literal_pairs() -> None:
-    samples, target = torch.randn(2, 7, 3).double(), torch.randn(2, 3).double()
+@pytest.mark.parametrize("count", [2, 7, 8])
+def test_crps_is_the_mean_over_literal_pairs(count: int) -> None:
+    samples, target = torch.randn(2, count, 3).double(), torch.randn(2, 3).double()
     error = (samples - target[:, None]).abs().mean(1)
-    pairs = (samples[:, :, None] - samples[:, None]).abs().sum((1, 2)) / (7 * 6)
+    pairs = (samples[:, :, None] - samples[:, None]).abs().sum((1, 2)) / (count * (count - 1))
     torch.testing.assert_close(calibration.crps(samples, target), error - pairs / 2)
+    torch.testing.assert_close(calibration.crps(samples, target, samples.sort(dim=1).values), error - pairs / 2)
 
 
-def test_energy_score_is_the_mean_over_literal_pairs_and_in_one_dimension_the_crps() -> None:
-    samples, target = torch.randn(2, 7, 4, 3).double(), torch.randn(2, 4, 3).double()
+@pytest.mark.parametrize("count", [2, 7, 8])
+def test_energy_score_is_the_mean_over_literal_pairs_and_in_one_dimension_the_crps(count: int) -> None:
+    samples, target = torch.randn(2, count, 4, 3).double(), torch.randn(2, 4, 3).double()
     error = (samples - target[:, None]).norm(dim=-1).mean(1)
-    pairs = (samples[:, :, None] - samples[:, None]).norm(dim=-1).sum((1, 2)) / (7 * 6)
+    pairs = (samples[:, :, None] - samples[:, None]).norm(dim=-1).sum((1, 2)) / (count * (count - 1))
     torch.testing.assert_close(calibration.energy_score(samples, target), error - pairs / 2)
     torch.testing.assert_close(
         calibration.energy_score(samples[..., :1], target[..., :1]), calibration.crps(samples, target)[..., 0]
@@ -53,6 +56,14 @@ def test_scores_do_not_depend_on_the_number_of_samples_and_favour_the_truth(scor
         assert score(factor * torch.randn(3000, 80, 1, 3), target).mean() > expected[1] * 1.02
     one = torch.randn(5, 1, 1, 3)
     torch.testing.assert_close(score(one, one[:, 0]), torch.zeros_like(score(one, one[:, 0])))
+
+
+def test_ranks_count_the_samples_that_are_closer_to_their_median() -> None:
+    samples, target = torch.randn(2, 8, 4, 3), torch.randn(2, 4, 3)
+    centre = samples.quantile(0.5, dim=1)
+    closer = (samples - centre[:, None]).norm(dim=-1) < (target - centre).norm(dim=-1)[:, None]
+    for ordered in (None, samples.sort(dim=1).values):
+        assert torch.equal(calibration.radial_rank(samples, target, ordered), closer.float().mean(1))
 
 
 def ranks_of(scale: float, dimensions: int) -> torch.Tensor:
@@ -116,8 +127,9 @@ def test_many_samples_are_taken_in_blocks(monkeypatch: pytest.MonkeyPatch) -> No
     torch.manual_seed(0)
     samples, target = torch.randn(2, 50, 3, 3), torch.randn(2, 3, 3)
     whole = calibration.energy_score(samples, target)
-    monkeypatch.setattr(calibration, "_PAIR_BLOCK", 7)
-    torch.testing.assert_close(calibration.energy_score(samples, target), whole)
+    for pairs in (70, 130, 4000):
+        monkeypatch.setattr(calibration, "_PAIRS", pairs)
+        torch.testing.assert_close(calibration.energy_score(samples, target), whole)
     # more numbers than torch.quantile takes
     many = torch.zeros(1, 90_000, 63, 3)
     assert (calibration.radial_rank(many, torch.ones(1, 63, 3)) == 1).all()

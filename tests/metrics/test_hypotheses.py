@@ -7,6 +7,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
+from handlit.distributions.cameras import WeakPerspectiveCamera
+from handlit.distributions.gaussian_hands import GaussianHands
+from handlit.distributions.mesh_gaussian import MeshGaussian
 from handlit.metrics.calibration import coverage
 from handlit.metrics.diversity import deviation
 from handlit.metrics.hypotheses import HypothesisTable, draw, measure
@@ -25,7 +28,9 @@ class Listed:
     meshes: Tensor
     taken: int = 0
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         rows = slice(self.taken, self.taken + count)
         self.taken += count
         return Hypotheses(self.joints[:, rows], self.points_2d[:, rows], self.meshes[:, rows] if vertices else None)
@@ -148,6 +153,26 @@ def test_chunks_change_nothing() -> None:
     whole, parts = (measure(draw(*case(), num_hypotheses=12, chunk=chunk)) for chunk in (12, 5))
     for name, values in whole.items():
         torch.testing.assert_close(parts[name], values, equal_nan=True, atol=1e-4, rtol=1e-5)
+
+
+def test_hands_in_small_chunks_are_those_of_one_draw_and_measured_literally() -> None:
+    prediction, batch = case()
+    scale = torch.full((6, 778, 3), 0.01)
+    matrix = torch.rand(21, 778).softmax(-1)
+    camera = WeakPerspectiveCamera(torch.tensor([[8.0, 0.1, -0.2]]).expand(6, 3))
+    hands = GaussianHands(MeshGaussian(prediction.vertices_root, scale), matrix, camera, 224)
+    torch.manual_seed(1)
+    drawn = draw(replace(prediction, distribution=hands), batch, num_hypotheses=100)
+    torch.manual_seed(1)
+    whole = hands.hypotheses(100, vertices=True)
+    assert whole.vertices_root is not None
+    torch.testing.assert_close(drawn.joints_root, whole.joints_root)
+    torch.testing.assert_close(drawn.joints_2d, whole.joints_2d)
+    true = batch.vertices_cam - batch.root_cam[:, None]
+    errors = (whole.vertices_root - true[:, None]).norm(dim=-1).mean(-1) * 1000
+    torch.testing.assert_close(drawn.mesh_errors_mm, errors)
+    torch.testing.assert_close(drawn.mean_mesh_root, whole.vertices_root.mean(1), rtol=0, atol=1e-6)
+    assert torch.equal(drawn.ordered_joints_mm, drawn.joints_mm.sort(dim=1).values)
 
 
 def test_labels_that_are_missing_leave_no_number() -> None:

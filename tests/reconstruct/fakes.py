@@ -27,7 +27,9 @@ class FakeHands:
     betas: Tensor
     joints_2d: Tensor
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         shift = temperature * torch.randn(len(self.joints), count, 1, 3) * torch.tensor(SCALE)
         joints = self.joints[:, None] + shift
         joints[:, :, 0] = 0

@@ -24,7 +24,9 @@ class Shifted:
     def __init__(self, batch: HandBatch) -> None:
         self.batch = batch
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         shift = 0.01 * temperature * torch.randn(len(self.batch), count, 1, 3)
         moved = shift * (torch.arange(21) > 0)[:, None] + self.batch.joints_cam[:, None]
         root = self.batch.root_cam[:, None, None]

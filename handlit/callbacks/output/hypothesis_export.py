@@ -95,7 +95,7 @@ class HypothesisExport(ChosenHands):
     def show(
         self, trainer: Trainer, method: LightningModule, prediction: HandPrediction, batch: HandBatch, rows: list[int]
     ) -> None:
-        drawn = prediction.distribution.hypotheses(self.num_hypotheses, self.temperature, vertices=True)
+        drawn = prediction.distribution.hypotheses(self.num_hypotheses, self.temperature, vertices=True, density=True)
         faces = hand_faces(method)
         for row in rows:
             hand = HandOfHypotheses(prediction, drawn, batch, row, faces, self.temperature)

@@ -43,7 +43,9 @@ class Steps:
         self.joints, self.vertices, self.joints_2d = joints, vertices, joints_2d
         self.drawn = 0
 
-    def hypotheses(self, count: int, temperature: float = 1.0, vertices: bool = False) -> Hypotheses:
+    def hypotheses(
+        self, count: int, temperature: float = 1.0, vertices: bool = False, density: bool = False
+    ) -> Hypotheses:
         numbers = self.drawn + torch.arange(count, dtype=torch.float32)
         self.drawn += count
         # a spiral, larger for each image: no two hands are alike, and no joint moves along a line alone
