@@ -19,6 +19,9 @@ NUM_JOINTS = len(JOINTS)
 #: Position of the wrist: first in every joint order.
 WRIST = 0
 
+#: What is known of a finger without a scanner: codes of the label ``fingers``, -1 where nothing is.
+FINGER_STATES: dict[str, int] = {"bent": 0, "stretched": 1, "touching": 2}
+
 #: The fingers in MANO's order, which puts the pinky before the ring finger.
 KINEMATIC_FINGERS = ("index", "middle", "pinky", "ring", "thumb")
 #: The 16 joints of a MANO file, in its order.

@@ -34,6 +34,7 @@ class HandSample:
     detected: Tensor | None = None
     visible: Tensor | None = None
     vertices_visible: Tensor | None = None
+    fingers: Tensor | None = None
     pose: Tensor | None = None
     betas: Tensor | None = None
     ratios: Tensor | None = None
@@ -60,6 +61,8 @@ class HandBatch:
         detected: (B, 21, 3) crop pixels and confidence in [0, 1] of what a detector of joints found; 0: nothing.
         visible: (B, 21) bool, joint is seen in the image.
         vertices_visible: (B, 778) bool, vertex is seen in the image.
+        fingers: (B, 5) int8, thumb to pinky, by `FINGER_STATES`: stretched, bent, or its tip touches the thumb's; -1
+            where it is not known.
         pose: (B, 48) axis-angle, radians: global rotation in the camera frame, then 15 joints with the mean pose
             included (a flat hand is zero).
         betas: (B, 10) shape coefficients.
@@ -83,6 +86,7 @@ class HandBatch:
     detected: Tensor = field(metadata={"label": ((21, 3), torch.float32)})
     visible: Tensor = field(metadata={"label": ((21,), torch.bool)})
     vertices_visible: Tensor = field(metadata={"label": ((778,), torch.bool)})
+    fingers: Tensor = field(metadata={"label": ((5,), torch.int8)})
     pose: Tensor = field(metadata={"label": ((48,), torch.float32)})
     betas: Tensor = field(metadata={"label": ((10,), torch.float32)})
     ratios: Tensor = field(metadata={"label": ((20,), torch.float32)})

@@ -27,7 +27,7 @@ from handlit.formats.images import decode, read_bytes, read_image
 from handlit.geometry.crops import assumed_intrinsics
 from handlit.reading import MAX_TEXT, decode_text, parse_json, shown
 from handlit.reading import read_bytes as read_content
-from handlit.skeleton import NUM_JOINTS, WRIST
+from handlit.skeleton import FINGER_STATES, FINGERS, NUM_JOINTS, WRIST
 
 #: The list of hands; the second name is for folders of images that have nothing but boxes.
 NAMES = ("annotations.json", "boxes.json")
@@ -190,6 +190,7 @@ def read_folder(
                 mirrored=hand["hand"] == "left",
                 masks=mask,
                 visible=_flags(hand.get("visible")),
+                fingers=[FINGER_STATES.get(word, -1) for word in hand.get("fingers") or [None] * len(FINGERS)],
                 camera_assumed="camera" not in values,
                 splits=hand.get("split") or "",
                 **{key: values.get(key, np.full(NUMBERS[key], np.nan)) for key in LABELS},
@@ -197,10 +198,11 @@ def read_folder(
     if not rows:
         raise InputError(f"{path} lists no hand in any of its {len(images)} images, expected {EXAMPLE}")
     columns = {column: np.array(cells) for column, cells in rows.items()}
-    columns["visible"] = columns["visible"].astype(np.int8)
+    columns |= {name: columns[name].astype(np.int8) for name in ("visible", "fingers")}
     # what no hand has takes no space
-    known = {key for key in LABELS if not np.isnan(columns[key]).all()}
-    return {column: values for column, values in columns.items() if column not in LABELS or column in known}
+    unknown = {key for key in LABELS if np.isnan(columns[key]).all()}
+    unknown |= {"fingers"} if columns["fingers"].max() < 0 else set()
+    return {column: values for column, values in columns.items() if column not in unknown}
 
 
 def _placed(values: Mapping[str, np.ndarray], intrinsics: np.ndarray) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from handlit.errors import InputError
 from handlit.geometry.crops import check_in_image, inside
 from handlit.hand.asset import NUM_VERTICES
 from handlit.reading import shown
-from handlit.skeleton import NUM_JOINTS, WRIST
+from handlit.skeleton import FINGER_STATES, NUM_JOINTS, WRIST
 
 FolderSplit = Literal["train", "val", "test"]
 
@@ -29,7 +29,7 @@ NUMBERS: dict[str, tuple[int, ...]] = {
 }
 #: Those that are labels of an image: what a network lifted from 2D joints is none, unless it is asked for.
 LABELS = tuple(name for name in NUMBERS if name not in ("box", "camera", "joints_lifted"))
-KEYS = ("hand", *NUMBERS, "visible", "mask", "split")
+KEYS = ("hand", *NUMBERS, "visible", "fingers", "mask", "split")
 #: Labels in the camera frame, which mean nothing without a camera.
 IN_CAMERA = ("joints_cam", "root_cam", "vertices_cam", "pose")
 #: A hand is at most this large, and at most this far away, in metres.
@@ -68,6 +68,7 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
         isinstance(visible, list) and len(visible) == 21 and all(isinstance(flag, bool) for flag in visible)
     ):
         raise InputError(f"{where}: 'visible' must be 21 times true or false, got {shown(visible)}")
+    _check_fingers(hand.get("fingers"), where)
     values = {key: _numbers(hand[key], key, where) for key in NUMBERS if hand.get(key) is not None}
     if "camera" in values and not (values["camera"][:2] > 10).all():
         raise InputError(f"{where}: 'camera' must be fx, fy, cx, cy in pixels, got {hand['camera']}")
@@ -93,6 +94,17 @@ def check_hand(hand: Any, image_size: tuple[int, int], where: str) -> dict[str, 
                 "order, the axes (x right, y down, z forward) and the camera"
             )
     return values
+
+
+def _check_fingers(fingers: Any, where: str) -> None:
+    """Whether states of fingers are five of the words for them."""
+    known = [None, *FINGER_STATES]
+    if fingers is None or (isinstance(fingers, list) and len(fingers) == 5 and all(x in known for x in fingers)):
+        if fingers is None or fingers[0] != "touching":
+            return
+        raise InputError(f"{where}: 'fingers' says that the thumb touches the thumb: say which finger's tip touches it")
+    words = ", ".join(f'"{word}"' for word in FINGER_STATES)
+    raise InputError(f"{where}: 'fingers' must be five of {words} or null, thumb to pinky, got {shown(fingers)}")
 
 
 def trusted_joints(values: Mapping[str, np.ndarray]) -> np.ndarray:

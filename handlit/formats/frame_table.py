@@ -13,7 +13,8 @@ from handlit.reading import shown
 
 #: Kinds of numbers (NumPy's letters) and further dimensions of a table's columns; the others are floats of one row.
 _TEXTS = ("keys", "images", "masks", "depths", "object_names")
-_KINDS = dict.fromkeys(_TEXTS, "U") | {"image_sizes": "iu", "mirrored": "b", "visible": "i", "vertices_visible": "i"}
+_STATES = ("visible", "vertices_visible", "fingers")
+_KINDS = dict.fromkeys(_TEXTS, "U") | dict.fromkeys(_STATES, "i") | {"image_sizes": "iu", "mirrored": "b"}
 _SHAPES: dict[str, tuple[int, ...]] = {
     **dict.fromkeys((*_TEXTS, "mirrored"), ()),
     "image_sizes": (2,),
@@ -29,6 +30,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
     "betas": (10,),
     "visible": (21,),
     "vertices_visible": (778,),
+    "fingers": (5,),
     "object_pose": (6,),
 }
 
@@ -61,6 +63,7 @@ class FrameTable:
         depths: (N,) depth image of each frame, relative to the dataset's root.
         visible: (N, 21) int8, joints that are seen: 1, hidden: 0, not known: -1.
         vertices_visible: (N, 778) int8, the same of the vertices.
+        fingers: (N, 5) int8, states of the fingers as in `HandBatch.fingers`, if known.
         object_pose: (N, 6) axis-angle and translation of the held object from its model's frame to the camera's,
             radians and metres.
         object_names: (N,) name of the held object.
@@ -84,6 +87,7 @@ class FrameTable:
     depths: np.ndarray | None = None
     visible: np.ndarray | None = None
     vertices_visible: np.ndarray | None = None
+    fingers: np.ndarray | None = None
     object_pose: np.ndarray | None = None
     object_names: np.ndarray | None = None
 

@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from handlit.errors import InputError
+from handlit.metrics.finger_measures import FINGER_MEASURES
 from handlit.metrics.hypothesis_measures import HYPOTHESIS_MEASURES
 from handlit.metrics.measure import Measure, PointMeasure
 from handlit.metrics.pose import POINT_MEASURES
@@ -46,5 +47,5 @@ def logged_names() -> dict[str, tuple[str, ...]]:
     }
 
 
-for _measure in (*POINT_MEASURES, *HYPOTHESIS_MEASURES):
+for _measure in (*POINT_MEASURES, *HYPOTHESIS_MEASURES, *FINGER_MEASURES):
     register(_measure)

@@ -6,9 +6,7 @@
 The photographs are those of the Sign Language Digits Dataset (https://github.com/ardamavi/Sign-Language-Digits-Dataset,
 Apache-2.0) or named like them: right hands that show a digit of Turkish Sign Language, palm to the camera. The digit
 says which fingers are stretched and, from 6 to 9, which tip touches the thumb's: true whatever a detector thinks, and
-the only truth in these figures. Nothing is fitted to them. A finger is stretched if the angles at its two outer joints
-sum to less than 60 degrees; hypotheses' distances of the two tips overlap the truth if their central 90 % meets 5 to
-20 mm, which is how far apart a hand model's tips are when the skin touches.
+the only truth in these figures. Nothing is fitted to them. What is measured: `handlit.metrics.finger_measures`.
 """
 
 import argparse
@@ -26,6 +24,13 @@ from handlit.geometry.crops import assumed_intrinsics
 from handlit.hand.layer import HandLayer
 from handlit.hand.loading import load_hand
 from handlit.landmarks import HandDetector
+from handlit.metrics.finger_measures import (
+    STRETCHED_BELOW_DEG,
+    central,
+    finger_bend_deg,
+    meets_touch,
+    tip_distances_mm,
+)
 from handlit.models.lift_weights import SHIPPED, read_lift
 from handlit.models.lifter import Lifter
 
@@ -35,9 +40,6 @@ STRETCHED: tuple[tuple[bool | None, ...], ...] = (
     (True, True, True, True), (True, True, True, True), (True, True, True, None), (True, True, None, True),
     (True, None, True, True), (None, True, True, True),
 )  # fmt: skip
-STRETCHED_BELOW_DEG = 60.0
-TOUCHING_MM = (5.0, 20.0)
-THUMB_TIP = 4
 HYPOTHESES = 200
 
 
@@ -61,25 +63,17 @@ class Detections(NamedTuple):
     missed: np.ndarray
 
 
-def finger_bend_deg(joints: np.ndarray) -> np.ndarray:
-    """Sum of the angles at the two outer joints (..., 4) of index to little finger, degrees, of joints (..., 21, 3)."""
-    bones = np.diff(joints[..., 5:, :].reshape(*joints.shape[:-2], 4, 4, 3), axis=-2)
-    bones = bones / np.linalg.norm(bones, axis=-1, keepdims=True)
-    cosines = (bones[..., :-1, :] * bones[..., 1:, :]).sum(-1)
-    return np.degrees(np.arccos(cosines.clip(-1, 1))).sum(-1)
-
-
-def states_right(joints: np.ndarray, digit: int) -> np.ndarray:
+def states_right(joints: Tensor, digit: int) -> np.ndarray:
     """Whether each unambiguous finger of hands (N, 21, 3) that show a digit is stretched or bent as it should be."""
     known = [finger for finger in range(4) if STRETCHED[digit][finger] is not None]
-    wanted = np.array([STRETCHED[digit][finger] for finger in known])
-    return (finger_bend_deg(joints)[:, known] < STRETCHED_BELOW_DEG) == wanted
+    wanted = torch.tensor([bool(STRETCHED[digit][finger]) for finger in known])
+    return ((finger_bend_deg(joints)[:, known] < STRETCHED_BELOW_DEG) == wanted).numpy()
 
 
-def tip_distance_mm(joints: np.ndarray, digit: int) -> np.ndarray:
-    """Distance (...) of the two tips that touch in digits 6 to 9, millimetres, of joints (..., 21, 3)."""
-    tip = 8 + 4 * STRETCHED[digit].index(None)
-    return 1000 * np.linalg.norm(joints[..., THUMB_TIP, :] - joints[..., tip, :], axis=-1)
+def tip_distance_mm(joints: Tensor, digit: int) -> Tensor:
+    """Distance (..., 1) of the two tips that touch in digits 6 to 9, millimetres, of joints (..., 21, 3)."""
+    finger = STRETCHED[digit].index(None)
+    return tip_distances_mm(joints)[..., finger : finger + 1]
 
 
 def detect_all(folder: Path, limit: int | None = None) -> Detections:
@@ -108,7 +102,7 @@ def detect_all(folder: Path, limit: int | None = None) -> Detections:
     return Detections(digits, right, points_2d, confidence, intrinsics, np.array(missed))
 
 
-def lift_all(lifter: Lifter, found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def lift_all(lifter: Lifter, found: Detections) -> tuple[Tensor, Tensor, np.ndarray]:
     """Point estimates (N, 21, 3), hypotheses (N, S, 21, 3), metres, and reprojection (N,) in shares of the box."""
     arrays = (found.joints_2d, found.confidence, found.intrinsics)
     columns = [torch.from_numpy(array).float().split(32) for array in arrays]
@@ -121,24 +115,24 @@ def lift_all(lifter: Lifter, found: Detections) -> tuple[np.ndarray, np.ndarray,
         points.append(prediction.joints_root)
         box: Tensor = (joints_2d.amax(1) - joints_2d.amin(1)).amax(1)
         apart.append((prediction.joints_2d - joints_2d).norm(dim=-1).mean(1) / box)
-    return torch.cat(points).numpy(), torch.cat(drawn).numpy(), torch.cat(apart).numpy()
+    return torch.cat(points), torch.cat(drawn), torch.cat(apart).numpy()
 
 
-def report(found: Detections, points: np.ndarray, drawn: np.ndarray, apart: np.ndarray) -> str:
+def report(found: Detections, points: Tensor, drawn: Tensor, apart: np.ndarray) -> str:
     """The table of figures."""
     lines = ["| digit | photographs | finger states right | tips that touch, median | 90 % interval: meets, width |"]
     lines += ["|---|---|---|---|---|"]
     total = []
     for digit in np.unique(found.digit).tolist():
-        mine = found.digit == digit
+        mine = torch.from_numpy(found.digit == digit)
         right = states_right(points[mine], digit)
         total.append(right.ravel())
-        cells = [str(digit), str(mine.sum()), f"{100 * right.mean():.1f} %", "", ""]
+        cells = [str(digit), str(int(mine.sum())), f"{100 * right.mean():.1f} %", "", ""]
         if digit >= 6:
-            low, high = np.quantile(tip_distance_mm(drawn[mine], digit), [0.05, 0.95], axis=1)
-            overlaps = (low <= TOUCHING_MM[1]) & (high >= TOUCHING_MM[0])
+            distances = tip_distance_mm(drawn[mine], digit)
+            low, high = central(distances)
             cells[3] = f"{np.median(tip_distance_mm(points[mine], digit)):.1f} mm"
-            cells[4] = f"{100 * overlaps.mean():.1f} %, {np.median(high - low):.0f} mm"
+            cells[4] = f"{100 * meets_touch(distances).float().mean():.1f} %, {(high - low).median():.0f} mm"
         lines.append("| " + " | ".join(cells) + " |")
     states, seen = np.concatenate(total), len(found.digit)
     sums = (

@@ -173,6 +173,19 @@ def train_batch(root: Path, stage: str = "fit", **options: Any) -> HandBatch:
     return module.on_after_batch_transfer(next(iter(loader)), 0)
 
 
+def test_states_of_fingers_are_labels(tmp_path: Path) -> None:
+    states = [None, "stretched", "bent", "touching", None]
+    hands = [labelled(fingers=states), labelled(), labelled(fingers=[None] * 5)]
+    hands = [{**hand, "split": "test"} for hand in hands]
+    write_folder(tmp_path, {"a.png": hands})
+    batch = train_batch(tmp_path, "test")
+    order = batch.index.argsort()
+    assert batch.valid["fingers"][order].tolist() == [True, False, False]
+    assert batch.fingers[order[0]].tolist() == [-1, 1, 0, 2, -1]
+    write_folder(tmp_path, {"a.png": [labelled(split="test")]})
+    assert not train_batch(tmp_path, "test").valid["fingers"].any()
+
+
 @pytest.mark.parametrize("side", ["right", "left"])
 def test_labels_agree_with_each_other(tmp_path: Path, side: str) -> None:
     """Vertices from the pose, joints and pixels are one right hand, also of a mirrored left one."""
@@ -282,6 +295,9 @@ def scaled(factor: float, *axes: float) -> list[Any]:
         ({"joints_2d_confidence": [1.0] * 21, "joints_2d": None}, "is missing"),
         ({"joints_2d_confidence": [0.0] * 21, "joints_cam": None, "camera": None, "pose": None}, "needs 'box'"),
         ({"visible": [1] * 21}, "true or false"),
+        ({"fingers": ["bent"] * 4}, 'five of "bent", "stretched", "touching" or null'),
+        ({"fingers": ["bent"] * 4 + ["open"]}, "five of"),
+        ({"fingers": ["touching", None, None, None, "touching"]}, "thumb touches the thumb"),
         ({"split": "training"}, "'split' must be one of train"),
         ({"keypoints": []}, "unknown key 'keypoints'"),
     ],

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from handlit.metrics.finger_measures import FINGER_MEASURES
 from handlit.metrics.hypothesis_measures import HYPOTHESIS_MEASURES
 from handlit.metrics.pose import POINT_MEASURES
 
@@ -14,7 +15,7 @@ ARROWS = {"↓": "low", "↑": "high"}
 def table() -> str:
     """The rows of all measures of handlit, in the order of tables."""
     lines = ["| measure (key) | definition | unit | good | logged | reference |", "|---|---|---|---|---|---|"]
-    for measure in (*POINT_MEASURES, *HYPOTHESIS_MEASURES):
+    for measure in (*POINT_MEASURES, *HYPOTHESIS_MEASURES, *FINGER_MEASURES):
         cells = [
             f"{measure.short} (`{measure.key}`)",
             measure.explanation,

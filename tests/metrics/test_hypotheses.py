@@ -177,7 +177,7 @@ def test_hands_in_small_chunks_are_those_of_one_draw_and_measured_literally() ->
 
 def test_labels_that_are_missing_leave_no_number() -> None:
     prediction, batch = case()
-    for name in ("joints_cam", "joints_2d", "vertices_cam", "visible"):
+    for name in ("joints_cam", "joints_2d", "vertices_cam", "visible", "fingers"):
         batch.valid[name] = torch.arange(6) > 0
     columns = measure(draw(prediction, batch, num_hypotheses=12))
     for name, values in columns.items():

@@ -189,6 +189,9 @@ class HandDataset(Dataset[HandSample | None]):
         betas = self._row("betas", index)
         if betas is not None:
             labels["betas"] = betas
+        fingers = self.frames.fingers
+        if fingers is not None and fingers[index].max() >= 0:
+            labels["fingers"] = fingers[index]
         return labels
 
     def _row(self, name: str, index: int) -> np.ndarray | None:
