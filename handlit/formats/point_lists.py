@@ -5,6 +5,7 @@ compared with those of a regular array, and the numbers between them are parsed 
 JSON parser, whose result is searched for what is wrong; of a large one only the first fault in the text is looked for.
 """
 
+import math
 import re
 import warnings
 from collections.abc import Callable
@@ -15,12 +16,13 @@ import orjson
 
 from handlit.errors import InputError
 from handlit.formats.archives import DAMAGE, MAX_BYTES
+from handlit.formats.regular_points import MAX_POINTS, NumberBlocks, PointShapes
 from handlit.reading import shown, wrong_kind
 
-#: FreiHAND's training meshes have 76 million, a submission for the largest benchmark has 48 million.
-MAX_NUMBERS = 100_000_000
-#: Of a frame; MANO's hands have 778.
-MAX_POINTS = 100_000
+#: Ten submissions for the largest benchmark have 276 million, FreiHAND's training meshes 76 million.
+MAX_NUMBERS = 300_000_000
+#: Frames that are looked at at once for numbers that are none.
+_CHECKED = 1024
 #: Bytes of a text that the JSON parser gets: it needs up to 25 times as much.
 MAX_PARSED = 1 << 23
 _BLOCK = 1 << 21
@@ -90,7 +92,9 @@ def read_point_lists(
     if len(set(counts.values())) > 1:
         raise InputError(f"{source}: the lists have different numbers of frames: {counts}; write one entry per image")
     for name, array in zip(parts, arrays, strict=True):
-        bad = np.flatnonzero(~np.isfinite(array).all(axis=(1, 2)))
+        parts_of = range(0, len(array), _CHECKED)
+        finite = [np.isfinite(array[start : start + _CHECKED]).all(axis=(1, 2)) for start in parts_of]
+        bad = np.flatnonzero(~np.concatenate(finite))
         if len(bad):
             raise InputError(
                 f"{source}: {name} of frame {bad[0]} ({len(bad)} frames in all) holds NaN or infinity; every frame "
@@ -101,7 +105,7 @@ def read_point_lists(
 
 def _read_regular(stream: BinaryIO, source: str, num_parts: int, most: int) -> list[np.ndarray] | None:
     """The arrays of a regular text, or None for any other."""
-    skeleton, numbers = [], []
+    shapes, numbers = PointShapes(num_parts), NumberBlocks()
     carry, size, last, count = b"", 0, b"", 0
     while block := stream.read(_BLOCK):
         size += len(block)
@@ -110,38 +114,25 @@ def _read_regular(stream: BinaryIO, source: str, num_parts: int, most: int) -> l
         if not _has_json_numbers(kinds):
             return None
         last = kinds[-3:]
-        skeleton.append(block.translate(None, _NUMBER_BYTES))
         text = carry + block.translate(None, b"[]")
         cut = text.rfind(b",") + 1
         carry = text[cut:]
-        if len(carry) > _LONGEST_NUMBER or not _may_be_regular(skeleton[-1]):
+        if len(carry) > _LONGEST_NUMBER or not shapes.add(block.translate(None, _NUMBER_BYTES)):
             return None
         count += text.count(b",")
         if count > MAX_NUMBERS:
-            raise InputError(f"{source}: more than {MAX_NUMBERS} numbers, twice as many as any submission has")
+            raise InputError(f"{source}: more than {MAX_NUMBERS} numbers, more than ten submissions of HO-3D have")
         if cut:
-            numbers.append(_parse_numbers(text[: cut - 1]))
-        if numbers and numbers[-1] is None:
-            return None
-    numbers.append(_parse_numbers(carry.rstrip()))
-    shapes = _regular_shapes(b"".join(skeleton), num_parts)
-    if shapes is None or any(part is None for part in numbers):
+            parsed = _parse_numbers(text[: cut - 1])
+            if parsed is None:
+                return None
+            numbers.add(parsed)
+    parsed = _parse_numbers(carry.rstrip())
+    if parsed is None or shapes.shapes is None:
         return None
-    sizes = [3 * frames * points for frames, points in shapes]
-    if sum(sizes) != sum(len(part) for part in numbers if part is not None):
-        return None
-    values, end = np.empty(sum(sizes)), sum(sizes)
-    while numbers and (part := numbers.pop()) is not None:  # each block goes when it is copied
-        values[end - len(part) : end] = part
-        end -= len(part)
-    pieces = np.split(values, np.cumsum(sizes)[:-1])
-    return [piece.reshape(*shape, 3) for piece, shape in zip(pieces, shapes, strict=True)]
-
-
-def _may_be_regular(skeleton: bytes) -> bool:
-    """Whether a piece of a text has about as many brackets and commas as points of three numbers need."""
-    commas, opened, closed = (skeleton.count(sign) for sign in (b",", b"[", b"]"))
-    return commas <= 3 * opened + 4 and max(opened, closed) <= commas + 4
+    numbers.add(parsed)
+    found = [(frames, points, 3) for frames, points in shapes.shapes]
+    return numbers.take(found) if numbers.count == sum(map(math.prod, found)) else None
 
 
 def _has_json_numbers(kinds: bytes) -> bool:
@@ -164,36 +155,6 @@ def _parse_numbers(text: bytes) -> np.ndarray | None:
             return np.fromstring(text, dtype=np.float64, sep=", ")
         except (ValueError, DeprecationWarning):
             return None
-
-
-def _regular_shapes(skeleton: bytes, num_parts: int) -> list[tuple[int, int]] | None:
-    """Frames and points of each part, from the brackets and commas; None unless they are those of regular arrays."""
-    if num_parts > 1:
-        if skeleton[:1] != b"[" or skeleton[-1:] != b"]":
-            return None
-        skeleton = skeleton[1:-1]
-    shapes = []
-    for part in range(num_parts):
-        end = skeleton.find(b"]]]") + 3
-        shape = _regular_shape(skeleton[:end])
-        separator = skeleton[end : end + 1]
-        if shape is None or separator != (b"," if part < num_parts - 1 else b""):
-            return None
-        shapes.append(shape)
-        skeleton = skeleton[end + 1 :]
-    return shapes
-
-
-def _regular_shape(skeleton: bytes) -> tuple[int, int] | None:
-    # A point is `[,,]`; K points with commas between them and brackets around have 5 K + 1 characters.
-    frame_length = skeleton.find(b"]]") + 1
-    points = (frame_length - 1) // 5
-    if points > MAX_POINTS:
-        return None
-    frames = (len(skeleton) - 1) // (frame_length + 1)
-    frame = b"[" + b",".join([b"[,,]"] * points) + b"]"
-    regular = frames > 0 and points > 0 and skeleton == b"[" + b",".join([frame] * frames) + b"]"
-    return (frames, points) if regular else None
 
 
 def _check_size(size: int, source: str, most: int) -> None:

@@ -185,7 +185,8 @@ def _score_files(paths: dict[str, Path], truth: GroundTruth) -> tuple[list[Score
 
 
 def _zero_prediction(truth: GroundTruth) -> ScoredPrediction:
-    joints, vertices = np.zeros_like(truth.joints), np.zeros_like(truth.vertices)
+    # not zeros_like, which writes the zeros: these take no memory
+    joints, vertices = np.zeros(truth.joints.shape), np.zeros(truth.vertices.shape)
     evaluation = evaluate(joints, vertices, truth.joints, truth.vertices, truth.benchmark)
     return ScoredPrediction(ZERO_LABEL, None, None, evaluation, [], joints)
 

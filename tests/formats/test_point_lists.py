@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from handlit.errors import InputError
-from handlit.formats import point_lists
+from handlit.formats import point_lists, regular_points
 from handlit.formats.point_lists import read_point_lists
 
 FRAMES = np.random.default_rng(0).normal(size=(5, 4, 3))
@@ -152,7 +152,7 @@ def test_the_size_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(read_most(len(text))) == 2
     with pytest.raises(InputError, match="more than 0 MB of text"):
         read_most(len(text) - 1)
-    monkeypatch.setattr(point_lists, "MAX_POINTS", 1)
+    monkeypatch.setattr(regular_points, "MAX_POINTS", 1)
     monkeypatch.setattr(point_lists, "MAX_PARSED", 10)
     with pytest.raises(InputError, match="the same number of points in each frame of a list, at most 1"):
         read(text)
