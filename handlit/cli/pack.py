@@ -22,6 +22,7 @@ def pack(arguments: list[str]) -> None:
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write; an interrupted run resumes there")
     parser.add_argument("--verify", metavar="DIR", help="a packed dataset (folder or URL) to check, nothing else")
     parser.add_argument("--allow_http", action="store_true", help="with --verify: fetch unencrypted, from http://")
+    parser.add_argument("--endpoint", metavar="URL", help="with --verify s3://...: the server, if not Amazon's")
     parser.add_argument("--data", metavar="CONFIG", help="the dataset's config; by default by its files")
     parser.add_argument("--stages", nargs="+", choices=["fit", "predict", "test"], default=["fit", "predict", "test"])
     parser.add_argument("--on_error", choices=["raise", "skip"], default="raise", help="damaged training images")
@@ -34,7 +35,7 @@ def pack(arguments: list[str]) -> None:
     if options.verify is not None:
         from handlit.data.packing.read import Pack
 
-        packed = Pack(options.verify, allow_http=options.allow_http)
+        packed = Pack(options.verify, allow_http=options.allow_http, endpoint=options.endpoint)
         print(f"{packed.root}: {packed.verify()} files are as they were packed")
         return
     if options.out is None:

@@ -17,7 +17,10 @@ class PackedData(HandDataModule):
         crop: Rule that puts the square around the hand; None for the one that was packed for, others are refused.
         cache: Folder for what is downloaded from a URL; None for the user's cache.
         allow_http: Also fetch from ``http://``, where anybody in between can change what arrives.
-        max_gb: How much may be downloaded from a URL; a larger pack is refused.
+        max_gb: How much of a pack behind a URL may be kept on the disk; its labels must fit. Images of chunks that do
+            not are fetched one by one whenever they are needed.
+        endpoint: Address of the server that keeps ``s3://``, for others than Amazon's; credentials come from the
+            environment (``AWS_ACCESS_KEY_ID``, ``AWS_SECRET_ACCESS_KEY``, a profile).
         **kwargs: Arguments of `HandDataModule`; augmentation at most as it was packed for.
 
     Raises:
@@ -32,9 +35,10 @@ class PackedData(HandDataModule):
         cache: str | None = None,
         allow_http: bool = False,
         max_gb: float = MAX_GB,
+        endpoint: str | None = None,
         **kwargs: Any,
     ) -> None:
-        self.pack = Pack(root, cache, allow_http, max_gb)
+        self.pack = Pack(root, cache, allow_http, max_gb, endpoint)
         manifest = self.pack.manifest
         rule = manifest["crop"] if crop is None else crop
         # whether there are masks was decided when packing, as was what to do about damaged files

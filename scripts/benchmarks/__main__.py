@@ -32,6 +32,7 @@ BENCHMARKS: dict[str, str] = {
     "synthesis": "--frames 3 --workers 0",
     "loading": "--frames 4 --repeats 1 --workers 0",
     "indexing": "--frames 64 --small 32 --batches 1 --workers 1 --contexts fork",
+    "streaming": "--frames 24 --workers 1 --latency_ms 1",
     "amvur_step": "--backbone test_resnet --batch 2 --size 64 --steps 1 --hidden 32 16 --matrix 64",
     "mhentropy_step": "--backbone test_resnet --batch 2 --size 64 --steps 1 --draws 3 --matrix 64 --bf16",
     "inference": "--amvur test_resnet --mhentropy test_resnet --batches 1 2 --hypotheses 1 3 --size 64 --repeats 1",
@@ -48,7 +49,7 @@ CUDA_SIZES: dict[str, str] = {
     "processes": "--backbone hrnet_w64 --batch 32 --size 224 --full",
 }
 #: They time work of the processor only.
-CPU_ONLY = frozenset({"scoring", "synthesis", "loading", "indexing", "testing"})
+CPU_ONLY = frozenset({"scoring", "synthesis", "loading", "indexing", "testing", "streaming"})
 
 
 def arguments_of(name: str, smoke: bool, device: torch.device, threads: int) -> list[str]:

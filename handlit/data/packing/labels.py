@@ -1,5 +1,6 @@
 """The arrays of a packed dataset's labels, mapped from files and checked: they may come from a stranger."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from handlit.reading import shown
 SHARD, IMAGE, IMAGE_BYTES, MASK, MASK_BYTES = range(5)
 #: Bytes of one packed image, pixels of its side, and of a box or a focal length: more than a camera gives.
 MAX_MEMBER_BYTES, MAX_SIDE, MAX_PIXELS = 64 << 20, 1 << 16, 1e6
+
+
+def member_digest(data: bytes) -> int:
+    """Checksum of a packed image or its masks, 64 bits."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "little")
 
 
 def open_checked(path: Path, kinds: str, shape: tuple[int | None, ...]) -> np.ndarray:

@@ -20,10 +20,12 @@ MAX_MANIFEST_BYTES, MAX_FILE_BYTES = 8 << 20, 64 << 30
 SPLITS = ("train", "val", "test", "predict")
 #: Files that every pack has beside those of its splits.
 MEMBERS, REGIONS = "labels/members.npy", "labels/regions.npy"
+#: Checksums of every image and its masks, by which they can be fetched one by one; packs of earlier versions lack it.
+DIGESTS = "labels/digests.npy"
 #: Columns that every table has.
 REQUIRED_COLUMNS = ("keys", "images", "image_sizes", "intrinsics", "boxes")
 _COLUMN = "|".join(item.name for item in fields(FrameTable))
-_LABEL = rf"members|regions|{'|'.join(SPLITS)}|table\d/({_COLUMN})"
+_LABEL = rf"members|regions|digests|{'|'.join(SPLITS)}|table\d/({_COLUMN})"
 #: All names that files of a pack have: none leads out of its folder.
 _FILE = re.compile(rf"images/\d{{5,9}}\.tar|labels/({_LABEL})\.npy")
 

@@ -6,7 +6,7 @@ the original frames' numbers by the same code, so its batches are the original's
 
 import hashlib
 import json
-import os
+import logging
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,8 +20,26 @@ from handlit.data.loading.augmentation import Augmentation
 from handlit.data.loading.cropping import Crop
 from handlit.data.loading.dataset import HandDataset
 from handlit.data.packing.extent import CropExtent, crop_extent, part_of_image, shows_beyond
-from handlit.data.packing.labels import IMAGE, MASK, SHARD, check_members, check_rows, open_checked, open_columns
-from handlit.data.packing.manifest import MAX_MANIFEST_BYTES, MEMBERS, REGIONS, read_manifest, rows_file, shard_file
+from handlit.data.packing.labels import (
+    IMAGE,
+    MASK,
+    SHARD,
+    check_members,
+    check_rows,
+    member_digest,
+    open_checked,
+    open_columns,
+)
+from handlit.data.packing.manifest import (
+    DIGESTS,
+    MAX_MANIFEST_BYTES,
+    MEMBERS,
+    REGIONS,
+    read_manifest,
+    rows_file,
+    shard_file,
+)
+from handlit.data.packing.open_file import OpenFile
 from handlit.data.packing.remote import LONG_PATIENCE, PATIENCE, RemoteFolder
 from handlit.errors import InputError
 from handlit.files import sha256, whole
@@ -33,25 +51,29 @@ from handlit.geometry.crops import CropRule
 from handlit.program import program
 from handlit.reading import read_bytes, shown
 
+log = logging.getLogger(__name__)
+
 #: Folder of what is not finished yet.
 PROGRESS = ".packing"
 #: Bits of the packed masks; some datasets do not segment the object.
 HAND, OBJECT, OBJECT_KNOWN = 1, 2, 4
-#: Bytes of a remote pack that are downloaded without being asked for more, GB.
+#: Of a remote pack that is kept without being asked for more, GB.
 MAX_GB = 200.0
 
 
 class Pack:
     """The files of a packed dataset, in a folder or behind a URL.
 
-    Remote files are downloaded when they are first needed, each once per machine, checked, and kept.
+    Remote files are downloaded when they are first needed, each once per machine, checked, and kept. Of a pack that is
+    larger than what may be kept, the images of the last chunks are fetched one by one whenever they are needed.
 
     Args:
         root: Folder, or a URL: ``https://``, or what fsspec knows (``s3://``, ``gs://``, ...; these two need its
             driver, ``s3fs`` or ``gcsfs``).
         cache: Folder for what is downloaded; None for the user's cache.
         allow_http: Also fetch from ``http://``, where anybody in between can change what arrives.
-        max_gb: How much of a remote pack may be downloaded; one that says it is larger is refused.
+        max_gb: How much of a remote pack may be kept; its labels must fit.
+        endpoint: Address of the server that keeps ``s3://``; None for Amazon's, or what ``AWS_ENDPOINT_URL`` names.
 
     Raises:
         FileNotFoundError: There is no packed dataset, or a file of it is missing.
@@ -59,29 +81,63 @@ class Pack:
             written.
     """
 
-    def __init__(self, root: str, cache: str | None = None, allow_http: bool = False, max_gb: float = MAX_GB) -> None:
-        self.remote = RemoteFolder(root, allow_http) if "://" in root else None
+    def __init__(
+        self,
+        root: str,
+        cache: str | None = None,
+        allow_http: bool = False,
+        max_gb: float = MAX_GB,
+        endpoint: str | None = None,
+    ) -> None:
+        if endpoint is not None and "://" not in root:
+            raise InputError(f"{root} is a folder: an endpoint is the server of s3://")
+        self.remote = RemoteFolder(root, allow_http, endpoint) if "://" in root else None
         #: The root as messages show it.
         self.root = root if self.remote is None else self.remote.shown
         self.folder = Path(root)
-        self.manifest = self._read_manifest()
+        self.manifest = read_manifest(content := self._read_manifest(), f"{self.root}/{MANIFEST}")
+        self._content = hashlib.sha256(content).hexdigest()
         files = self.manifest["files"]
         if self.remote is None:
             for name in files:
                 self._check_size(name)
         else:
-            size = sum(entry["bytes"] for entry in files.values()) / 1e9
-            if not size <= max_gb:
-                raise InputError(f"{self.root} has {size:.1f} GB, more than max_gb={max_gb:g} allows to download")
+            self._kept = self._chosen_to_keep(max_gb)
             # of the files, not of what the pack says of itself: two packs never share what is downloaded
-            content = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
+            listed = hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:16]
             base = user_cache() / "packed" if cache is None else Path(cache)
-            self.folder = base / f"{self.manifest['identity']}-{content}"
+            self.folder = base / f"{self.manifest['identity']}-{listed}"
             for name in files:
                 if name.startswith("labels/"):
                     self._fetch(name)
         self._map()
-        self._files: dict[int, int] = {}
+        self._files: dict[int, OpenFile] = {}
+
+    def _chosen_to_keep(self, max_gb: float) -> frozenset[str]:
+        """Names of the files that are kept: all, or the labels and what chunks fit. All processes choose alike."""
+        files = self.manifest["files"]
+        total, size = (sum(files[name]["bytes"] for name in names) for names in (files, _labels(files)))
+        if total <= max_gb * 1e9:
+            return frozenset(files)
+        if DIGESTS not in files or not size <= max_gb * 1e9:
+            what = "its labels alone" if DIGESTS in files else "an earlier version packed it, so all of it"
+            needed = size if DIGESTS in files else total
+            raise InputError(
+                f"{self.root}: {what} would be downloaded, {needed / 1e9:.3g} GB, more than max_gb={max_gb:g} allows"
+            )
+        kept = set(_labels(files))
+        for name in sorted(files.keys() - kept):
+            if (size := size + files[name]["bytes"]) > max_gb * 1e9:
+                break
+            kept.add(name)
+        log.warning(
+            "%s has %.3g GB, max_gb=%g: the images of %d of its files are fetched one by one whenever they are needed",
+            self.root,
+            total / 1e9,
+            max_gb,
+            len(files) - len(kept),
+        )
+        return frozenset(kept)
 
     @property
     def extent(self) -> CropExtent:
@@ -117,14 +173,16 @@ class Pack:
         self.members = np.asarray(open_checked(self.folder / MEMBERS, "i", (None, 5)))
         self.regions = np.asarray(open_checked(self.folder / REGIONS, "i", (len(self.members), 4)))
         check_members(self.members, self.regions, self.manifest["files"], self.folder / MEMBERS)
+        self.digests = None
+        if DIGESTS in self.manifest["files"]:
+            self.digests = np.asarray(open_checked(self.folder / DIGESTS, "u", (len(self.members), 2)))
 
-    def _read_manifest(self) -> dict[str, Any]:
+    def _read_manifest(self) -> bytes:
         path = f"{self.root}/{MANIFEST}"
         try:
             if self.remote is None:
-                content = read_bytes(self.folder / MANIFEST, MAX_MANIFEST_BYTES, "a manifest")
-            else:
-                content = b"".join(self.remote.blocks(MANIFEST, MAX_MANIFEST_BYTES))
+                return read_bytes(Path(self.root) / MANIFEST, MAX_MANIFEST_BYTES, "a manifest")
+            return b"".join(self.remote.blocks(MANIFEST, MAX_MANIFEST_BYTES, comes_back=False))
         except (FileNotFoundError, NotADirectoryError) as error:
             hint = f"packing it was not finished: run `{program()} pack` again with the same options"
             if not (self.folder / PROGRESS).is_dir():
@@ -132,7 +190,13 @@ class Pack:
             raise FileNotFoundError(f"{path} is missing: {hint}") from error
         except OSError as error:
             raise InputError(f"{path} cannot be read ({error})") from error
-        return read_manifest(content, path)
+
+    def _check_unchanged(self) -> None:
+        """Refuse to go on with another pack's files."""
+        if hashlib.sha256(self._read_manifest()).hexdigest() != self._content:
+            raise InputError(
+                f"{self.root} changed while it was read: another pack lies there now; start the run again with it"
+            )
 
     def _check_size(self, name: str) -> None:
         path, expected = self.folder / name, self.manifest["files"][name]["bytes"]
@@ -171,6 +235,7 @@ class Pack:
                     digest.update(block)
                     target.write(block)
             if digest.hexdigest() != expected["sha256"]:
+                self._check_unchanged()
                 raise InputError(
                     f"{remote.shown}/{name} is damaged: its checksum is not the one that was packed; upload it again"
                 )
@@ -188,13 +253,26 @@ class Pack:
 
     def _read(self, member: int, column: int) -> np.ndarray:
         shard, offset, count = self.members[member, [SHARD, column, column + 1]].tolist()
+        name = shard_file(shard)
+        if self.remote is not None and name not in self._kept:
+            data = self.remote.part(name, offset, count, LONG_PATIENCE)
+            if count and member_digest(data) != int(self.digests[member, int(column > IMAGE)]):  # type: ignore[index]
+                self._check_unchanged()
+                raise InputError(
+                    f"{self.root}/{name} is damaged: image {member} is not the one that was packed; upload it again"
+                )
+            return np.frombuffer(data, dtype=np.uint8)
         if shard not in self._files:
-            self._files[shard] = os.open(self._fetch(shard_file(shard)), os.O_RDONLY)
+            self._files[shard] = self._open(name)
         # not mapped: the pages of all chunks would count as the memory of every worker
-        data = os.pread(self._files[shard], count, offset)
-        if len(data) < count:
-            raise InputError(f"{self.folder / shard_file(shard)} is cut short: copy it again")
-        return np.frombuffer(data, dtype=np.uint8)
+        return np.frombuffer(self._files[shard].read(offset, count), dtype=np.uint8)
+
+    def _open(self, name: str) -> OpenFile:
+        file = OpenFile(self._fetch(name), self.manifest["files"][name]["bytes"])
+        # a chunk of another pack may have as many bytes
+        if self.remote is None:
+            self._check_unchanged()
+        return file
 
     def member_of(self, name: str) -> int:
         """The number of an image by its name.
@@ -209,7 +287,7 @@ class Pack:
 
     def __getstate__(self) -> dict[str, Any]:
         # open files and mapped arrays do not travel to other processes
-        return {**self.__dict__, "_files": {}, "members": None, "regions": None}
+        return {**self.__dict__, "_files": {}, "members": None, "regions": None, "digests": None}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         self.__dict__.update(state)
@@ -225,15 +303,26 @@ class Pack:
             FileNotFoundError: A file is missing.
             InputError: Files differ from what was packed.
         """
-        damaged = [
-            name for name, expected in self.manifest["files"].items() if sha256(self._fetch(name)) != expected["sha256"]
-        ]
+        files = self.manifest["files"]
+        damaged = [name for name, expected in files.items() if self._checksum(name) != expected["sha256"]]
         if damaged:
             raise InputError(
                 f"{self.folder}: {len(damaged)} files differ from what was packed: {', '.join(damaged[:5])}; copy them "
                 "again, or pack the dataset again"
             )
-        return len(self.manifest["files"])
+        return len(files)
+
+    def _checksum(self, name: str) -> str:
+        if self.remote is None or name in self._kept:
+            return sha256(self._fetch(name))
+        digest = hashlib.sha256()
+        for block in self.remote.blocks(name, self.manifest["files"][name]["bytes"], LONG_PATIENCE):
+            digest.update(block)
+        return digest.hexdigest()
+
+
+def _labels(files: Mapping[str, Any]) -> list[str]:
+    return [name for name in files if name.startswith("labels/")]
 
 
 def member_name(shard: int, member: int, suffix: str) -> str:

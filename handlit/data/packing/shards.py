@@ -12,6 +12,7 @@ import numpy as np
 
 from handlit.data.loading.cropping import check_mask
 from handlit.data.loading.dataset import ErrorPolicy
+from handlit.data.packing.labels import member_digest
 from handlit.data.packing.manifest import shard_file
 from handlit.data.packing.plan import PackedImage
 from handlit.data.packing.read import HAND, OBJECT, OBJECT_KNOWN, PROGRESS
@@ -56,7 +57,7 @@ class ShardWriter:
         """Write one chunk unless it is there already.
 
         Returns:
-            ``sha256`` and ``bytes`` of the file; ``members``, a row for each image; ``skipped`` files.
+            ``sha256`` and ``bytes`` of the file; ``members`` and ``digests``, a row for each image; ``skipped`` files.
 
         Raises:
             InputError: An image cannot be read, or the chunk not written.
@@ -67,15 +68,17 @@ class ShardWriter:
         if record_path.is_file():
             # the record is written after its chunk
             record: dict[str, Any] = read_json(record_path)
-            if target.is_file() and target.stat().st_size == record["bytes"]:
+            # an earlier version kept no checksums of images
+            is_complete = target.is_file() and target.stat().st_size == record["bytes"]
+            if is_complete and "digests" in record:
                 return record
         try:
             with whole(unfinished) as temporary:
                 with tarfile.open(temporary, mode="w", format=tarfile.USTAR_FORMAT) as tar:
-                    members, skipped = self._fill(tar, shard)
+                    contents = self._fill(tar, shard)
                 record = {"sha256": sha256(temporary), "bytes": temporary.stat().st_size}
             unfinished.replace(target)
-            record |= {"members": members, "skipped": skipped}
+            record |= contents
             write_text(record_path, json.dumps(record))
         except (InputError, FileNotFoundError):
             raise
@@ -83,9 +86,10 @@ class ShardWriter:
             raise InputError(cannot_write(target, error)) from error
         return record
 
-    def _fill(self, tar: tarfile.TarFile, shard: Shard) -> tuple[list[list[int]], list[str]]:
-        """Add the images of a chunk; the rows of its members, and what was skipped."""
+    def _fill(self, tar: tarfile.TarFile, shard: Shard) -> dict[str, list[Any]]:
+        """Add the images of a chunk; the rows of its members, their checksums, and what was skipped."""
         members: list[list[int]] = []
+        digests: list[list[int]] = []
         skipped: list[str] = []
         for number, image in enumerate(shard.images, start=shard.first):
             try:
@@ -97,7 +101,8 @@ class ShardWriter:
                 check_skipped(skipped, self.max_errors)
                 jpeg, png = b"", b""
             members.append([shard.number, *add(tar, f"{number:08d}.jpg", jpeg), *add(tar, f"{number:08d}.png", png)])
-        return members, skipped
+            digests.append([member_digest(jpeg), member_digest(png)])
+        return {"members": members, "digests": digests, "skipped": skipped}
 
 
 def check_skipped(skipped: list[str], max_errors: int) -> None:

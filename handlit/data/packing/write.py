@@ -162,7 +162,8 @@ def _write_labels(
     folder.mkdir()
     members = np.array([row for record in records for row in record["members"]], dtype=np.int64)
     regions = np.array([image.region for image in images], dtype=np.int32)
-    save_arrays(folder, {"members": members, "regions": regions})
+    digests = np.array([row for record in records for row in record["digests"]], dtype=np.uint64)
+    save_arrays(folder, {"members": members, "regions": regions, "digests": digests})
     tables: list[FrameTable] = []
     splits = {}
     for split, dataset in sources.items():

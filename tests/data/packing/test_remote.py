@@ -2,8 +2,10 @@
 
 import http.server
 import json
+import os
 import shutil
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,7 @@ from handlit.errors import InputError
 from handlit.files import sha256
 from handlit.formats.packed import MANIFEST
 from tests.data.packing.packed_data import CHANGES, write_pack
+from tests.processes import ranks
 
 #: Answers a request in place of the file, and says whether it did.
 Answer = Callable[[http.server.SimpleHTTPRequestHandler], bool]
@@ -36,22 +39,37 @@ def without_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("no_proxy", "*")
 
 
+@pytest.fixture(autouse=True)
+def no_further_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "PAUSE", 1000.0)
+
+
 @contextmanager
-def served(folder: Path, answer: Answer = lambda _: False) -> Iterator[str]:
-    """The URL of a folder on this machine."""
+def served(folder: Path, answer: Answer = lambda _: False, port: int = 0, parts: bool = False) -> Iterator[str]:
+    """The URL of a folder on this machine, perhaps of a server that sends parts of files."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args: Any) -> None:
             super().__init__(*args, directory=str(folder))
 
         def do_GET(self) -> None:
-            if not answer(self):
+            if answer(self):
+                return
+            span = self.headers["Range"]
+            if not (parts and span):
                 super().do_GET()
+                return
+            first, _, last = span.removeprefix("bytes=").partition("-")
+            content = (folder / self.path[1:]).read_bytes()[int(first) : int(last) + 1 if last else None]
+            self.send_response(206)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"
@@ -227,7 +245,10 @@ def test_sizes_are_bounded_before_anything_is_written(packed: Path, tmp_path: Pa
         assert "max_gb" in refused(url, tmp_path / "cache", max_gb=1e-9)
         content["files"]["labels/val.npy"]["bytes"] = 60 << 30
         (copy / MANIFEST).write_text(json.dumps(content))
-        assert "more than max_gb" in refused(url, tmp_path / "cache", max_gb=60)
+        assert "its labels alone" in refused(url, tmp_path / "cache", max_gb=60)
+        del content["files"]["labels/digests.npy"]
+        (copy / MANIFEST).write_text(json.dumps(content))
+        assert "all of it would be downloaded" in refused(url, tmp_path / "cache", max_gb=60)
     assert not list((tmp_path / "cache").rglob("*.npy"))
 
 
@@ -264,3 +285,132 @@ def test_a_cache_that_cannot_be_written_is_named(packed: Path, tmp_path: Path) -
     (tmp_path / "file").write_text("")
     with served(packed) as url, pytest.raises(InputError, match="cannot be written"):
         Pack(url, str(tmp_path / "file"), allow_http=True)
+
+
+def room_for_one_chunk(packed: Path) -> float:
+    """GB of the labels and the first chunk."""
+    files = json.loads((packed / MANIFEST).read_bytes())["files"]
+    return sum(files[name]["bytes"] for name in files if "labels" in name or "00000" in name) / 1e9
+
+
+def images_of(pack: Pack) -> list[bytes]:
+    return [pack.image(member).tobytes() for member in range(len(pack.members))]
+
+
+def test_what_does_not_fit_into_the_cache_is_fetched_image_by_image(packed: Path, tmp_path: Path) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def note(request: http.server.SimpleHTTPRequestHandler) -> bool:
+        asked.append((request.path, request.headers["Range"]))
+        return False
+
+    room = room_for_one_chunk(packed)
+    with served(packed, note, parts=True) as url:
+        pack = Pack(url, str(tmp_path), allow_http=True, max_gb=room)
+        assert images_of(pack) == images_of(Pack(str(packed)))
+        module = PackedData(url, cache=str(tmp_path), allow_http=True, max_gb=room, image_size=48, num_workers=2)
+        module.setup("fit")
+        whole = PackedData(str(packed), image_size=48, num_workers=0)
+        whole.setup("fit")
+        for first, second in zip(module.val_dataloader(), whole.val_dataloader(), strict=True):
+            assert torch.equal(first.image, second.image)
+            assert torch.equal(first.hand_mask, second.hand_mask)
+        assert pack.verify() == Pack(str(packed)).verify()
+    kept = [path for path in tmp_path.rglob("*") if path.suffix in (".npy", ".tar")]
+    assert sum(path.stat().st_size for path in kept) == round(room * 1e9)
+    assert [path.name for path in kept if path.suffix == ".tar"] == ["00000.tar"]
+    # of the other chunks not a byte more than their images have
+    spans = [span for path, span in asked if path.endswith("1.tar") and span][:5]
+    ends = [[int(end) for end in span.removeprefix("bytes=").split("-")] for span in spans]
+    sizes = pack.members[5:10, 2].tolist()
+    assert [last - first + 1 for first, last in ends] == sizes
+
+
+def test_servers_without_parts_of_files_are_named(packed: Path, tmp_path: Path) -> None:
+    with served(packed) as url:
+        pack = Pack(url, str(tmp_path), allow_http=True, max_gb=room_for_one_chunk(packed))
+        pack.image(0)
+        with pytest.raises(InputError, match=r"00001\.tar: the server does not send parts of files"):
+            pack.image(5)
+
+
+def test_a_pack_that_changes_while_it_is_read_is_named(packed: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(packed, tmp_path / "site"))
+    with served(copy, parts=True) as url:
+        kept = Pack(url, str(tmp_path / "cache"), allow_http=True)
+        part = Pack(url, str(tmp_path / "other"), allow_http=True, max_gb=room_for_one_chunk(packed))
+        local = Pack(str(copy))
+        chunk = copy / "images" / "00001.tar"
+        chunk.write_bytes(bytes(chunk.stat().st_size))
+        for pack in (kept, part):
+            with pytest.raises(InputError, match=r"00001\.tar is damaged"):
+                pack.image(5)
+        (copy / MANIFEST).write_text((copy / MANIFEST).read_text() + " ")
+        for pack in (kept, part, local):
+            with pytest.raises(InputError, match="changed while it was read: another pack lies there now"):
+                pack.image(5)
+    assert not list((tmp_path / "cache").rglob("*.tar"))
+
+
+def test_a_server_that_goes_and_comes_back_is_waited_for(
+    packed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(remote, "PAUSE", 0.1)
+    faults = iter([503, 0, 0])
+
+    def die(request: http.server.SimpleHTTPRequestHandler) -> bool:
+        if not request.path.endswith("1.tar") or (code := next(faults, None)) is None:
+            return False
+        if code:
+            request.send_error(code)
+        else:
+            # ends in the middle of the file
+            content = (packed / request.path[1:]).read_bytes()
+            request.send_response(200)
+            request.send_header("Content-Length", str(len(content)))
+            request.end_headers()
+            request.wfile.write(content[:1000])
+        return True
+
+    expected = images_of(Pack(str(packed)))
+    for parts in (False, True):
+        faults = iter([503, 0, 0] if not parts else [503])
+        with served(packed, die, parts=parts) as url:
+            port = int(url.rpartition(":")[2])
+            pack = Pack(url, str(tmp_path / str(parts)), allow_http=True)
+            assert pack.image(5).tobytes() == expected[5]
+        assert not list(pack.folder.rglob("*.part*"))
+    assert "503" in caplog.text
+    assert "trying again in 0.1 s" in caplog.text
+    # nobody listens for a second
+    ready = threading.Event()
+
+    def come_back() -> None:
+        ready.wait(1)
+        with served(packed, port=port):
+            ready.wait(30)
+
+    thread = threading.Thread(target=come_back)
+    thread.start()
+    assert pack.image(10).tobytes() == expected[10]
+    ready.set()
+    thread.join()
+    assert "refused" in caplog.text
+
+
+def open_all(rank: int, url: str, cache: str, expected: list[bytes]) -> None:
+    os.environ["no_proxy"] = "*"
+    assert images_of(Pack(url, cache, allow_http=True)) == expected, rank
+
+
+def test_four_processes_fetch_each_file_once_into_one_cache(packed: Path, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def note(request: http.server.SimpleHTTPRequestHandler) -> bool:
+        asked.append(request.path)
+        return False
+
+    with served(packed, note) as url:
+        ranks(open_all, (url, str(tmp_path), images_of(Pack(str(packed)))), 4)
+    files = json.loads((packed / MANIFEST).read_bytes())["files"]
+    assert Counter(asked) == {f"/{MANIFEST}": 4, **{f"/{name}": 1 for name in files}}
