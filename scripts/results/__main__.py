@@ -27,6 +27,8 @@ from scripts.results.record import Record
 from scripts.results.rows import CALIBRATED, ROWS, Row
 
 DOCS = Path(__file__).parents[2] / "docs"
+#: Where the figures are shown.
+PAGES = (DOCS / "results.md", DOCS.parent / "README.md")
 SEEDS = (0, 1, 2)
 
 
@@ -67,6 +69,7 @@ def sitting(options: argparse.Namespace, run: Command) -> int:
     """
     sizes, folder = (SMOKE, options.out) if options.smoke else (WHOLE, DOCS)
     record, page = Record(folder / "results.json"), folder / "results.md"
+    pages = (page,) if options.smoke else PAGES
     record.claim(sizes.data)
     if options.smoke and not page.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -85,8 +88,8 @@ def sitting(options: argparse.Namespace, run: Command) -> int:
             if options.again == "train":
                 measurement.forget()
             failures += not measured(measurement, record, options.threads)
-            render(page, record)
-    render(page, record)
+            render(pages, record)
+    render(pages, record)
     print(f"figures: {record.path}, shown in {page}")
     return failures
 

@@ -1,4 +1,4 @@
-"""Blocks of ``docs/results.md`` that are rendered from ``docs/results.json``; the text around them is written."""
+"""Blocks of pages that are rendered from ``docs/results.json``; the text around them is written."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -42,12 +42,15 @@ CALIBRATION = (
     *(Line("coverage_90", 2), Line("calibration_error", 2), Line("crps_mm"), Line("nll_nats", 2), Line("scale_mm")),
     *(Line("rank_correlation", 2), Line("ause", 2), Line("mpjpe_best_of_200_mm")),
 )
+STORY = (Line("error_mode_mm"), Line("pa_mpjpe_mm"), Line("mpjpe_best_of_200_mm"))
 ENTROPY = (
     *(Line("spread_px/visible"), Line("spread_px/occluded"), Line("spread_mm/visible"), Line("spread_mm/occluded")),
     *(Line("error_mode_mm"), Line("mpjpe_best_of_200_mm"), Line("pa_mpjpe_mm"), Line("nll_nats", 2)),
     *(Line("published_mpjpe_best_mm"), Line("published_ah_px"), Line("published_pjd_2d_visible_px")),
     *(Line("published_pjd_3d_occluded_mm"), Line("published_rd", 2)),
 )
+#: The methods that the short table leaves out: variants, and what everybody beats.
+ASIDE = ("AMVUR-spread", "MHEntropy-no-entropy", "MeanHand")
 #: The methods that the entropy term sets apart.
 WITH_AND_WITHOUT = ("MHEntropy", "MHEntropy-no-entropy")
 
@@ -73,9 +76,10 @@ def rendered(page: str, record: Record) -> str:
     return page
 
 
-def render(path: Path, record: Record) -> None:
-    """Write the figures of the record into a page."""
-    write_text(path, rendered(path.read_text(encoding="utf-8"), record))
+def render(pages: Sequence[Path], record: Record) -> None:
+    """Write the figures of the record into pages."""
+    for path in pages:
+        write_text(path, rendered(path.read_text(encoding="utf-8"), record))
 
 
 def _methods(record: Record) -> Iterator[str]:
@@ -87,17 +91,29 @@ def _methods(record: Record) -> Iterator[str]:
 
 
 def _calibration(record: Record) -> Iterator[str]:
-    names = [name for name in ROWS if name in record.runs and name + CALIBRATED in record.runs]
+    names = _calibrated(record)
     if names:
-        table = record.table()
         yield from _head(names)
+        yield from _before_and_after(CALIBRATION, names, record.table())
 
-        def cell(name: str, line: Line) -> str:
-            before, after = (_mean(table[key], line) for key in (name, name + CALIBRATED))
-            return f"{before} → {after}"
 
-        for line in CALIBRATION:
-            yield _row(line, [cell(name, line) for name in names])
+def _story(record: Record) -> Iterator[str]:
+    """What a reader wants to know first: how far off, and whether the method knows it."""
+    names = [name for name in _calibrated(record) if name not in ASIDE]
+    if names:
+        yield from _head(names)
+        yield from _rows(STORY, names, record.table(), _mean)
+        yield from _before_and_after(CALIBRATION[:1], names, record.table())
+
+
+def _calibrated(record: Record) -> list[str]:
+    return [name for name in ROWS if name in record.runs and name + CALIBRATED in record.runs]
+
+
+def _before_and_after(lines: Sequence[Line], names: Sequence[str], table: _Table) -> Iterator[str]:
+    for line in lines:
+        cells = [tuple(_mean(table[key], line) for key in (name, name + CALIBRATED)) for name in names]
+        yield _row(line, [f"{before} → {after}" for before, after in cells])
 
 
 def _entropy(record: Record) -> Iterator[str]:
@@ -118,9 +134,14 @@ def _facts(record: Record) -> Iterator[str]:
         trained = sorted(run["train"] for run in minutes)
         whole = sorted(sum(run.values()) for run in minutes)
         yield (
-            f"A training took {trained[0]:.0f} to {trained[-1]:.0f} minutes, with all measurements {whole[0]:.0f} to "
-            f"{whole[-1]:.0f}, on {' or '.join(map(str, cores))} CPU cores."
+            f"A training took {_range(trained)} minutes, with all measurements {_range(whole)}, on "
+            f"{' or '.join(map(str, cores))} CPU cores."
         )
+
+
+def _range(values: Sequence[float]) -> str:
+    ends = dict.fromkeys(f"{value:.0f}" for value in (values[0], values[-1]))
+    return " to ".join(ends)
 
 
 def _seeds(record: Record) -> str:
@@ -137,6 +158,7 @@ def _seeds(record: Record) -> str:
 BLOCKS: dict[str, Callable[[Record], Iterator[str]]] = {
     "methods": _methods,
     "calibration": _calibration,
+    "story": _story,
     "entropy": _entropy,
     "facts": _facts,
 }
@@ -159,7 +181,8 @@ def _row(line: Line, cells: Sequence[str]) -> str:
     measure = _measure(key)
     name = f"{measure.title}, of {split} joints" if split else measure.title
     unit = f", {measure.unit}" if measure.unit else ""
-    goal = f" {measure.goal}" if measure.goal else ""
+    nominal = isinstance(measure.target, float)
+    goal = f", nominal {measure.goal}" if nominal else f" {measure.goal}" if measure.goal else ""
     return f"| {name}{unit}{goal} | {' | '.join(cells)} |"
 
 

@@ -15,10 +15,10 @@ from handlit.cli import main as handlit_main
 from handlit.errors import InputError
 from handlit.run_folder import RunFolder
 from scripts.results import commands
-from scripts.results.__main__ import DOCS, SEEDS, main, minutes_of, parse, plan, remaining
+from scripts.results.__main__ import DOCS, PAGES, SEEDS, main, minutes_of, parse, plan, remaining
 from scripts.results.commands import CommandFailed, in_a_process
 from scripts.results.measuring import SMOKE, WHOLE
-from scripts.results.page import BLOCKS, CALIBRATION, ENTROPY, LAST, METHODS, NOT_YET, rendered
+from scripts.results.page import BLOCKS, CALIBRATION, ENTROPY, LAST, METHODS, NOT_YET, STORY, rendered
 from scripts.results.record import Record
 from scripts.results.rows import CALIBRATED, ROWS
 
@@ -115,20 +115,37 @@ def test_the_table_is_of_all_seeds(tmp_path: Path) -> None:
     page = rendered(PAGE, record)
     assert "| CRPS per coordinate, mm ↓ | 10.0 ±1.0 | 8.0 ±0.0 |\n" in page
     assert "Seeds of the training: 0, 1, 2; mean ± standard deviation over them." in page
-    assert "A training took 8 to 8 minutes, with all measurements 10 to 10, on 2 CPU cores." in page
+    assert "A training took 8 minutes, with all measurements 10, on 2 CPU cores." in page
     assert "1 %" not in page
     assert page.startswith("before\n")
     assert page.endswith("after\n")
     # no method of these blocks is measured
-    assert page.count(NOT_YET) == 2
+    assert page.count(NOT_YET) == 3
     record.add(DATA, "AMVUR", 7, {"crps_mm": 10.0})
     assert "AMVUR 0, 1, 2, 7; Deterministic 0, 1, 2." in rendered(PAGE, record)
 
 
-def test_the_page_shows_what_is_recorded() -> None:
-    page = (DOCS / "results.md").read_text(encoding="utf-8")
-    assert page == rendered(page, Record(DOCS / "results.json")), "run python -m scripts.results --render"
-    assert set(BLOCKS) == {name for name in BLOCKS if f"<!-- rendered: {name} -->" in page}
+def test_the_pages_show_what_is_recorded() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in PAGES]
+    for page in pages:
+        assert page == rendered(page, Record(DOCS / "results.json")), "run python -m scripts.results --render"
+    assert set(BLOCKS) == {name for name in BLOCKS if f"<!-- rendered: {name} -->" in "".join(pages)}
+
+
+def test_the_short_table_is_of_methods_before_and_after_their_calibration(tmp_path: Path) -> None:
+    record = Record(tmp_path / "results.json")
+    lines = {line.key: 0.25 for line in (*STORY, *CALIBRATION)}
+    for name, figures in (
+        ("AMVUR", lines),
+        (f"AMVUR{CALIBRATED}", {**lines, "coverage_90": 0.9}),
+        ("PixelLift", lines),
+    ):
+        record.add(DATA, name, 0, figures)
+    record.add(DATA, "MeanHand", 0, lines)
+    record.add(DATA, f"MeanHand{CALIBRATED}", 0, lines)
+    story = rendered(f"<!-- rendered: story -->\n{LAST}", record)
+    assert "| | AMVUR |\n" in story
+    assert "| coverage of 90 %, nominal 0.90 | 0.25 → 0.90 |" in story
 
 
 def test_every_row_of_the_page_is_a_measure_of_the_registry(tmp_path: Path) -> None:
