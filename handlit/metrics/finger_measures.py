@@ -110,7 +110,6 @@ FINGER_MEASURES: tuple[DrawnMeasure, ...] = (
         of_joints=False,
         labels=("fingers",),
         function=_states,
-        logged=True,
     ),
     DrawnMeasure(
         "touch_mm",

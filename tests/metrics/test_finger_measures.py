@@ -15,7 +15,7 @@ from handlit.types import HandBatch
 from tests.metrics.test_hypotheses import case
 
 #: Of the stand-in hand's postures, how index to pinky are.
-POSTURES = {
+POSTURES: dict[str, tuple[str | None, ...]] = {
     "flat": ("stretched", "stretched", "stretched", "stretched"),
     "fist": ("bent", "bent", "bent", "bent"),
     "point": ("stretched", "bent", "bent", "bent"),

@@ -28,6 +28,9 @@ GRAIN_SIDE = 64
 TEXTURE_SIZE = (96, 144)
 #: What a surface may change in depth within a pixel, metres; for the visibility of vertices.
 DEPTH_TOLERANCE_M = 0.005
+#: Labels that rendered hands do not have: nothing is detected in them, and their fingers are neither bent nor stretched
+#: by anybody's word.
+_LACKING = ("detected", "fingers")
 #: How far a nearer surface casts a shade beside it, as shares of the image: its core and its rim.
 SHADE_REACH = (1 / 56, 3 / 56)
 
@@ -98,12 +101,13 @@ class OnlineRenderer(nn.Module):
             detected=torch.zeros(batch, 21, 3, device=device),
             visible=joints_seen(joints, vertices, self.hand.faces, seen) & inside(joints_2d, size),
             vertices_visible=seen,
+            fingers=torch.full((batch, 5), -1, dtype=torch.int8, device=device),
             pose=scene.pose,
             betas=scene.person.betas,
             ratios=torch.ones(batch, NUM_BONES, device=device),
             hand_mask=parts == HAND,
             object_mask=parts == OBJECT,
-            valid={name: torch.full((batch,), name != "detected", device=device) for name in OPTIONAL_LABELS},
+            valid={name: torch.full((batch,), name not in _LACKING, device=device) for name in OPTIONAL_LABELS},
         )
 
     def place(self, online: OnlineScene) -> tuple[Placed, Tensor]:

@@ -224,7 +224,7 @@ def test_labels_that_are_not_known_for_a_frame_are_left_out(tmp_path: Path) -> N
     dataset = HandDataset(tmp_path, FrameTable(**columns), "mhentropy", 64, STRONG, read_masks=read_masks)
     batch = collate_read([dataset[SeededIndex(0, 1)], dataset[SeededIndex(1, 1)]])
     # no benchmark has these
-    lacking = {"confidence", "detected", "ratios"}
+    lacking = {"confidence", "detected", "fingers", "ratios"}
     expected = {name: [name not in lacking, False] for name in batch.valid}
     assert {name: flag.tolist() for name, flag in batch.valid.items()} == expected
     assert torch.isfinite(batch.joints_cam).all()
