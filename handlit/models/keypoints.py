@@ -1,6 +1,7 @@
 """Where the joints are in an image: a Gaussian for each, and whether the image shows it.
 
-A heat map per joint is read by its mean and covariance (integral regression: differentiable, and finer than its cells).
+A heat map per joint is read by its mean (integral regression: differentiable, and finer than its cells); how far
+off that may be is learned from what the image shows there.
 
 References:
     Sun et al., "Integral Human Pose Regression", ECCV 2018, https://arxiv.org/abs/1711.08229 (means of heat maps);
